@@ -1,0 +1,1 @@
+"""aligngap: measure, explain and close the modality gap of CLIP-style models."""
