@@ -1,0 +1,255 @@
+"""The config: every field with its unit and source, its validation, and reading it from a file.
+
+METHODS of the papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021.
+"""
+
+import difflib
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from aligngap.errors import UsageError
+
+TIES = ("none", "transformer", "transformer+projection")
+MODALITIES = ("image", "text")
+DTYPES = ("float32", "bfloat16")
+# A resumed run may change these: they do not change what is learnt, only where and how it is seen.
+FREE_TO_CHANGE = (
+    *("mesh", "log", "evaluation", "checkpoint"),
+    *("data.data_dir", "data.in_memory", "data.workers"),
+)
+# (width, layers, heads, MLP ratio) of the image tower and of the text tower that goes with it.
+# Dosovitskiy et al. 2021, Zhai et al. 2022; texts as in CLIP and open_clip.
+SIZES = {
+    "Ti": ((192, 12, 3, 4.0), (192, 12, 3, 4.0)),
+    "S": ((384, 12, 6, 4.0), (384, 12, 6, 4.0)),
+    "B": ((768, 12, 12, 4.0), (512, 12, 8, 4.0)),
+    "L": ((1024, 24, 16, 4.0), (768, 12, 12, 4.0)),
+    "H": ((1280, 32, 16, 4.0), (1024, 24, 16, 4.0)),
+    "g": ((1408, 40, 16, 6144 / 1408), (1024, 24, 16, 4.0)),
+}
+
+
+def default() -> ConfigDict:
+    """The recipe of [AC] at ViT-B/16 size; a config file starts from this and changes fields."""
+    config = ConfigDict()
+    config.name = "clip"  # What reports call this run.
+    config.seed = 0
+    config.steps = 588_000  # Optimiser steps. [AC]: 30 epochs of CC12M.
+    config.batch_size = 512  # Pairs a step over all processes. [AC]
+    config.compute_dtype = "float32"  # Of matrix products; parameters and losses stay float32.
+
+    config.data = data = ConfigDict()
+    data.corpus = "pictograms"
+    data.data_dir = ""  # Where corpora are prepared; "" is TFDS's own: ~/tensorflow_datasets.
+    data.train_split = "train"
+    data.validation_split = "validation"
+    data.test_splits = ("test_unseen_style", "test_unseen_concept", "test_unseen_both")
+    data.mean = (0.48145466, 0.4578275, 0.40821073)  # Of RGB in [0, 1]. [CLIP]
+    data.std = (0.26862954, 0.26130258, 0.27577711)
+    data.crop_scale = (0.9, 1.0)  # Share of the area that a random crop keeps. [AC]
+    data.crop_ratio = (3 / 4, 4 / 3)  # Width by height of the crop.
+    data.max_keywords = 0  # That may follow the name in a caption, as in "dog, pet, animal".
+    data.semantics = ""  # A .npy [records of the train split, S] in place of the corpus's own.
+    data.in_memory = False  # Hold every decoded record: for small corpora, a fifth faster.
+    data.workers = 0  # Worker processes of the pipeline; 0: threads of this process.
+
+    config.model = model = ConfigDict()
+    model.tie = "none"  # none | transformer | transformer+projection. [AC] ties all three.
+    model.embed_dim = 512  # D of the shared space. [AC]: 768, and 512 for its baseline.
+    model.scale_init = 1 / 0.07  # s = 1/τ at the start. [CLIP]
+    model.scale_max = 100.0  # s is clamped to [1, this] after every step. [CLIP]
+    model.scan = True  # Scan over layers: one block is compiled, not all of them.
+    model.remat = False  # Recompute each block in the backward pass: less memory, 4/3 the FLOPs.
+    model.image = tower(*SIZES["B"][0])
+    model.image.size = 224  # Pixels a side.
+    model.image.patch_size = 16
+    model.text = tower(*SIZES["B"][1])
+    model.text.context_length = 77  # Tokens, start and end included. [CLIP]
+    model.text.vocab_size = 49_408  # Tokens, start and end included. [CLIP]
+
+    # Default: half of [AC]'s total CE_i2t + CE_t2i + ½·IMSep(images). Their total: 2.0 and 0.5.
+    config.objective = objective = ConfigDict()
+    objective.contrastive_weight = 1.0  # Of the MEAN of the two cross-entropies.
+    objective.separation_weight = 0.0  # Of IMSep of each separated modality. [AC], halved: 0.25.
+    objective.separated = ("image",)  # image | text. The paper: images; the released code: both.
+    objective.semantic_rescaling = True  # False is the ablation of [AC].
+    objective.mask_same_concept = False  # Pairs of one concept are no negatives of each other.
+    objective.label_smoothing = 0.0
+
+    config.optimizer = optimizer = ConfigDict()  # AdamW with warm-up and cosine to 0. [AC]
+    optimizer.peak_lr = 1e-3
+    optimizer.warmup_steps = 10_000
+    optimizer.b1 = 0.9
+    optimizer.b2 = 0.98
+    optimizer.eps = 1e-6
+    optimizer.weight_decay = 0.1  # Matrices only: no vectors, norms, biases, logit scale.
+    optimizer.clip_norm = 0.0  # Global norm of the gradient; 0: no clipping.
+    optimizer.ema_decay = 0.0  # Of the averaged parameters that evaluation uses; 0: none.
+
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})  # Devices an axis; -1 fills.
+    config.checkpoint = ConfigDict({"every_steps": 1_000, "keep": 3})
+    config.log = ConfigDict({"every_steps": 10})
+    config.evaluation = ConfigDict({"every_steps": 1_000, "batch_size": 256})
+    return config
+
+
+def tower(width: int, layers: int, heads: int, mlp_ratio: float) -> ConfigDict:
+    """The fields that image and text towers have in common."""
+    return ConfigDict({"width": width, "layers": layers, "heads": heads, "mlp_ratio": mlp_ratio})
+
+
+def set_size(config: ConfigDict, name: str) -> ConfigDict:
+    """Sets both towers to a named size, e.g. "B/16": Ti, S, B, L, H or g and the patch side.
+
+    A tied transformer has one shape: the image tower's.
+    """
+    size, _, patch = name.partition("/")
+    if size not in SIZES or not patch.isdigit():
+        raise UsageError(f"model size {name!r}: expected one of {', '.join(SIZES)} and /patch side")
+    image, text = SIZES[size]
+    config.model.image.update(tower(*image), patch_size=int(patch))
+    config.model.text.update(tower(*(image if config.model.tie != "none" else text)))
+    return config
+
+
+def load(path: str, overrides: list[str]) -> ConfigDict:
+    """Reads `FILE[:preset]`, applies `--config.key=value` overrides, and validates.
+
+    UsageError in one line for a missing file, an unknown key or a value of the wrong type.
+    """
+    file = Path(path.partition(":")[0])
+    if not file.is_file():
+        raise UsageError(f"config file {file} does not exist (--config=FILE[:preset])")
+    known = keys(default())
+    for override in overrides:
+        name = override.partition("=")[0].removeprefix("--config.")
+        if override.startswith("--config.") and name not in known:
+            raise UsageError(_unknown(name, known))
+        if not override.startswith("--config."):
+            raise UsageError(
+                f"unknown argument {override!r}; config overrides are --config.key=value"
+            )
+    values = flags.FlagValues()
+    arguments = ["aligngap", f"--config={path}", *overrides]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+    try:
+        values(arguments)
+        config = values["config"].value
+        validate(config)
+    except (flags.Error, AttributeError, TypeError, ValueError, KeyError) as error:
+        raise UsageError(f"config {path}: {_first_line(error)}") from error
+    return config
+
+
+def validate(config: ConfigDict) -> None:
+    """UsageError in one line for the first field that is unknown, missing or out of its range."""
+    reference = keys(default())
+    for name in keys(config):
+        if name not in reference:
+            raise UsageError(_unknown(name, reference))
+    missing = reference.keys() - keys(config).keys()
+    if missing:
+        raise UsageError(f"config lacks {min(missing)}; start from aligngap.config.default()")
+    for message in _problems(config):
+        raise UsageError(f"config: {message}")
+
+
+def data_dir(path: str) -> Path:
+    """Where corpora are prepared: the path given, else where TFDS keeps its own."""
+    return Path(path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def from_json(tree: dict[str, Any]) -> ConfigDict:
+    """A config from what its JSON holds: lists become the tuples that they were."""
+
+    def restored(value: Any) -> Any:
+        if isinstance(value, dict):
+            return ConfigDict({name: restored(part) for name, part in value.items()})
+        return tuple(value) if isinstance(value, list) else value
+
+    return restored(tree)
+
+
+def keys(config: ConfigDict | dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flat {"optimizer.peak_lr": value}."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict | dict):
+            flat.update(keys(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first key in which a resumed run's config differs where it must not, as a sentence."""
+    before, after = keys(old), keys(new)
+    for name in sorted(before.keys() | after.keys()):
+        free = any(name == key or name.startswith(key + ".") for key in FREE_TO_CHANGE)
+        if not free and before.get(name) != after.get(name):
+            return f"{name} was {before.get(name)!r} and is now {after.get(name)!r}"
+    return None
+
+
+def _problems(config: ConfigDict) -> list[str]:
+    """What is wrong with the values, each as a sentence that says what was expected."""
+    model, objective = config.model, config.objective
+    image, text = model.image, model.text
+    positive = (
+        *("steps", "batch_size", "model.embed_dim", "model.image.patch_size"),
+        *("model.text.context_length", "log.every_steps", "checkpoint.every_steps"),
+        *("checkpoint.keep", "evaluation.every_steps", "evaluation.batch_size"),
+    )
+    flat = keys(config)
+    problems = [f"{name}={flat[name]} must be at least 1" for name in positive if flat[name] < 1]
+    one_of = {"model.tie": TIES, "compute_dtype": DTYPES}
+    problems += [
+        f"{name}={flat[name]!r} must be one of {', '.join(allowed)}"
+        for name, allowed in one_of.items()
+        if flat[name] not in allowed
+    ]
+    for name, size in (("image", image), ("text", text)):
+        if size.width % size.heads:
+            problems.append(
+                f"model.{name}: width {size.width} is no multiple of heads {size.heads}"
+            )
+    if image.size % image.patch_size:
+        problems.append(
+            f"model.image: size {image.size} is no multiple of patch {image.patch_size}"
+        )
+    shape = ("width", "layers", "heads", "mlp_ratio")
+    if model.tie != "none" and any(image[field] != text[field] for field in shape):
+        problems.append(f"model.tie={model.tie} needs image and text towers of one shape ({shape})")
+    if not set(objective.separated) <= set(MODALITIES):
+        problems.append(f"objective.separated={objective.separated}: of {', '.join(MODALITIES)}")
+    if not (objective.contrastive_weight or objective.separation_weight):
+        problems.append("objective: every weight is 0, so there is nothing to learn")
+    if config.data.max_keywords < 0:
+        problems.append(f"data.max_keywords={config.data.max_keywords} must be at least 0")
+    shares = ("objective.label_smoothing", "optimizer.ema_decay")
+    problems += [f"{n}={flat[n]} must be in [0, 1)" for n in shares if not 0 <= flat[n] < 1]
+    low, high = config.data.crop_scale
+    if not 0 < low <= high <= 1:
+        problems.append(f"data.crop_scale={config.data.crop_scale}: 0 < low ≤ high ≤ 1")
+    if not 1 <= model.scale_init <= model.scale_max or not math.isfinite(model.scale_max):
+        problems.append(f"model.scale_init={model.scale_init} must be in [1, model.scale_max]")
+    if not 0 <= config.optimizer.warmup_steps < config.steps:
+        problems.append(
+            f"optimizer.warmup_steps={config.optimizer.warmup_steps} must be in [0, steps)"
+        )
+    return problems
+
+
+def _unknown(name: str, known: dict[str, Any]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"unknown config key {name!r}{hint}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error.args[0] if isinstance(error, KeyError) else error).strip().splitlines()[0]

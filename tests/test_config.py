@@ -1,0 +1,103 @@
+"""Reading, overriding and validating a config; what a resumed run may change."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aligngap import config as configs
+from aligngap.errors import UsageError
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = str(ROOT / "configs" / "quickstart.py")
+PAPER = str(ROOT / "configs" / "alignclip_vit_b16_cc12m.py")
+
+
+@pytest.mark.parametrize("path", [QUICKSTART, PAPER])
+@pytest.mark.parametrize("preset", ["clip", "sharedclip", "alignclip"])
+def test_presets_are_valid_and_say_what_they_are(path, preset):
+    config = configs.load(f"{path}:{preset}", [])
+    assert config.name == preset
+    assert (config.model.tie == "none") == (preset == "clip")
+    assert config.objective.separation_weight == (0.25 if preset == "alignclip" else 0)
+
+
+def test_the_papers_recipe():
+    """METHODS of AlignCLIP: the released code's defaults."""
+    config = configs.load(PAPER, [])
+    flat = configs.keys(config)
+    wanted = {
+        "batch_size": 512, "steps": 588_000, "optimizer.peak_lr": 1e-3, "optimizer.b1": 0.9,
+        "optimizer.b2": 0.98, "optimizer.eps": 1e-6, "optimizer.weight_decay": 0.1,
+        "optimizer.warmup_steps": 10_000, "optimizer.clip_norm": 0, "model.image.size": 224,
+        "model.image.patch_size": 16, "model.image.width": 768, "model.image.layers": 12,
+        "model.text.context_length": 77, "model.text.vocab_size": 49_408, "model.embed_dim": 768,
+        "data.crop_scale": (0.9, 1.0), "model.scale_max": 100,
+    }  # fmt: skip
+    assert {name: flat[name] for name in wanted} == wanted
+
+
+def test_overrides_keep_their_types():
+    overrides = ["--config.optimizer.peak_lr=3", "--config.objective.separated=('image', 'text')"]
+    config = configs.load(QUICKSTART, overrides)
+    assert config.optimizer.peak_lr == 3.0
+    assert isinstance(config.optimizer.peak_lr, float)
+    assert config.objective.separated == ("image", "text")
+
+
+def test_a_config_file_with_a_key_of_its_own(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from aligngap.config import default\n"
+        "def get_config():\n    c = default()\n    c.optimizer.peaklr = 1.0\n    return c\n"
+    )
+    with pytest.raises(UsageError, match=r"'optimizer.peaklr'; did you mean 'optimizer.peak_lr'"):
+        configs.load(str(file), [])
+
+
+def test_a_config_file_that_fails(tmp_path):
+    (tmp_path / "own.py").write_text("def get_config():\n    raise ValueError('no such size')\n")
+    with pytest.raises(UsageError, match=r"own.py: .*no such size"):
+        configs.load(str(tmp_path / "own.py"), [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("model.image.heads", 3, "no multiple of heads"),
+        ("objective.separated", ("sound",), "separated"),
+        ("objective.contrastive_weight", 0.0, "nothing to learn"),
+        ("objective.label_smoothing", 1.0, "label_smoothing"),
+        ("data.crop_scale", (0.9, 0.1), "crop_scale"),
+        ("data.max_keywords", -1, "max_keywords"),
+        ("model.scale_init", 200.0, "scale_init"),
+        ("optimizer.warmup_steps", 700, "warmup_steps"),
+    ],
+)
+def test_values_out_of_range(name, value, message):
+    config = configs.load(QUICKSTART, [])
+    config.steps = 700
+    config.update_from_flattened_dict({name: value})
+    with pytest.raises(UsageError, match=message):
+        configs.validate(config)
+
+
+def test_through_json_and_back():
+    config = configs.load(QUICKSTART, [])
+    again = configs.from_json(json.loads(config.to_json()))
+    assert again == config
+
+
+def test_only_what_does_not_change_learning_may_change():
+    old = json.loads(configs.load(QUICKSTART, []).to_json())
+    for name in ("mesh.fsdp", "log.every_steps", "data.data_dir", "data.workers"):
+        new = json.loads(configs.load(QUICKSTART, []).to_json())
+        *parents, last = name.split(".")
+        part = new
+        for parent in parents:
+            part = part[parent]
+        part[last] = "other"
+        assert configs.difference(old, new) is None
+    for override in ("--config.seed=1", "--config.optimizer.peak_lr=1", "--config.data.corpus=x"):
+        new = json.loads(configs.load(QUICKSTART, [override]).to_json())
+        assert override[9:].partition("=")[0] in str(configs.difference(old, new))
