@@ -1,0 +1,188 @@
+"""Batches are a pure function of (seed, step): of nothing else, and of all of it."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from aligngap.config import default, tower
+from aligngap.data import images, pipeline, tokenizer
+from aligngap.errors import AligngapError, UsageError
+
+pytestmark = pytest.mark.corpus
+
+
+@pytest.fixture(scope="module")
+def config(pictograms_dir):
+    config = default()
+    config.data.data_dir = str(pictograms_dir)
+    config.batch_size = 24
+    config.data.max_keywords = 2
+    config.model.image.update(tower(32, 1, 2, 4.0), size=32, patch_size=8)
+    config.model.text.update(tower(32, 1, 2, 4.0), context_length=12, vocab_size=600)
+    return config
+
+
+@pytest.fixture(scope="module")
+def source(config):
+    return pipeline.open_split(config, "validation")
+
+
+@pytest.fixture(scope="module")
+def vocabulary(config, source):
+    captions = itertools.chain.from_iterable(pipeline.captions(source[i]) for i in range(200))
+    return tokenizer.train(captions, config.model.text.vocab_size)
+
+
+def take(config, source, vocabulary, steps, **kw):
+    return list(itertools.islice(pipeline.batches(config, source, vocabulary, **kw), steps))
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_shapes_and_types(config, source, vocabulary):
+    (batch,) = take(config, source, vocabulary, 1)
+    assert {name: (rows.shape, rows.dtype.name) for name, rows in batch.items()} == {
+        "image": ((24, 32, 32, 3), "uint8"),
+        "text": ((24, 12), "int32"),
+        "semantics": ((24, 384), "float32"),
+        "group": ((24,), "int32"),
+    }
+
+
+def test_starting_at_a_step_continues_the_stream(config, source, vocabulary):
+    epoch = len(source) // config.batch_size  # The batch that lies across the end of the first.
+    whole = take(config, source, vocabulary, epoch + 3)
+    for start in (0, 1, epoch, epoch + 2):
+        (batch,) = take(config, source, vocabulary, 1, start_step=start)
+        same(batch, whole[start])
+
+
+def test_another_seed_gives_other_batches(config, source, vocabulary):
+    other = config.copy_and_resolve_references()
+    other.seed = 1
+    (a,), (b,) = take(config, source, vocabulary, 1), take(other, source, vocabulary, 1)
+    assert (a["group"] != b["group"]).any()
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_share_out_the_same_global_batch(config, source, vocabulary, processes):
+    whole = take(config, source, vocabulary, 3)
+    parts = [
+        take(config, source, vocabulary, 3, process=p, processes=processes)
+        for p in range(processes)
+    ]
+    for step, batch in enumerate(whole):
+        merged = {
+            name: np.stack([part[step][name] for part in parts], axis=1).reshape(rows.shape)
+            for name, rows in batch.items()
+        }
+        same(merged, batch)
+
+
+def test_worker_processes_change_nothing(config, source, vocabulary):
+    worked = config.copy_and_resolve_references()
+    worked.data.workers = 2
+    for a, b in zip(
+        take(config, source, vocabulary, 5, start_step=3),
+        take(worked, source, vocabulary, 5, start_step=3),
+        strict=True,
+    ):
+        same(a, b)
+
+
+def test_every_record_is_seen_once_an_epoch(config, source, vocabulary):
+    batches = take(config, source, vocabulary, -(-len(source) // config.batch_size))
+    seen = np.concatenate([batch["group"] for batch in batches])[: len(source)]
+    wanted = [pipeline.group_id(source[i]) for i in range(len(source))]
+    np.testing.assert_array_equal(np.sort(seen), np.sort(wanted))
+
+
+def test_semantics_and_group_belong_to_the_concept_whatever_caption_is_sampled(
+    config, source, vocabulary
+):
+    (batch,) = take(config, source, vocabulary, 1)
+    records = {pipeline.group_id(source[i]): source[i] for i in range(len(source))}
+    for group, semantics, ids in zip(
+        batch["group"], batch["semantics"], batch["text"], strict=True
+    ):
+        record = records[group]
+        np.testing.assert_array_equal(semantics, record["semantics"])
+        names = pipeline.captions(record)[: record["num_names"]]
+        # The caption starts with one of the concept's names, up to where the context ends.
+        starts = [
+            row[: row.index(vocabulary.end_id)] for row in vocabulary.encode(names, 12).tolist()
+        ]
+        assert any(ids[: len(start)].tolist() == start for start in starts)
+
+
+def test_a_caption_is_a_name_and_some_of_the_keywords(source):
+    random = np.random.default_rng(0)
+    record = next(source[i] for i in range(50) if source[i]["num_names"] > 1)
+    texts, names = pipeline.captions(record), record["num_names"]
+    bare = {pipeline.sample_caption(record, 0, random) for _ in range(100)}
+    assert bare == set(texts[:names])
+    counts = set()
+    for _ in range(300):
+        caption = pipeline.sample_caption(record, 2, random)
+        name = max((n for n in texts[:names] if caption.startswith(n)), key=len)
+        keywords = caption[len(name) :].removeprefix(", ")
+        counts.add(len(keywords.split(", ")) if keywords else 0)
+        assert not keywords or keywords.split(", ")[0] in texts[names:]
+    assert counts >= {0, 1, 2}
+
+
+class TestOwnSemantics:
+    def run(self, config, source, vocabulary, tmp_path, array):
+        own = config.copy_and_resolve_references()
+        own.data.semantics = str(tmp_path / "own.npy")
+        np.save(tmp_path / "own.npy", array, allow_pickle=True)
+        return take(own, source, vocabulary, 1)[0]
+
+    def test_rows_follow_their_records_and_are_normalised(
+        self, config, source, vocabulary, tmp_path
+    ):
+        groups = np.array([pipeline.group_id(source[i]) for i in range(len(source))])
+        rows = np.stack([groups, np.ones(len(groups))], axis=1) / 1e9
+        batch = self.run(config, source, vocabulary, tmp_path, rows)
+        wanted = np.stack([batch["group"] / 1e9, np.full(24, 1e-9)], axis=1)
+        wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+        np.testing.assert_allclose(batch["semantics"], wanted, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda n: np.ones((n - 1, 4)), r"expected \[\d+, S\]"),
+            (lambda n: np.ones(n), r"expected \[\d+, S\]"),
+            (lambda n: np.eye(n)[:, :4], "row 4 is zero"),
+            (lambda n: np.full((n, 2), np.nan), "row 0 is zero or not finite"),
+            (lambda n: np.array([{}] * n), "not a readable .npy array"),
+        ],
+    )
+    def test_bad_arrays(self, config, source, vocabulary, tmp_path, make, message):
+        with pytest.raises(UsageError, match=message):
+            self.run(config, source, vocabulary, tmp_path, make(len(source)))
+
+
+def test_an_empty_split_is_an_error(config, vocabulary):
+    with pytest.raises(AligngapError, match="empty"):
+        take(config, [], vocabulary, 1)
+
+
+def test_bytes_that_are_no_image():
+    with pytest.raises(AligngapError, match="record 7 of train"):
+        images.decode(b"\x89PNG\r\n\x1a\n garbage", "7 of train")
+
+
+def test_random_crops_keep_the_area_they_should(source):
+    image = images.decode(source[0]["image"])
+    whole = images.random_crop(image, 64, (1.0, 1.0), (1.0, 1.0), np.random.default_rng(0))
+    np.testing.assert_array_equal(whole, np.asarray(image))
+    random = np.random.default_rng(0)
+    crops = [images.random_crop(image, 32, (0.3, 0.5), (3 / 4, 4 / 3), random) for _ in range(8)]
+    assert {crop.shape for crop in crops} == {(32, 32, 3)}
+    assert len({crop.tobytes() for crop in crops}) > 1
