@@ -1,0 +1,100 @@
+"""The model: two towers, or one transformer tied across the modalities (AlignCLIP, SharedCLIP)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from aligngap.models.towers import ImageInput, TextInput, pool_image, pool_text
+from aligngap.models.transformer import Transformer, parameter_std
+
+
+class Projection(nn.Module):
+    """The bias-free map into the space of both modalities; L2-normalised rows in float32."""
+
+    embed_dim: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B W"]) -> Float[Array, "B D"]:
+        init = nn.initializers.normal(parameter_std(x.shape[-1]))
+        axes = ("embed", "projection")
+        kernel_init = nn.with_logical_partitioning(init, axes)
+        kernel = self.param("kernel", kernel_init, (x.shape[-1], self.embed_dim), jnp.float32)
+        embedding = jnp.dot(
+            x.astype(self.dtype), kernel.astype(self.dtype), preferred_element_type=jnp.float32
+        )
+        norm = jnp.linalg.norm(embedding, axis=-1, keepdims=True)
+        embedding = embedding / jnp.maximum(norm, 1e-12)
+        return nn.with_logical_constraint(embedding, ("batch", "activation"))
+
+
+class DualEncoder(nn.Module):
+    """Images [B, R, R, 3] and token ids [B, L] → embeddings [B, D] and the scale s = 1/τ.
+
+    `config` is the run's `model` part. `tie` says what the modalities share.
+    """
+
+    config: ConfigDict
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        config = self.config
+        image, text = config.image, config.text
+        self.image_input = ImageInput(image.size, image.patch_size, image.width, self.dtype)
+        self.text_input = TextInput(text.vocab_size, text.context_length, text.width, self.dtype)
+        if config.tie == "none":
+            self.image_transformer = self._transformer(image)
+            self.text_transformer = self._transformer(text)
+        else:
+            self.transformer = self._transformer(image)
+        if config.tie == "transformer+projection":
+            self.projection = Projection(config.embed_dim, self.dtype)
+        else:
+            self.image_projection = Projection(config.embed_dim, self.dtype)
+            self.text_projection = Projection(config.embed_dim, self.dtype)
+        self.logit_scale = self.param(
+            "logit_scale", nn.initializers.constant(jnp.log(config.scale_init)), (), jnp.float32
+        )
+
+    def encode_image(self, images: Float[Array, "B R R 3"]) -> Float[Array, "B D"]:
+        """L2-normalised embeddings; images are already normalised by mean and std."""
+        tied = self.config.tie != "none"
+        transformer = self.transformer if tied else self.image_transformer
+        pooled = pool_image(transformer(self.image_input(images), causal=False))
+        return self._projection("image")(pooled)
+
+    def encode_text(self, ids: Int[Array, "B L"]) -> Float[Array, "B D"]:
+        """L2-normalised embeddings; the causal mask is on the text pass only."""
+        tied = self.config.tie != "none"
+        transformer = self.transformer if tied else self.text_transformer
+        pooled = pool_text(transformer(self.text_input(ids), causal=True), ids)
+        return self._projection("text")(pooled)
+
+    def __call__(
+        self, images: Float[Array, "B R R 3"], ids: Int[Array, "B L"]
+    ) -> tuple[Float[Array, "B D"], Float[Array, "B D"], Float[Array, ""]]:
+        return self.encode_image(images), self.encode_text(ids), jnp.exp(self.logit_scale)
+
+    def _transformer(self, tower: ConfigDict) -> Transformer:
+        return Transformer(
+            width=tower.width,
+            layers=tower.layers,
+            heads=tower.heads,
+            mlp_ratio=tower.mlp_ratio,
+            dtype=self.dtype,
+            remat=self.config.remat,
+            scan=self.config.scan,
+        )
+
+    def _projection(self, modality: str) -> Projection:
+        if self.config.tie == "transformer+projection":
+            return self.projection
+        return self.image_projection if modality == "image" else self.text_projection
+
+
+def make(config: ConfigDict) -> DualEncoder:
+    """The model of a whole run's config, in its compute dtype."""
+    return DualEncoder(FrozenConfigDict(config.model), jnp.dtype(config.compute_dtype))

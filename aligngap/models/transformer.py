@@ -1,0 +1,149 @@
+"""The pre-LN transformer of CLIP, one implementation for images, text, or both at once.
+
+Shapes: B batch, L length, W width, H heads.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+LAYER_NORM_EPS = 1e-5  # CLIP's; Flax's default is 1e-6.
+
+
+def layer_norm(dtype: Any, name: str | None = None) -> nn.LayerNorm:
+    """LayerNorm with CLIP's epsilon, its statistics in float32."""
+    return nn.LayerNorm(
+        epsilon=LAYER_NORM_EPS,
+        dtype=dtype,
+        scale_init=nn.with_logical_partitioning(nn.initializers.ones, ("embed",)),
+        bias_init=nn.with_logical_partitioning(nn.initializers.zeros, ("embed",)),
+        name=name,
+    )
+
+
+class Dense(nn.Module):
+    """The last axes of x → `features`, with bias; a kernel of shape `inputs + features`.
+
+    Not nn.DenseGeneral: it makes kernels flat and reshapes them, so their logical axes do not fit.
+    """
+
+    features: tuple[int, ...]
+    std: float
+    axes: tuple[str, ...]  # Logical names of the kernel's axes: inputs, then features.
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        contracted = len(self.axes) - len(self.features)
+        shape = x.shape[-contracted:] + self.features
+        kernel_init = nn.with_logical_partitioning(nn.initializers.normal(self.std), self.axes)
+        bias_axes = self.axes[contracted:]
+        bias_init = nn.with_logical_partitioning(nn.initializers.zeros, bias_axes)
+        kernel = self.param("kernel", kernel_init, shape, jnp.float32).astype(self.dtype)
+        bias = self.param("bias", bias_init, self.features, jnp.float32).astype(self.dtype)
+        return jnp.tensordot(x.astype(self.dtype), kernel, axes=contracted) + bias
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, causal or not."""
+
+    heads: int
+    output_std: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L W"], causal: bool) -> Float[Array, "B L W"]:
+        width = x.shape[-1]
+        qkv_shape = (3, self.heads, width // self.heads)
+        qkv_axes = ("embed", "qkv", "heads", "head_dim")
+        qkv = Dense(qkv_shape, width**-0.5, qkv_axes, self.dtype, name="qkv")(x)
+        query, key, value = (qkv[:, :, i] for i in range(3))
+        # cuDNN's fused kernel runs in half precision only.
+        on_gpu = jax.default_backend() == "gpu" and self.dtype == jnp.bfloat16
+        attended = jax.nn.dot_product_attention(
+            query, key, value, is_causal=causal, implementation="cudnn" if on_gpu else None
+        )
+        output_axes = ("heads", "head_dim", "embed")
+        return Dense((width,), self.output_std, output_axes, self.dtype, name="output")(attended)
+
+
+class MLP(nn.Module):
+    """Two dense layers with the exact (erf) GELU between them."""
+
+    hidden: int
+    output_std: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L W"]) -> Float[Array, "B L W"]:
+        width = x.shape[-1]
+        hidden_std = (2 * width) ** -0.5
+        x = Dense((self.hidden,), hidden_std, ("embed", "mlp"), self.dtype, name="hidden")(x)
+        x = nn.with_logical_constraint(x, ("batch", "length", "mlp"))
+        x = jax.nn.gelu(x, approximate=False)
+        return Dense((width,), self.output_std, ("mlp", "embed"), self.dtype, name="output")(x)
+
+
+class Block(nn.Module):
+    """x + attention(LN(x)), then x + MLP(LN(x))."""
+
+    width: int
+    heads: int
+    mlp_ratio: float
+    layers: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L W"], causal: bool) -> Float[Array, "B L W"]:
+        # Both outputs are added 2·layers times to the residual stream (METHODS of CLIP: its init).
+        output_std = self.width**-0.5 * (2 * self.layers) ** -0.5
+        attention = Attention(self.heads, output_std, self.dtype, name="attention")
+        x = x + attention(layer_norm(self.dtype, "attention_norm")(x), causal)
+        mlp = MLP(round(self.width * self.mlp_ratio), output_std, self.dtype, name="mlp")
+        x = x + mlp(layer_norm(self.dtype, "mlp_norm")(x))
+        return nn.with_logical_constraint(x, ("batch", "length", "activation"))
+
+
+class Transformer(nn.Module):
+    """`layers` blocks and a final LayerNorm; parameters of the blocks are stacked [layers, ...].
+
+    One layout of parameters whether the loop over layers is scanned or unrolled, so that
+    checkpoints do not depend on it. `remat` recomputes each block in the backward pass.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_ratio: float
+    dtype: Any
+    remat: bool
+    scan: bool
+
+    def setup(self) -> None:
+        self.blocks = Block(self.width, self.heads, self.mlp_ratio, self.layers, self.dtype)
+        self.final_norm = layer_norm(self.dtype)
+
+    def __call__(self, x: Float[Array, "B L W"], causal: bool) -> Float[Array, "B L W"]:
+        def body(block: Block, x: Array, _: None) -> tuple[Array, None]:
+            return block(x, causal), None
+
+        step = nn.remat(body, prevent_cse=not self.scan) if self.remat else body
+        run = nn.scan(
+            step,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            length=self.layers,
+            unroll=1 if self.scan else self.layers,
+            metadata_params={nn.PARTITION_NAME: "layers"},
+        )
+        x, _ = run(self.blocks, x, None)
+        return self.final_norm(x)
+
+
+def parameter_std(width: int) -> float:
+    """W^-½, the scale of CLIP's class token, image positions and projection."""
+    return 1.0 / math.sqrt(width)

@@ -1,0 +1,220 @@
+"""The towers against an independent NumPy forward pass, tying, initialisation and precision."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import erf
+
+from aligngap.config import SIZES, TIES, default, set_size, tower
+from aligngap.models import dual_encoder
+
+WIDTH, HEADS, LAYERS, CONTEXT, VOCABULARY, SIDE, PATCH = 32, 4, 3, 9, 50, 16, 4
+
+
+def small(tie="none", **model):
+    config = default()
+    config.model.tie = tie
+    config.model.embed_dim = 24
+    config.model.image.update(tower(WIDTH, LAYERS, HEADS, 4.0), size=SIDE, patch_size=PATCH)
+    config.model.text.update(
+        tower(WIDTH, LAYERS, HEADS, 4.0), context_length=CONTEXT, vocab_size=VOCABULARY
+    )
+    config.model.update(model)
+    return config
+
+
+def inputs(batch=5, seed=0):
+    random = np.random.default_rng(seed)
+    ids = random.integers(1, VOCABULARY - 2, size=(batch, CONTEXT))
+    ids[:, 0] = VOCABULARY - 2
+    for row in ids:
+        row[random.integers(2, CONTEXT) :] = VOCABULARY - 1
+    return random.normal(size=(batch, SIDE, SIDE, 3)).astype(np.float32), ids.astype(np.int32)
+
+
+def parameters(config, seed=0):
+    """Random everywhere, biases and norms too, so that no term is hidden by a zero or a one."""
+    model = dual_encoder.make(config)
+    shapes = nn.unbox(jax.eval_shape(model.init, jax.random.key(0), *inputs(1)))["params"]
+    random = np.random.default_rng(seed)
+    return model, jax.tree.map(
+        lambda p: jnp.asarray(random.normal(0.3, 0.5, p.shape), jnp.float32), shapes
+    )
+
+
+class Reference:
+    """CLIP's forward pass in float64 NumPy, one example and one head at a time."""
+
+    def __init__(self, params):
+        self.params = jax.tree.map(lambda p: np.asarray(p, np.float64), params)
+
+    def norm(self, x, p):
+        mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        return (x - mean) / np.sqrt(variance + 1e-5) * p["scale"] + p["bias"]
+
+    def attention(self, x, p, causal):
+        length, heads = len(x), p["qkv"]["kernel"].shape[2]
+        out = np.zeros_like(x)
+        for h in range(heads):
+            q, k, v = (x @ p["qkv"]["kernel"][:, i, h] + p["qkv"]["bias"][i, h] for i in range(3))
+            scores = q @ k.T / np.sqrt(q.shape[1])
+            if causal:
+                scores[np.triu_indices(length, 1)] = -np.inf
+            weights = np.exp(scores - scores.max(-1, keepdims=True))
+            weights /= weights.sum(-1, keepdims=True)
+            out += weights @ v @ p["output"]["kernel"][h]
+        return out + p["output"]["bias"]
+
+    def transformer(self, x, p, causal):
+        for layer in range(LAYERS):
+            block = jax.tree.map(lambda a, layer=layer: a[layer], p["blocks"])
+            x = x + self.attention(
+                self.norm(x, block["attention_norm"]), block["attention"], causal
+            )
+            hidden = self.norm(x, block["mlp_norm"]) @ block["mlp"]["hidden"]["kernel"]
+            hidden = hidden + block["mlp"]["hidden"]["bias"]
+            hidden = hidden * 0.5 * (1 + erf(hidden / np.sqrt(2)))
+            x = x + hidden @ block["mlp"]["output"]["kernel"] + block["mlp"]["output"]["bias"]
+        return self.norm(x, p["final_norm"])
+
+    def part(self, modality, name):
+        return self.params.get(name, self.params.get(f"{modality}_{name}"))
+
+    def project(self, modality, x):
+        y = x @ self.part(modality, "projection")["kernel"]
+        return y / np.linalg.norm(y)
+
+    def image(self, pixels):
+        p = self.params["image_input"]
+        patches = [
+            pixels[r : r + PATCH, c : c + PATCH].reshape(-1) @ p["patch_kernel"]
+            for r in range(0, SIDE, PATCH)
+            for c in range(0, SIDE, PATCH)
+        ]
+        x = np.stack([p["class_token"], *patches]) + p["positions"]
+        x = self.norm(x, p["input_norm"])
+        x = self.transformer(x, self.part("image", "transformer"), causal=False)
+        return self.project("image", x[0])
+
+    def text(self, ids):
+        p = self.params["text_input"]
+        x = p["tokens"]["embedding"][ids] + p["positions"]
+        x = self.transformer(x, self.part("text", "transformer"), causal=True)
+        return self.project("text", x[list(ids).index(max(ids))])
+
+
+@pytest.mark.parametrize("tie", TIES)
+@pytest.mark.parametrize(("scan", "remat"), [(False, False), (True, False), (True, True)])
+def test_against_numpy(tie, scan, remat):
+    model, params = parameters(small(tie, scan=scan, remat=remat))
+    pixels, ids = inputs()
+    image, text, scale = jax.jit(model.apply)({"params": params}, pixels, ids)
+    reference = Reference(params)
+    np.testing.assert_allclose(image, [reference.image(x) for x in pixels], atol=2e-5)
+    np.testing.assert_allclose(text, [reference.text(x) for x in ids], atol=2e-5)
+    assert float(scale) == pytest.approx(np.exp(float(params["logit_scale"])), rel=1e-5)
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_scanned_and_unrolled_layers_have_the_same_gradient(remat):
+    def gradient(scan):
+        model, params = parameters(small("transformer", scan=scan, remat=remat))
+        loss = lambda p: jnp.sum(jnp.stack(model.apply({"params": p}, *inputs())[:2])[..., 0])  # noqa: E731
+        return jax.jit(jax.grad(loss))(params)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * max(1, np.abs(b).max())),
+        gradient(True),
+        gradient(False),
+    )
+
+
+def test_text_after_the_end_and_other_rows_change_nothing():
+    """The causal mask and the pooling: what follows end-of-text is never seen."""
+    model, params = parameters(small("transformer+projection"))
+    _, ids = inputs()
+    changed = ids.copy()
+    changed[0, list(ids[0]).index(VOCABULARY - 1) + 1 :] = 3
+    encode = lambda x: model.apply({"params": params}, x, method="encode_text")  # noqa: E731
+    np.testing.assert_array_equal(encode(ids)[0], encode(changed)[0])
+
+
+@pytest.mark.parametrize("tie", TIES)
+def test_what_is_tied(tie):
+    _, params = parameters(small(tie))
+    own = {"none": {"transformer", "projection"}, "transformer": {"projection"}}.get(tie, set())
+    wanted = {"image_input", "text_input", "logit_scale"}
+    for part in ("transformer", "projection"):
+        wanted |= {f"image_{part}", f"text_{part}"} if part in own else {part}
+    assert set(params) == wanted
+
+
+def test_initialisation_has_the_papers_scales():
+    config = small("transformer+projection", embed_dim=256)
+    for part in (config.model.image, config.model.text):
+        part.update(tower(256, 6, 4, 4.0))
+    config.model.text.vocab_size = 2000
+    params = nn.unbox(dual_encoder.make(config).init(jax.random.key(1), *inputs(1)))["params"]
+    blocks, w, layers = params["transformer"]["blocks"], 256, 6
+    residual = w**-0.5 * (2 * layers) ** -0.5
+    stds = {
+        "attention in": (blocks["attention"]["qkv"]["kernel"], w**-0.5),
+        "attention out": (blocks["attention"]["output"]["kernel"], residual),
+        "mlp in": (blocks["mlp"]["hidden"]["kernel"], (2 * w) ** -0.5),
+        "mlp out": (blocks["mlp"]["output"]["kernel"], residual),
+        "projection": (params["projection"]["kernel"], w**-0.5),
+        "tokens": (params["text_input"]["tokens"]["embedding"], 0.02),
+        "text positions": (params["text_input"]["positions"], 0.01),
+        "image positions": (params["image_input"]["positions"], w**-0.5),
+        "class token": (params["image_input"]["class_token"], w**-0.5),
+    }
+    for name, (array, std) in stds.items():
+        assert float(jnp.std(array)) == pytest.approx(std, rel=0.12), name
+    # Layers differ: one initialisation is not copied to all of them.
+    hidden = np.asarray(blocks["mlp"]["hidden"]["kernel"])
+    assert np.abs(hidden[0] - hidden[1]).max() > 0
+    assert float(jnp.exp(params["logit_scale"])) == pytest.approx(1 / 0.07, rel=1e-5)
+
+
+def test_bfloat16_compute_keeps_float32_parameters_and_embeddings():
+    config = small("transformer")
+    model, params = parameters(config)
+    exact = model.apply({"params": params}, *inputs())
+    config.compute_dtype = "bfloat16"
+    half = dual_encoder.make(config)
+    boxed = half.init(jax.random.key(0), *inputs(1))
+    assert {p.dtype for p in jax.tree.leaves(boxed)} == {jnp.dtype("float32")}
+    rounded = half.apply({"params": params}, *inputs())
+    for a, b in zip(exact[:2], rounded[:2], strict=True):
+        assert b.dtype == jnp.float32
+        assert float(jnp.sum(a * b, axis=-1).min()) > 0.99
+
+
+PUBLISHED = {"Ti/16": 5.5, "S/16": 21.7, "B/16": 85.8, "L/14": 303.2, "H/14": 630.8, "g/14": 1011}
+
+
+@pytest.mark.parametrize(("name", "millions"), PUBLISHED.items())
+def test_image_towers_have_the_published_sizes(name, millions):
+    """Parameters of the towers without classifier (Dosovitskiy et al. 2021, Zhai et al. 2022)."""
+    config = set_size(default(), name)
+    model = dual_encoder.make(config)
+    shapes = jax.eval_shape(
+        model.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3)), jnp.zeros((1, 77), jnp.int32)
+    )["params"]
+    tower = (shapes["image_input"], shapes["image_transformer"])
+    assert sum(p.size for p in jax.tree.leaves(tower)) / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+def test_alignclip_b16_has_124_million_parameters():
+    config = default()
+    config.model.tie = "transformer+projection"
+    config.model.embed_dim = 768
+    set_size(config, "B/16")
+    assert config.model.text.width == SIZES["B"][0][0]
+    model = dual_encoder.make(config)
+    shapes = jax.eval_shape(
+        model.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3)), jnp.zeros((1, 77), jnp.int32)
+    )
+    assert sum(p.size for p in jax.tree.leaves(shapes)) == pytest.approx(124.4e6, rel=1e-3)
