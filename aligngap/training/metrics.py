@@ -1,0 +1,85 @@
+"""Where a run's numbers go: metrics.jsonl, TensorBoard and, where it is installed, W&B."""
+
+import json
+import os
+from collections.abc import Mapping
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+Values = Mapping[str, float]
+
+
+class Writers:
+    """`write` sends a step's values to all of them.
+
+    metrics.jsonl holds what a run computed and nothing that a clock says, so that a run that was
+    killed and continued leaves the same file as one that was not. `timing` goes to the others.
+    """
+
+    def __init__(self, workdir: Path, config: Mapping[str, Any], first_step: int) -> None:
+        self._path = workdir / "metrics.jsonl"
+        drop_after(self._path, first_step)
+        self._lines = self._path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(workdir), purge_step=first_step + 1)
+        self._wandb = _start_wandb(workdir, config)
+
+    def __enter__(self) -> "Writers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+        self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    def write(self, step: int, values: Values, timing: Values | None = None) -> None:
+        """One line of metrics.jsonl, `step` first, on disk before this returns."""
+        self._lines.write(json.dumps({"step": step, **values}) + "\n")
+        self._lines.flush()
+        everything = {**values, **(timing or {})}
+        for name, value in everything.items():
+            self._board.add_scalar(name, value, step)
+        if self._wandb is not None:
+            self._wandb.log(everything, step=step)
+
+
+class NoWriters:
+    """What every process but the first writes to."""
+
+    def __enter__(self) -> "NoWriters":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, step: int, values: Values, timing: Values | None = None) -> None: ...
+
+
+def drop_after(path: Path, step: int) -> None:
+    """Cuts metrics.jsonl back to the lines up to `step`, where the run goes on from; atomic."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):
+            continue  # The line that was being written when the process was killed.
+    temporary = path.with_suffix(".jsonl.new")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _start_wandb(workdir: Path, config: Mapping[str, Any]) -> Any:
+    """A W&B run where the library is installed and the user has set it up; else None."""
+    if not os.environ.get("WANDB_PROJECT") or util.find_spec("wandb") is None:
+        return None
+    import wandb
+
+    # The same id for the same workdir: a run that is started again continues its own curves.
+    return wandb.init(
+        dir=str(workdir), id=workdir.name, name=workdir.name, resume="allow", config=dict(config)
+    )

@@ -1,0 +1,60 @@
+"""Everything that a step changes, as one frozen tree."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Int
+from ml_collections import ConfigDict
+
+from aligngap.models.dual_encoder import DualEncoder
+from aligngap.parallel import mesh as meshes
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """Parameters and optimiser state in float32, whatever the compute dtype."""
+
+    step: Int[Array, ""]  # Steps taken.
+    params: Any
+    opt_state: Any
+    averaged: Any  # Exponential moving average of params, or None.
+
+    @property
+    def eval_params(self) -> Any:
+        """The averaged parameters where there are any."""
+        return self.params if self.averaged is None else self.averaged
+
+
+def _boxed(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformation) -> TrainState:
+    """The state at step 0, its parameters still boxed with their logical axis names."""
+    image, text = config.model.image, config.model.text
+    variables = model.init(
+        jax.random.key(config.seed),
+        jnp.zeros((1, image.size, image.size, 3)),
+        jnp.zeros((1, text.context_length), jnp.int32),
+    )
+    params = variables["params"]
+    averaged = jax.tree.map(jnp.copy, params) if config.optimizer.ema_decay else None
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), averaged)
+
+
+def abstract(
+    config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformation
+) -> TrainState:
+    """Shapes, dtypes and logical axis names of the state, without allocating it."""
+    return jax.eval_shape(lambda: _boxed(config, model, tx))
+
+
+def create(
+    config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+    """The state at step 0, each array made where it belongs on the mesh."""
+    shardings = meshes.shardings(abstract(config, model, tx), mesh)
+    # No rules and no mesh in force: Flax would constrain kernels before it has shaped them.
+    return jax.jit(lambda: nn.unbox(_boxed(config, model, tx)), out_shardings=shardings)()

@@ -1,0 +1,58 @@
+"""The folder of a run: whose it is, and what it was made with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from aligngap import config as configs
+from aligngap.errors import AligngapError, UsageError
+
+
+def claim(workdir: Path, config: ConfigDict) -> None:
+    """Makes the folder and writes config.json, or checks that the run in it is this config's."""
+    path = workdir / "config.json"
+    # Through JSON and back, so that tuples compare as the lists they become in the file.
+    wanted = json.loads(config.to_json())
+    try:
+        if path.exists():
+            _same_run(workdir, read_json(path), wanted)
+        workdir.mkdir(parents=True, exist_ok=True)
+        temporary = workdir / "config.json.new"
+        temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise AligngapError(f"workdir {workdir} cannot be written: {error.strerror}") from error
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """The config that the run in `workdir` was started with."""
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise AligngapError(
+            f"{workdir} holds no run (no config.json); `aligngap train --workdir=...` makes one"
+        )
+    config = configs.from_json(read_json(path))
+    configs.validate(config)
+    return config
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; AligngapError where the file holds none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AligngapError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise AligngapError(f"{path}: expected a JSON object")
+    return value
+
+
+def _same_run(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    changed = configs.difference(old, new)
+    if changed:
+        raise UsageError(
+            f"workdir {workdir} holds another config's run: {changed}; give another --workdir, or "
+            "the config that it was started with"
+        )
