@@ -1,0 +1,75 @@
+"""95 % intervals by a cluster bootstrap: whole concepts are drawn, for their images are alike."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import sparse
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+RESAMPLES_AT_ONCE = 100  # bounds the memory: that many rows of one count a cluster
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A share of hits in [0, 1], its 95 % interval, and what a random ranking would reach."""
+
+    value: float
+    low: float
+    high: float
+    chance: float
+
+
+def estimate(
+    scores: Float[np.ndarray, "N"],
+    clusters: Int[np.ndarray, "N"],
+    chance: float,
+    seed: int,
+    classes: Int[np.ndarray, "N"] | None = None,
+) -> Estimate:
+    """The mean of scores in [0, 1] with its interval; with `classes`, the mean of class means.
+
+    Percentile bootstrap: where every score is equal the interval is that point, and
+    one cluster says nothing about others, so its interval is all of [0, 1].
+    """
+    sums, sizes = _totals(scores, clusters, np.zeros_like(clusters) if classes is None else classes)
+    num_clusters = sums.shape[0]
+    value = float(_means(np.ones((1, num_clusters)), sums, sizes)[0])
+    if num_clusters == 1:
+        return Estimate(value, 0.0, 1.0, chance)
+    draws = [_means(counts, sums, sizes) for counts in resampled_counts(num_clusters, seed)]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
+    return Estimate(value, float(low), float(high), chance)
+
+
+def resampled_counts(num_clusters: int, seed: int) -> Iterator[Int[np.ndarray, "R G"]]:
+    """Yields how often each of G clusters is drawn, in blocks of R of the RESAMPLES draws of G."""
+    random = np.random.default_rng(seed)
+    shares = np.full(num_clusters, 1 / num_clusters)
+    for start in range(0, RESAMPLES, RESAMPLES_AT_ONCE):
+        size = min(RESAMPLES_AT_ONCE, RESAMPLES - start)
+        yield random.multinomial(num_clusters, shares, size=size)
+
+
+def _totals(
+    scores: Float[np.ndarray, "N"], clusters: Int[np.ndarray, "N"], classes: Int[np.ndarray, "N"]
+) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Sum and number of the scores in each cluster and class, two sparse [G, C]."""
+    cluster_names, rows = np.unique(clusters, return_inverse=True)
+    class_names, columns = np.unique(classes, return_inverse=True)
+    shape = (len(cluster_names), len(class_names))
+    sums = sparse.coo_array((np.asarray(scores, np.float64), (rows, columns)), shape)
+    sizes = sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape)
+    return sums.tocsr(), sizes.tocsr()
+
+
+def _means(
+    counts: np.ndarray, sums: sparse.csr_array, sizes: sparse.csr_array
+) -> Float[np.ndarray, "R"]:
+    """The mean over classes of each class's mean score, leaving out classes that were not drawn."""
+    drawn = counts @ sizes
+    means = np.divide(counts @ sums, drawn, out=np.zeros_like(drawn), where=drawn > 0)
+    return means.sum(axis=1) / (drawn > 0).sum(axis=1)

@@ -1,0 +1,217 @@
+"""A trained run, measured on its test splits: writes evaluation.json, gap.json, embeddings.npz."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from aligngap import progress
+from aligngap.data import images, splits
+from aligngap.data.splits import Split
+from aligngap.errors import AligngapError
+from aligngap.evaluation import retrieval, zero_shot
+from aligngap.evaluation.embed import Embedder
+from aligngap.evaluation.intervals import Estimate
+from aligngap.evaluation.validation import Validation
+from aligngap.gap import files as gap_files
+from aligngap.gap.intervals import Interval, intervals
+from aligngap.training import loop, provenance, state
+from aligngap.training.checkpoints import Checkpoints
+from aligngap.training.loop import Run
+
+MOMENTS = ("initial", "trained")
+GALLERY = 12  # Images of each split that reports show.
+THUMBNAIL = 64  # Pixels a side.
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found on one split."""
+
+    retrieval: dict[str, Estimate]
+    zero_shot: dict[str, dict[str, Estimate]]
+    gap: dict[str, dict[str, Interval]]  # At each moment.
+    arrays: dict[str, np.ndarray]
+
+
+def validation(run: Run) -> Validation:
+    """What `aligngap train` measures every n steps."""
+    name = run.config.data.validation_split
+    split = splits.read(run.config, name)
+    return Validation(Embedder(run.config, run.model, run.tokenizer, run.mesh), split)
+
+
+def evaluate(workdir: Path, step: int | None = None) -> str:
+    """Evaluates a checkpoint (the newest) and the run's own initial parameters; returns a table."""
+    run = loop.reopen(workdir)
+    step, params = _parameters(run, step)
+    embedder = Embedder(run.config, run.model, run.tokenizer, run.mesh)
+    tests = [splits.read(run.config, name) for name in run.config.data.test_splits]
+    classes = {kind: sorted({c for s in tests for c in _classes(s, kind)}) for kind in KINDS}
+    results = {
+        split.name: _measure(run, embedder, params, split, classes)
+        for split in progress.track(tests, f"Evaluating {run.config.name}", len(tests), "splits")
+    }
+    _write(run, step, tests, results)
+    return _table(run, step, results)
+
+
+KINDS = ("group", "subgroup")
+
+
+def _parameters(run: Run, step: int | None) -> tuple[int, dict[str, Any]]:
+    """The step found, and the parameters at each moment."""
+    with Checkpoints(run.workdir, run.config) as checkpoints:
+        kept = checkpoints.steps()
+        if not kept:
+            raise AligngapError(f"{run.workdir} has no checkpoint yet; `aligngap train` makes one")
+        step = kept[-1] if step is None else step
+        if step not in kept:
+            raise AligngapError(f"{run.workdir} has no checkpoint of step {step}; kept: {kept}")
+        trained = loop.load_state(run, checkpoints, step)
+    initial = state.create(run.config, run.model, run.tx, run.mesh)
+    return step, {"initial": initial.params, "trained": trained.eval_params}
+
+
+def _measure(
+    run: Run,
+    embedder: Embedder,
+    params: Mapping[str, Any],
+    split: Split,
+    classes: Mapping[str, list[str]],
+) -> Result:
+    seed = run.config.seed
+    clouds = {moment: embedder.split(params[moment], split) for moment in MOMENTS}
+    image, text = clouds["trained"]
+    labels = {}
+    for kind, names in classes.items():
+        of_concept = np.array([names.index(name) for name in _classes(split, kind)])
+        prompts = [embedder.texts(params["trained"], class_prompts(name)) for name in names]
+        labels[kind] = zero_shot.classify(
+            image, prompts, of_concept[split.concept], split.concept, seed
+        )
+    pairs = one_image_a_concept(split.concept, seed)
+    found = {
+        moment: intervals(image[pairs], text[split.concept[pairs]], seed=seed)
+        for moment, (image, text) in clouds.items()
+    }
+    captions = np.arange(len(text))
+    return Result(
+        retrieval.evaluate(image, text, split.concept, captions, seed),
+        labels,
+        found,
+        _arrays(split, clouds, seed),
+    )
+
+
+def class_prompts(name: str) -> list[str]:
+    """The texts of a class: "food-drink" is "food drink", "food" and "drink"."""
+    words = name.split("-")
+    return [" ".join(words), *(words if len(words) > 1 else [])]
+
+
+def one_image_a_concept(concept: Int[np.ndarray, "N"], seed: int) -> Int[np.ndarray, "C"]:
+    """Rows to measure the gap on: were a caption there once for each of its images, its copies
+    would count as pairs of texts."""
+    order = np.random.default_rng(seed).permutation(len(concept))
+    _, first = np.unique(concept[order], return_index=True)
+    return np.sort(order[first])
+
+
+def _classes(split: Split, kind: str) -> list[str]:
+    return split.group if kind == "group" else split.subgroup
+
+
+def _arrays(
+    split: Split, clouds: Mapping[str, tuple[Float[np.ndarray, "N D"], ...]], seed: int
+) -> dict[str, np.ndarray]:
+    """What a report draws: embeddings at each moment, captions, and some of the images."""
+    rows = np.random.default_rng(seed).choice(
+        len(split.source), size=min(GALLERY, len(split.source)), replace=False
+    )
+    thumbnails = [
+        images.resize(images.decode(split.source[int(row)]["image"]), THUMBNAIL) for row in rows
+    ]
+    found = {
+        "image_concept": split.concept,
+        "captions": np.array(split.captions),
+        "group": np.array(split.group)[split.concept],
+        "thumbnails": np.stack(thumbnails),
+        "thumbnail_rows": rows,
+    }
+    for moment, (image, text) in clouds.items():
+        found |= {f"{moment}/image": image, f"{moment}/text": text}
+    return {f"{split.name}/{name}": array for name, array in found.items()}
+
+
+def _write(run: Run, step: int, tests: list[Split], results: Mapping[str, Result]) -> None:
+    evaluation = {
+        "model": run.config.name,
+        "step": step,
+        "commands": provenance.commands(run.workdir),
+        "versions": provenance.versions(),
+        "splits": {
+            split.name: {
+                "num_images": len(split.source),
+                "num_captions": len(split.captions),
+                "retrieval": _plain(results[split.name].retrieval),
+                "zero_shot": {k: _plain(v) for k, v in results[split.name].zero_shot.items()},
+            }
+            for split in tests
+        },
+    }
+    gaps = {
+        moment: {
+            name: {"measures": gap_files.as_json(result.gap[moment])}
+            for name, result in results.items()
+        }
+        for moment in MOMENTS
+    }
+    main = gaps["trained"][MAIN_SPLIT if MAIN_SPLIT in results else next(iter(results))]
+    try:
+        arrays = {k: v for result in results.values() for k, v in result.arrays.items()}
+        _replace_npz(run.workdir / "embeddings.npz", arrays)
+        gap_files.write(run.workdir, main | {"splits": gaps["trained"], "initial": gaps["initial"]})
+        temporary = run.workdir / "evaluation.json.new"
+        temporary.write_text(json.dumps(evaluation, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(run.workdir / "evaluation.json")
+    except OSError as error:
+        raise AligngapError(f"{run.workdir} cannot be written: {error.strerror}") from error
+
+
+MAIN_SPLIT = "test_unseen_concept"  # Whose gap stands at the top of gap.json.
+
+
+def _replace_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    temporary = path.with_suffix(".new.npz")
+    np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+    temporary.replace(path)
+
+
+def _plain(found: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {name: dataclasses.asdict(estimate) for name, estimate in found.items()}
+
+
+def _table(run: Run, step: int, results: Mapping[str, Result]) -> str:
+    """Recall at 10, zero-shot accuracy and the gap of each split, with intervals and chance."""
+    lines = [f"{run.config.name} at step {step}: value [95 % interval], chance"]
+    for name, result in results.items():
+        lines.append(name)
+        shown = {k: v for k, v in result.retrieval.items() if k.endswith("@10")}
+        shown |= {f"zero_shot_{kind}_acc1": v["acc1"] for kind, v in result.zero_shot.items()}
+        lines += [
+            f"  {key:<28} {x.value:.3f} [{x.low:.3f}, {x.high:.3f}], {x.chance:.4f}"
+            for key, x in shown.items()
+        ]
+        lines += [
+            f"  {key:<28} {x.value:.3f} [{x.low:.3f}, {x.high:.3f}], "
+            f"before training {result.gap['initial'][key].value:.3f}"
+            for key, x in result.gap["trained"].items()
+            if key in ("centroid_distance", "alignment_score")
+        ]
+    return "\n".join(lines)

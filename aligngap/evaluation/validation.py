@@ -1,0 +1,32 @@
+"""What is measured on the validation split while a model trains: its gap and its retrieval."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from aligngap import gap
+from aligngap.data.splits import Split
+from aligngap.evaluation import retrieval
+from aligngap.evaluation.embed import Embedder
+
+
+class Validation:
+    """Called with parameters, yields (name, value): the contract of an evaluator of `training`."""
+
+    def __init__(self, embedder: Embedder, split: Split) -> None:
+        self._embedder, self._split = embedder, split
+
+    def __call__(self, params: Any) -> Iterator[tuple[str, float]]:
+        image, text = self._embedder.split(params, self._split)
+        own, captions = self._split.concept, np.arange(len(text))
+        yield "centroid_distance", float(gap.centroid_distance(image, text[own]))
+        yield "alignment_score", float(gap.alignment_score(image, text[own]))
+        directions = {
+            "text_retrieval": (image, text, own, captions),
+            "image_retrieval": (text, image, captions, own),
+        }
+        for name, arrays in directions.items():
+            hits = retrieval.expected_hits(*arrays, ks=retrieval.KS).mean(axis=0)
+            for k, found in zip(retrieval.KS, hits, strict=True):
+                yield f"{name}_recall@{k}", float(found)
