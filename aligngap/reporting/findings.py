@@ -1,0 +1,161 @@
+"""Words for numbers: names of splits and metrics, and sentences that say how the numbers fall."""
+
+import math
+from collections.abc import Sequence
+
+from aligngap.reporting.runs import FOUND, GAP, Number, Run, Split
+
+# split: (title, what it holds). A corpus of other splits shows them under their own names.
+SPLITS = {
+    "test_unseen_concept": (
+        "Unseen concepts",
+        "concepts that training never saw, in drawing styles that it did",
+    ),
+    "test_unseen_style": (
+        "Unseen style",
+        "concepts that training saw, in a drawing style that it never did",
+    ),
+    "test_unseen_both": (
+        "Unseen concepts in an unseen style",
+        "neither the concept nor its drawing style was seen in training",
+    ),
+}
+
+# measure: (name, how to read it)
+MEASURES = {
+    "centroid_distance": ("Gap: distance between the centroids", "0 closed, 2 opposite"),
+    "alignment_score": ("Alignment: mean cosine of pairs", "1 where pairs coincide"),
+    "relative_modality_gap": (
+        "Relative modality gap",
+        "0 where pairs coincide, 0.5 where a pair is as far apart as strangers of one modality",
+    ),
+    "linear_separability": (
+        "Linear separability of the modalities",
+        "accuracy; 0.5 mixed, 1 separate",
+    ),
+    "uniformity_image": ("Uniformity of images", "0 collapsed, lower is more spread"),
+    "uniformity_text": ("Uniformity of captions", "0 collapsed, lower is more spread"),
+    "cross_uniformity": ("Cross-uniformity", "of unmatched pairs; lower is more spread"),
+    "mean_pairwise_cosine_image": ("Mean cosine between images", "1 is a single point"),
+    "mean_pairwise_cosine_text": ("Mean cosine between captions", "1 is a single point"),
+}
+
+ACCURACIES = {
+    "acc1": "top-1 accuracy",
+    "acc5": "top-5 accuracy",
+    "mean_per_class_recall": "mean recall of the classes",
+}
+DIRECTIONS = {"text_retrieval": "image → text", "image_retrieval": "text → image"}
+
+
+def split_title(name: str) -> str:
+    """The split's title, or its own name made readable."""
+    return SPLITS[name][0] if name in SPLITS else name.replace("_", " ").capitalize()
+
+
+def ordered_splits(run: Run) -> list[str]:
+    """The run's splits, those of SPLITS first and in its order: the page leads with the first."""
+    return sorted(run.splits, key=lambda name: [*SPLITS, name].index(name))
+
+
+def retrieval_name(metric: str) -> str:
+    """text_retrieval_recall@10 → image → text R@10."""
+    direction, _, k = metric.partition("_recall@")
+    return f"{DIRECTIONS[direction]} R@{k}" if direction in DIRECTIONS and k else metric
+
+
+def accuracy_name(metric: str) -> str:
+    """acc1 → top-1 accuracy."""
+    return ACCURACIES.get(metric, metric.replace("_", " "))
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """0.196 → 19.6 %, not to be broken over lines."""
+    return f"{100 * share:.{digits}f}\u202f%" if math.isfinite(share) else "not measured"
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """Rounded, with a real minus sign and none before zero."""
+    if not math.isfinite(value):
+        return "not measured"
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def headline(runs: Sequence[Run]) -> str:
+    """One sentence: the gap of every run, and how often the right caption is found."""
+    splits = [run.splits[ordered_splits(runs[0])[0]] for run in runs]
+    gaps = [
+        f"{decimal(split.gap[GAP].value)} with {run.label}"
+        for run, split in zip(runs, splits, strict=True)
+    ]
+    recalls = [split.retrieval[FOUND] for split in splits]
+    shares = [
+        f"{percent(recall.value)}{' of images' if run is runs[0] else ''} with {run.label}"
+        for run, recall in zip(runs, recalls, strict=True)
+    ]
+    chance = recalls[0].chance
+    against = f", against {percent(chance)} by chance" if chance is not None else ""
+    return (
+        f"The modality gap is {_listed(gaps)}; the right caption is among the first ten "
+        f"for {_listed(shares)}{against}."
+    )
+
+
+def scope(runs: Sequence[Run]) -> str:
+    """What the headline was measured on."""
+    name = ordered_splits(runs[0])[0]
+    split = runs[0].splits[name]
+    what = f": {SPLITS[name][1]}" if name in SPLITS else ""
+    return f"Measured on {split.num_images:,} images and {split.num_captions:,} captions{what}."
+
+
+def changes(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """How each further run differs from the first, whichever way that falls: (who, [(in what,
+    by how much)])."""
+    name = ordered_splits(runs[0])[0]
+    first = runs[0].splits[name]
+    return [
+        (f"{run.label} against {runs[0].label}", _changes(first, run.splits[name]))
+        for run in runs[1:]
+    ]
+
+
+def _changes(before: Split, after: Split) -> list[tuple[str, str]]:
+    found = [("gap", _gap_change(before.gap[GAP], after.gap[GAP]))]
+    for metric in (FOUND, FOUND.replace("text", "image")):
+        if metric in before.retrieval and metric in after.retrieval:
+            change = _points(before.retrieval[metric], after.retrieval[metric])
+            found.append((retrieval_name(metric), change))
+    for labels, numbers in before.zero_shot.items():
+        if "acc1" in numbers and "acc1" in after.zero_shot.get(labels, {}):
+            change = _points(numbers["acc1"], after.zero_shot[labels]["acc1"])
+            found.append((f"zero-shot by {labels}", change))
+    return found
+
+
+def _gap_change(before: Number, after: Number) -> str:
+    difference = after.value - before.value
+    if round(abs(difference), 2) == 0 or not math.isfinite(difference):
+        return f"unchanged at {decimal(after.value)}"
+    relative = f" ({percent(abs(difference) / before.value, 0)})" if before.value > 0 else ""
+    way = "smaller" if difference < 0 else "larger"
+    return f"{decimal(abs(difference))}{relative} {way}, {_overlap(before, after)}"
+
+
+def _points(before: Number, after: Number) -> str:
+    points = 100 * (after.value - before.value)
+    if round(abs(points), 1) == 0 or not math.isfinite(points):
+        return f"unchanged at {percent(after.value)}"
+    way = "higher" if points > 0 else "lower"
+    return f"{abs(points):.1f} points {way}, {_overlap(before, after)}"
+
+
+def _overlap(one: Number, other: Number) -> str:
+    """Whether the two 95 % intervals share a value: a description, not a test of significance."""
+    shared = one.low <= other.high and other.low <= one.high
+    return "intervals overlap" if shared else "intervals apart"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

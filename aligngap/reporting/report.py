@@ -1,0 +1,165 @@
+"""`aligngap report`: one self-contained HTML page about one or more runs.
+
+What is read lies in `runs`, pictures in `figures` and `panels`, numbers in `tables`, words in
+`findings`; this room puts them in the order in which the page shows them.
+"""
+
+import base64
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from aligngap.errors import AligngapError
+from aligngap.reporting import figures, findings, panels, tables
+from aligngap.reporting.runs import Run, read
+
+TOP_CAPTIONS = 3
+
+
+def build(workdirs: Sequence[Path], output: Path) -> None:
+    """Writes the page about the runs in `workdirs`, the first being the one compared with.
+
+    Raises AligngapError for a workdir's missing or broken file and for an unwritable `output`.
+    """
+    runs = read(workdirs)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # captions, names and commands come from strangers
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    _write(Path(output), environment.get_template("report.html.j2").render(_page(runs)))
+
+
+def _page(runs: Sequence[Run]) -> dict[str, Any]:
+    splits = findings.ordered_splits(runs[0])
+    return {
+        "headline": findings.headline(runs),
+        "scope": findings.scope(runs),
+        "changes": findings.changes(runs),
+        "one_seed": len({run.config.get("name", run.label) for run in runs}) == len(runs),
+        "palette": figures.PALETTE,
+        "runs": [_legend(number, run) for number, run in enumerate(runs)],
+        "modalities": {name: mark for name, (_, mark) in figures.MODALITY_MARKERS.items()},
+        "main_split": findings.split_title(splits[0]).lower(),
+        "max_points": f"{figures.MAX_POINTS:,}",
+        "max_links": figures.MAX_LINKS,
+        "clouds": panels.clouds(runs, splits[0]),
+        "intervals": panels.intervals(runs, splits),
+        "tables": [tables.results(runs, name) for name in splits],
+        "curves": panels.curves(runs),
+        "cosines": panels.cosines(runs, splits[0]),
+        "galleries": [_gallery(runs, name) for name in splits],
+        "differences": _differences(runs),
+        "configs": [json.dumps(run.config, indent=2, ensure_ascii=False) for run in runs],
+    }
+
+
+def _legend(number: int, run: Run) -> dict[str, Any]:
+    """What the page says about a run beyond its results."""
+    return {
+        "label": run.label,
+        "colour": figures.RUN_COLOURS[number % len(figures.RUN_COLOURS)],
+        "mark": figures.run_marker(number)[1],
+        "step": f"{run.step:,}",
+        "seed": run.config.get("seed", "not recorded"),
+        "batch_size": run.config.get("batch_size", "not recorded"),
+        "commands": run.commands,
+        "versions": run.versions,
+        "seconds": {name: _duration(value) for name, value in run.seconds.items()},
+    }
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _gallery(runs: Sequence[Run], split: str) -> dict[str, Any]:
+    """The split's sample of images, each with every run's best captions."""
+    gallery = runs[0].galleries[split]
+    rankings = [_ranked(run, split) for run in runs]
+    cards = [
+        {
+            "picture": _picture(thumbnail),
+            "caption": gallery.captions[gallery.concept[row]],
+            "group": gallery.groups[row],
+            "answers": [ranking[place] for ranking in rankings],
+        }
+        for place, (row, thumbnail) in enumerate(zip(gallery.rows, gallery.thumbnails, strict=True))
+    ]
+    return {"title": findings.split_title(split), "cards": cards, "of": len(gallery.captions)}
+
+
+def _ranked(run: Run, split: str) -> list[list[dict[str, Any]]]:
+    """For each image of the gallery the run's first captions, and the right one wherever it is."""
+    gallery, cloud = run.galleries[split], run.clouds[split]["trained"]
+    answers = []
+    for row in gallery.rows:
+        scores, right = cloud.image[row] @ cloud.text.T, gallery.concept[row]
+        order = np.argsort(-scores, kind="stable")
+        place = int(np.flatnonzero(order == right)[0])
+        shown = [*range(min(TOP_CAPTIONS, len(order))), *([place] if place >= TOP_CAPTIONS else [])]
+        answers.append(
+            [
+                {
+                    "rank": f"{rank + 1:,}",
+                    "caption": gallery.captions[order[rank]],
+                    "score": findings.decimal(float(scores[order[rank]])),
+                    "right": rank == place,
+                }
+                for rank in shown
+            ]
+        )
+    return answers
+
+
+def _picture(pixels: np.ndarray) -> str:
+    """A PNG as a data address."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """The config fields in which the runs differ, with each run's value."""
+    flat = [dict(_flattened(run.config)) for run in runs]
+    rows = [(key, [fields.get(key, "–") for fields in flat]) for key in tables.all_keys(flat)]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def _flattened(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested fields as (a.b.c, value)."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", json.dumps(value, ensure_ascii=False)
+
+
+def _write(path: Path, text: str) -> None:
+    """All of the page or none of it: a reader never opens half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(name).chmod(0o644)  # mkstemp lets nobody else read
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,94 @@
+"""A small workdir as training and evaluation leave it, with random embeddings."""
+
+import json
+
+import numpy as np
+import pytest
+
+SPLITS = ("test_unseen_style", "test_unseen_concept", "test_unseen_both")
+IMAGES, CAPTIONS, WIDTH = 30, 12, 8
+
+
+def number(value, chance=None):
+    found = {"value": value, "low": value - 0.05, "high": value + 0.05}
+    return found if chance is None else found | {"chance": chance}
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def write_run(workdir, name="clip", *, gap=0.5123, recall=0.1964, seed=0, captions=None):
+    """Writes the five files that the report reads; `captions` replaces the first ones."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    config = {"name": name, "seed": seed, "batch_size": 256, "model": {"tie": name != "clip"}}
+    (workdir / "config.json").write_text(json.dumps(config))
+    records = [
+        {"step": step, "train/loss": 5.0 / step, "train/contrastive": 4.0 / step}
+        | ({"validation/centroid_distance": 1.0 / step} if step % 10 == 0 else {})
+        for step in range(1, 121)
+    ]
+    lines = [json.dumps(record) for record in records]
+    (workdir / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 121, "tra']))
+    (workdir / "evaluation.json").write_text(json.dumps(evaluation(name, recall)))
+    measures = {"centroid_distance": number(gap), "a_new_measure": number(0.7)}
+    before = {"centroid_distance": number(1.25)}
+    written = {
+        "splits": {split: {"measures": measures} for split in SPLITS},
+        "measures": measures,
+        "initial": {split: {"measures": before} for split in SPLITS},
+    }
+    (workdir / "gap.json").write_text(json.dumps(written))
+    np.savez(workdir / "embeddings.npz", **embeddings(captions or []))
+    return workdir
+
+
+def evaluation(name, recall):
+    retrieval = {
+        f"{direction}_retrieval_recall@{k}": number(recall * share, 0.0325)
+        for direction in ("text", "image")
+        for k, share in ((1, 0.25), (5, 0.5), (10, 1.0))
+    }
+    zero_shot = {"group": {"acc1": number(0.431, 0.125), "mean_per_class_recall": number(0.402)}}
+    split = {
+        "num_images": IMAGES,
+        "num_captions": CAPTIONS,
+        "retrieval": retrieval,
+        "zero_shot": zero_shot,
+    }
+    return {
+        "model": name,
+        "step": 120,
+        "commands": [f"aligngap train --config=configs/x.py:{name} --workdir=runs/{name}"],
+        "versions": {"jax": "0.10.2"},
+        "seconds": {"train": 243.2},
+        "splits": dict.fromkeys(SPLITS, split),
+    }
+
+
+def embeddings(captions):
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split in SPLITS:
+        for moment in ("initial", "trained"):
+            arrays[f"{split}/{moment}/image"] = unit(random.normal(size=(IMAGES, WIDTH)))
+            arrays[f"{split}/{moment}/text"] = unit(random.normal(size=(CAPTIONS, WIDTH)))
+        names = [*captions, *(f"thing number {i}" for i in range(CAPTIONS))][:CAPTIONS]
+        arrays[f"{split}/image_concept"] = np.arange(IMAGES) % CAPTIONS
+        arrays[f"{split}/captions"] = np.array(names)
+        arrays[f"{split}/group"] = np.array(["objects"] * IMAGES)
+        arrays[f"{split}/thumbnail_rows"] = np.array([0, 3, 13])
+        arrays[f"{split}/thumbnails"] = random.integers(0, 255, (3, 64, 64, 3), dtype=np.uint8)
+    return arrays
+
+
+@pytest.fixture
+def make_run():
+    return write_run
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A CLIP and an AlignCLIP run, the second with a smaller gap and worse retrieval."""
+    clip = write_run(tmp_path / "clip")
+    return [clip, write_run(tmp_path / "alignclip", "alignclip", gap=0.1618, recall=0.1452)]

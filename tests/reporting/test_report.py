@@ -1,0 +1,166 @@
+"""The page: complete in one file, safe whatever captions say, its numbers those of the JSON."""
+
+import base64
+import html
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aligngap.errors import AligngapError
+from aligngap.reporting import report
+
+ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and table rows, and fails on tags that do not nest."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.tags, self.attributes, self.rows, self._open = [], [], [], []
+        self.feed(source)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, *attribute) for attribute in attributes]
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, *attribute) for attribute in attributes]
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and {"td", "th"} & set(self._open):
+            self.rows[-1][-1] += data
+
+
+def built(workdirs, tmp_path):
+    report.build(workdirs, tmp_path / "deep" / "report.html")
+    return (tmp_path / "deep" / "report.html").read_text("utf-8")
+
+
+def test_the_numbers_of_the_table_are_those_of_the_json(pair, tmp_path):
+    rows = [[" ".join(cell.split()) for cell in row] for row in Page(built(pair, tmp_path)).rows]
+    assert ["image → text R@10", "19.6 14.6 to 24.6", "14.5 9.5 to 19.5", "3.2"] in rows
+    assert ["text → image R@1", "4.9 −0.1 to 9.9", "3.6 −1.4 to 8.6", "3.2"] in rows
+    assert ["top-1 accuracy", "43.1 38.1 to 48.1", "43.1 38.1 to 48.1", "12.5"] in rows
+    gap = next(row for row in rows if row[0].startswith("Gap: distance"))
+    assert gap[1:] == ["0.512 0.462 to 0.562 before 1.250", "0.162 0.112 to 0.212 before 1.250", ""]
+    assert ["a new measure", "0.700 0.650 to 0.750", "0.700 0.650 to 0.750", ""] in rows
+
+
+def test_the_page_asks_for_nothing_outside(pair, tmp_path):
+    source = built(pair, tmp_path)
+    assert "://" not in source and "@import" not in source
+    for tag, name, value in Page(source).attributes:
+        if name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+            assert value.startswith(("#", "data:")), f"<{tag} {name}={value[:40]}>"
+    assert all(target.startswith(("#", "data:")) for target in re.findall(r"url\(([^)]*)", source))
+    assert "default-src 'none'" in html.unescape(source)
+
+
+def test_inner_links_lead_somewhere(pair, tmp_path):
+    attributes = Page(built(pair, tmp_path)).attributes
+    ids = {value for _, name, value in attributes if name == "id"}
+    links = {value[1:] for tag, name, value in attributes if tag == "a" and name == "href"}
+    assert links and links <= ids
+
+
+def test_what_strangers_wrote_is_only_text(make_run, tmp_path):
+    workdirs = [make_run(tmp_path / "a", ATTACK[:35], captions=[ATTACK] * 12)]
+    source = built(workdirs, tmp_path)
+    page = Page(source)
+    assert "script" not in page.tags
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert html.escape(ATTACK).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in source
+
+
+def test_the_gallery_shows_ranks_and_marks_the_right_caption(pair, tmp_path):
+    source = built(pair[:1], tmp_path)
+    with np.load(pair[0] / "embeddings.npz") as arrays:
+        scores = arrays["test_unseen_concept/trained/image"] @ (
+            arrays["test_unseen_concept/trained/text"].T
+        )
+    cards = re.findall(r'<article class="card">.*?</article>', source, re.DOTALL)[:3]
+    for row, card in zip((0, 3, 13), cards, strict=True):
+        right = row % 12
+        rank = 1 + int((scores[row] > scores[row, right]).sum())
+        items = re.findall(r"<li.*?</li>", card, re.DOTALL)
+        marked = [item for item in items if "✓" in item]
+        assert len(items) == max(3, min(rank, 4)) and len(marked) == 1
+        assert f"<span>{rank}</span>" in marked[0]
+        assert f"thing number {right}&nbsp;" in marked[0]
+        assert f"<span>{scores[row, right]:.2f}".replace("-", "−") in marked[0]
+        best = int(scores[row].argmax())
+        assert f"thing number {best}" in items[0]
+
+
+def test_thumbnails_are_the_given_pixels(pair, tmp_path):
+    picture = re.search(r'src="data:image/png;base64,([^"]+)"', built(pair, tmp_path))
+    found = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture[1]))))
+    with np.load(pair[0] / "embeddings.npz") as arrays:
+        np.testing.assert_array_equal(found, arrays["test_unseen_concept/thumbnails"][0])
+
+
+def test_commands_seed_versions_and_differences_are_stated(pair, tmp_path):
+    source = built(pair, tmp_path)
+    for words in (
+        "aligngap train --config=configs/x.py:alignclip --workdir=runs/alignclip",
+        "jax 0.10.2",
+        "train 4 min 3 s",
+        "<code>model.tie</code>",
+        "one seed a model",
+    ):
+        assert words in source
+    assert "<code>batch_size</code>" not in source, "only what differs is listed"
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_any_number_of_runs(make_run, tmp_path, count):
+    workdirs = [make_run(tmp_path / f"r{i}", f"model {i}") for i in range(count)]
+    source = built(workdirs, tmp_path)
+    Page(source)
+    assert source.count("<svg") == 2 * count + 3 + 3 + count
+
+
+def test_other_splits_show_under_their_own_names(make_run, tmp_path):
+    workdir = make_run(tmp_path / "clip")
+    for name in ("evaluation.json", "gap.json"):
+        text = (workdir / name).read_text()
+        (workdir / name).write_text(text.replace("test_unseen_concept", "coco_karpathy"))
+    with np.load(workdir / "embeddings.npz") as arrays:
+        content = {k.replace("test_unseen_concept", "coco_karpathy"): arrays[k] for k in arrays}
+    np.savez(workdir / "embeddings.npz", **content)
+    assert "Coco karpathy" in built([workdir], tmp_path)
+
+
+def test_an_old_page_survives_a_failure(pair, tmp_path, monkeypatch):
+    output = tmp_path / "report.html"
+    output.write_text("old")
+    monkeypatch.setattr(
+        report.os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError("full"))
+    )
+    with pytest.raises(AligngapError, match="cannot be written: full"):
+        report.build(pair, output)
+    assert output.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_unwritable_place_is_named(pair, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AligngapError, match=r"report\.html cannot be written"):
+        report.build(pair, tmp_path / "file" / "report.html")
