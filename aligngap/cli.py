@@ -1,0 +1,134 @@
+"""The one command `aligngap`: each verb calls the rooms that do the work."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aligngap.errors import AligngapError, UsageError
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its errors in this program's one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; exit code 0 done, 1 failure, 2 wrong usage or config."""
+    # Information about what the backend did not find is of no use to a user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        parsed, rest = _parser().parse_known_args(arguments)
+        if rest and parsed.verb != "train":
+            raise UsageError(f"unknown argument {rest[0]!r}; see `aligngap {parsed.verb} --help`")
+        parsed.overrides, parsed.command = rest, list(arguments or sys.argv[1:])
+        parsed.run(parsed)
+    except AligngapError as error:
+        print(f"aligngap: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("aligngap: interrupted; the same command goes on from the last save", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="aligngap", description="Measure, explain and close the modality gap.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    prepare = _verb(verbs, "prepare", _prepare, "fetch and build a corpus")
+    prepare.add_argument("--corpus", default="pictograms", help="which corpus (pictograms)")
+    prepare.add_argument("--data_dir", default="", help="where; default ~/tensorflow_datasets")
+    prepare.add_argument("--list", action="store_true", help="list the corpus's sources, licences")
+
+    train = _verb(verbs, "train", _train, "train a model, or continue its run")
+    train.add_argument("--config", required=True, help="FILE[:preset]; then --config.key=value ...")
+    train.add_argument("--workdir", help="the run's folder (needed unless --dry_run)")
+    train.add_argument("--dry_run", action="store_true", help="lower the step, print its costs")
+
+    evaluate = _verb(verbs, "evaluate", _evaluate, "retrieval, zero-shot and gap of a run")
+    evaluate.add_argument("--workdir", required=True, help="the run's folder")
+    evaluate.add_argument("--step", type=int, help="of a kept checkpoint; default: the newest")
+
+    gap = _verb(verbs, "gap", _gap, "the modality gap of embeddings that you have")
+    gap.add_argument("--image", required=True, help="image embeddings [N, D], .npy")
+    gap.add_argument(
+        "--text", required=True, help="text embeddings [N, D], .npy; row i is the pair"
+    )
+    gap.add_argument("--output", required=True, help="folder for gap.json and report.html")
+
+    report = _verb(verbs, "report", _report, "one page about one or several runs")
+    report.add_argument("--workdir", required=True, action="append", help="a run; may be repeated")
+    report.add_argument("--output", required=True, help="the HTML file")
+    return parser
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[_Parser]",
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    summary: str,
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    parser.set_defaults(run=run)
+    return parser
+
+
+# Each verb imports what it needs when it runs: `--help` and a wrong flag answer at once.
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    from aligngap.config import data_dir
+    from aligngap.data import corpora
+
+    if arguments.list:
+        for entry in corpora.licences(arguments.corpus):
+            print(f"{entry.source:<28} {entry.version:<8} {entry.licence:<14} {entry.package}")
+            print(f"{'':<28} {entry.provides}")
+    else:
+        corpora.prepare(arguments.corpus, data_dir(arguments.data_dir))
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from aligngap import config as configs
+
+    config = configs.load(arguments.config, arguments.overrides)
+    if arguments.dry_run:
+        from aligngap.training import dry_run
+
+        print(dry_run.describe(config))
+        return
+    if not arguments.workdir:
+        raise UsageError("train needs --workdir=DIR (or --dry_run)")
+    from aligngap.evaluation.run import validation
+    from aligngap.training import loop, provenance
+
+    run = loop.prepare(config, Path(arguments.workdir))
+    provenance.record(run.workdir, arguments.command)
+    loop.train(run, {"validation": validation(run)})
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from aligngap.evaluation import run
+
+    print(run.evaluate(Path(arguments.workdir), arguments.step))
+
+
+def _gap(arguments: argparse.Namespace) -> None:
+    from aligngap.gap import files
+
+    print(files.measure(Path(arguments.image), Path(arguments.text), Path(arguments.output)))
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from aligngap.reporting import report
+
+    report.build([Path(workdir) for workdir in arguments.workdir], Path(arguments.output))
+    print(arguments.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""What a user can get wrong: one clear line, the right exit code, nothing overwritten."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.system, pytest.mark.corpus]
+ROOT = Path(__file__).parents[2]
+
+
+def refused(done, code, *words):
+    """The program ended with `code` and one line that holds every word."""
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("aligngap: ")]
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+def test_unknown_key_names_the_nearest(program, tmp_path):
+    refused(
+        program.train(tmp_path / "run", optimizer__peek_lr=1),
+        2,
+        "'optimizer.peek_lr'",
+        "'optimizer.peak_lr'",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"steps": "many"}, ["steps", "many"]),
+        ({"batch_size": 0}, ["batch_size=0"]),
+        ({"model.tie": "all"}, ["model.tie", "transformer+projection"]),
+        ({"model.image.width": 48}, ["towers of one shape"]),
+        ({"model.image.patch_size": 5}, ["patch 5"]),
+        ({"compute_dtype": "float16"}, ["compute_dtype", "bfloat16"]),
+        ({"data.corpus": "pictures"}, ["'pictures'", "pictograms"]),
+        ({"data.train_split": "trian"}, ["'trian'", "test_unseen_style"]),
+        ({"mesh.data": 3}, ["mesh", "1 devices"]),
+        ({"data.semantics": "nowhere.npy"}, ["nowhere.npy"]),
+    ],
+)
+def test_wrong_values(program, tmp_path, overrides, words):
+    fields = {name.replace(".", "__"): value for name, value in overrides.items()}
+    refused(program.train(tmp_path / "run", **fields), 2, *words)
+
+
+def test_a_batch_that_the_mesh_does_not_divide(program, tmp_path):
+    done = program.train(tmp_path / "run", devices=8, batch_size=36)
+    refused(done, 2, "batch_size=36", "32 or 40")
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_corpus_says_how_to_make_it(program, tmp_path):
+    done = program.train(tmp_path / "run", data__data_dir=tmp_path / "nothing")
+    refused(done, 1, "missing", "aligngap prepare --corpus=pictograms")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_configs_run_is_not_overwritten(program, finished):
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
+    refused(program.train(finished, seed=1), 2, "another config's run", "seed was 0 and is now 1")
+    assert before == {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file()}
+
+
+def test_where_and_how_a_run_is_seen_may_change(program, finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    done = program.train(copy, log__every_steps=2, devices=2)
+    assert done.returncode == 0, done.stderr
+
+
+def test_unwritable_workdir(program, tmp_path):
+    """A file in the folder's place: root, who may run this, ignores modes."""
+    (tmp_path / "file").write_text("not a folder")
+    refused(program.train(tmp_path / "file" / "run"), 1, "cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "--config=nowhere.py", "--workdir=x"], 2, ["nowhere.py does not exist"]),
+        (["train", f"--config={ROOT}/configs/quickstart.py:clap", "--workdir=x"], 2, ["'clap'"]),
+        (["train", f"--config={ROOT}/configs/quickstart.py"], 2, ["--workdir"]),
+        (["train", f"--config={ROOT}/configs/quickstart.py", "--wrokdir=x"], 2, ["--wrokdir"]),
+        (["tarin"], 2, ["tarin"]),
+        ([], 2, ["VERB"]),
+        (["evaluate", "--workdir=nowhere"], 1, ["nowhere holds no run"]),
+        (["evaluate", "--workdir=nowhere", "--stap=1"], 2, ["--stap"]),
+        (["report", "--workdir=nowhere", "--output=x.html"], 1, ["nowhere/config.json"]),
+        (["prepare", "--corpus=pictures"], 2, ["'pictures'"]),
+        (["gap", "--image=a.npy", "--text=b.npy", "--output=o"], 1, ["a.npy"]),
+    ],
+)
+def test_wrong_commands(program, tmp_path, arguments, code, words):
+    refused(program.run(*arguments, cwd=tmp_path), code, *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_names_the_steps_there_are(program, finished):
+    refused(program.run("evaluate", f"--workdir={finished}", "--step=3"), 1, "step 3", "[4, 6, 8]")
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "words"),
+    [
+        (np.ones((4, 3)), np.ones((5, 3)), ["(4, 3)", "(5, 3)"]),
+        (np.eye(4), np.diag([1.0, 1, 0, 1]), ["text.npy", "row 2"]),
+        (np.full((4, 3), np.nan), np.ones((4, 3)), ["image.npy", "row 0"]),
+        (np.ones((1, 3)), np.ones((1, 3)), ["at least 2"]),
+        (np.ones(4), np.ones(4), ["[N, D]"]),
+        (np.array([{}] * 3), np.ones((3, 3)), ["image.npy", "not a readable"]),
+    ],
+)
+def test_gap_of_what_is_no_embedding(program, tmp_path, image, text, words):
+    np.save(tmp_path / "image.npy", image, allow_pickle=True)
+    np.save(tmp_path / "text.npy", text)
+    done = program.run("gap", "--image=image.npy", "--text=text.npy", "--output=out", cwd=tmp_path)
+    refused(done, 1, *words)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,123 @@
+"""Training as a user meets it: its files, killing it, continuing it, and other topologies."""
+
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from aligngap.training import loop
+from aligngap.training.checkpoints import Checkpoints
+
+pytestmark = [pytest.mark.system, pytest.mark.corpus]
+
+
+def final_params(workdir):
+    import jax
+
+    run = loop.reopen(workdir)
+    with Checkpoints(workdir, run.config) as checkpoints:
+        assert checkpoints.steps()[-1] == run.config.steps
+        state = loop.load_state(run, checkpoints, run.config.steps)
+    return jax.device_get(state)
+
+
+def equal(a, b):
+    import jax
+
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_a_run_leaves_its_files(finished, metrics):
+    names = {path.name for path in finished.iterdir()}
+    assert {"config.json", "metrics.jsonl", "checkpoints", "tokenizer", "commands.txt"} <= names
+    assert any(name.startswith("events.") for name in names)
+    lines = metrics(finished)
+    assert all(next(iter(line)) == "step" for line in lines)
+    trained = [line for line in lines if "train/loss" in line]
+    assert [line["step"] for line in trained] == list(range(1, 9))
+    assert {"train/contrastive", "train/separation_image", "train/scale"} <= trained[0].keys()
+    validated = [line for line in lines if "validation/centroid_distance" in line]
+    assert [line["step"] for line in validated] == [0, 4, 8]
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished, program, metrics):
+    before = metrics(finished)
+    again = program.train(finished)
+    assert again.returncode == 0, again.stderr
+    assert metrics(finished) == before
+
+
+@pytest.mark.parametrize("at_step", [1, 3, 5])
+def test_killed_and_started_again_it_ends_as_if_undisturbed(
+    finished, program, metrics, tmp_path, at_step
+):
+    """kill -9 as soon as a step's line is on disk; a save may be under way."""
+    workdir = tmp_path / "killed"
+    process = subprocess.Popen(
+        program.command(*program.train_arguments(workdir)),
+        env=program.environment(),
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    reached, deadline = f'{{"step": {at_step}, "train/'.encode(), time.monotonic() + 240
+    path = workdir / "metrics.jsonl"
+    while not (path.exists() and reached in path.read_bytes()):
+        assert process.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    again = program.train(workdir)
+    assert again.returncode == 0, again.stderr
+    assert metrics(workdir) == metrics(finished)
+    equal(final_params(workdir), final_params(finished))
+
+
+def test_one_and_eight_devices_give_the_same_curve(finished, program, metrics, tmp_path):
+    done = program.train(tmp_path / "eight", devices=8)
+    assert done.returncode == 0, done.stderr
+    for one, eight in zip(metrics(finished), metrics(tmp_path / "eight"), strict=True):
+        assert one.keys() == eight.keys()
+        for name, value in one.items():
+            if name.startswith("train/"):
+                assert eight[name] == pytest.approx(value, rel=1e-3, abs=1e-5), (one["step"], name)
+
+
+def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(
+    program, metrics, tmp_path
+):
+    """Gradients of a rate of 1e38 leave no parameter finite: step 3 sees it, step 2 was saved."""
+    done = program.train(tmp_path / "run", optimizer__peak_lr=1e38, checkpoint__every_steps=1)
+    assert done.returncode == 1
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("aligngap: ")
+    assert "at step" in line
+    step = int(line.split("at step ")[1].split(";")[0])
+    run = loop.reopen(tmp_path / "run")
+    with Checkpoints(run.workdir, run.config) as checkpoints:
+        assert checkpoints.steps()[-1] == step - 1
+        loop.load_state(run, checkpoints, step - 1)
+    assert metrics(run.workdir)[-1]["step"] < step
+    assert "Traceback" not in done.stderr
+
+
+def test_evaluate_report_and_gap(finished, program, tmp_path):
+    done = program.run("evaluate", f"--workdir={finished}")
+    assert done.returncode == 0, done.stderr
+    assert "test_unseen_both" in done.stdout
+    page = tmp_path / "report.html"
+    done = program.run("report", f"--workdir={finished}", f"--output={page}")
+    assert done.returncode == 0, done.stderr
+    assert "AlignCLIP" in page.read_text()
+    arrays = np.load(finished / "embeddings.npz")
+    text = arrays["test_unseen_both/trained/text"][arrays["test_unseen_both/image_concept"]]
+    np.save(tmp_path / "image.npy", arrays["test_unseen_both/trained/image"])
+    np.save(tmp_path / "text.npy", text)
+    files = (f"--image={tmp_path / 'image.npy'}", f"--text={tmp_path / 'text.npy'}")
+    done = program.run("gap", *files, f"--output={tmp_path / 'gap'}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "gap" / "gap.json").exists()
+    assert "centroid_distance" in done.stdout
