@@ -119,8 +119,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _gap(arguments: argparse.Namespace) -> None:
     from aligngap.gap import files
+    from aligngap.reporting import gap_page
 
-    print(files.measure(Path(arguments.image), Path(arguments.text), Path(arguments.output)))
+    output = Path(arguments.output)
+    found = files.measure(Path(arguments.image), Path(arguments.text), output)
+    gap_page.build(found, arguments.command, output / "report.html")
+    print(files.table(found.intervals))
 
 
 def _report(arguments: argparse.Namespace) -> None:

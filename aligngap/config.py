@@ -4,8 +4,8 @@ METHODS of the papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et
 """
 
 import difflib
-import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ from aligngap.errors import UsageError
 
 TIES = ("none", "transformer", "transformer+projection")
 MODALITIES = ("image", "text")
-DTYPES = ("float32", "bfloat16")
+ONE_OF = {"model.tie": TIES, "compute_dtype": ("float32", "bfloat16")}
+AT_LEAST_ONE = (
+    *("steps", "batch_size", "model.embed_dim", "model.image.patch_size"),
+    *("model.text.context_length", "log.every_steps", "checkpoint.every_steps"),
+    *("checkpoint.keep", "evaluation.every_steps", "evaluation.batch_size"),
+)
 # A resumed run may change these: they do not change what is learnt, only where and how it is seen.
 FREE_TO_CHANGE = (
     *("mesh", "log", "evaluation", "checkpoint"),
@@ -141,8 +146,11 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
         values(arguments)
         config = values["config"].value
         validate(config)
-    except (flags.Error, AttributeError, TypeError, ValueError, KeyError) as error:
-        raise UsageError(f"config {path}: {_first_line(error)}") from error
+    except UsageError:
+        raise
+    except Exception as error:  # A config file is code: it can fail in any way.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise UsageError(f"config {path}: {reason}") from error
     return config
 
 
@@ -196,60 +204,53 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     return None
 
 
-def _problems(config: ConfigDict) -> list[str]:
+def _problems(config: ConfigDict) -> Iterator[str]:
     """What is wrong with the values, each as a sentence that says what was expected."""
-    model, objective = config.model, config.objective
-    image, text = model.image, model.text
-    positive = (
-        *("steps", "batch_size", "model.embed_dim", "model.image.patch_size"),
-        *("model.text.context_length", "log.every_steps", "checkpoint.every_steps"),
-        *("checkpoint.keep", "evaluation.every_steps", "evaluation.batch_size"),
-    )
     flat = keys(config)
-    problems = [f"{name}={flat[name]} must be at least 1" for name in positive if flat[name] < 1]
-    one_of = {"model.tie": TIES, "compute_dtype": DTYPES}
-    problems += [
-        f"{name}={flat[name]!r} must be one of {', '.join(allowed)}"
-        for name, allowed in one_of.items()
-        if flat[name] not in allowed
-    ]
+    for name in AT_LEAST_ONE:
+        if flat[name] < 1:
+            yield f"{name}={flat[name]} must be at least 1"
+    for name, allowed in ONE_OF.items():
+        if flat[name] not in allowed:
+            yield f"{name}={flat[name]!r} must be one of {', '.join(allowed)}"
+    for name in ("objective.label_smoothing", "optimizer.ema_decay"):
+        if not 0 <= flat[name] < 1:
+            yield f"{name}={flat[name]} must be in [0, 1)"
+    yield from _model_problems(config.model)
+    yield from _data_problems(config.data)
+    objective = config.objective
+    if not set(objective.separated) <= set(MODALITIES):
+        yield f"objective.separated={objective.separated}: of {', '.join(MODALITIES)}"
+    if not (objective.contrastive_weight or objective.separation_weight):
+        yield "objective: every weight is 0, so there is nothing to learn"
+    warmup = config.optimizer.warmup_steps
+    if not 0 <= warmup < config.steps:
+        yield f"optimizer.warmup_steps={warmup} must be in [0, steps)"
+
+
+def _model_problems(model: ConfigDict) -> Iterator[str]:
+    image, text = model.image, model.text
     for name, size in (("image", image), ("text", text)):
         if size.width % size.heads:
-            problems.append(
-                f"model.{name}: width {size.width} is no multiple of heads {size.heads}"
-            )
+            yield f"model.{name}: width {size.width} is no multiple of heads {size.heads}"
     if image.size % image.patch_size:
-        problems.append(
-            f"model.image: size {image.size} is no multiple of patch {image.patch_size}"
-        )
+        yield f"model.image: size {image.size} is no multiple of patch {image.patch_size}"
     shape = ("width", "layers", "heads", "mlp_ratio")
     if model.tie != "none" and any(image[field] != text[field] for field in shape):
-        problems.append(f"model.tie={model.tie} needs image and text towers of one shape ({shape})")
-    if not set(objective.separated) <= set(MODALITIES):
-        problems.append(f"objective.separated={objective.separated}: of {', '.join(MODALITIES)}")
-    if not (objective.contrastive_weight or objective.separation_weight):
-        problems.append("objective: every weight is 0, so there is nothing to learn")
-    if config.data.max_keywords < 0:
-        problems.append(f"data.max_keywords={config.data.max_keywords} must be at least 0")
-    shares = ("objective.label_smoothing", "optimizer.ema_decay")
-    problems += [f"{n}={flat[n]} must be in [0, 1)" for n in shares if not 0 <= flat[n] < 1]
-    low, high = config.data.crop_scale
+        yield f"model.tie={model.tie} needs image and text towers of one shape ({', '.join(shape)})"
+    if not 1 <= model.scale_init <= model.scale_max:
+        yield f"model.scale_init={model.scale_init} must be in [1, model.scale_max]"
+
+
+def _data_problems(data: ConfigDict) -> Iterator[str]:
+    low, high = data.crop_scale
     if not 0 < low <= high <= 1:
-        problems.append(f"data.crop_scale={config.data.crop_scale}: 0 < low ≤ high ≤ 1")
-    if not 1 <= model.scale_init <= model.scale_max or not math.isfinite(model.scale_max):
-        problems.append(f"model.scale_init={model.scale_init} must be in [1, model.scale_max]")
-    if not 0 <= config.optimizer.warmup_steps < config.steps:
-        problems.append(
-            f"optimizer.warmup_steps={config.optimizer.warmup_steps} must be in [0, steps)"
-        )
-    return problems
+        yield f"data.crop_scale={data.crop_scale}: 0 < low ≤ high ≤ 1"
+    if data.max_keywords < 0:
+        yield f"data.max_keywords={data.max_keywords} must be at least 0"
 
 
 def _unknown(name: str, known: dict[str, Any]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     return f"unknown config key {name!r}{hint}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error.args[0] if isinstance(error, KeyError) else error).strip().splitlines()[0]

@@ -16,8 +16,19 @@ from aligngap.gap.intervals import Interval, intervals
 UNIT_TOLERANCE = 1e-3
 
 
-def measure(image_path: Path, text_path: Path, output: Path) -> str:
-    """Measures two .npy files of paired embeddings, writes OUTPUT/gap.json, returns a table."""
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Two files of paired embeddings, row i of both being a pair, and their measures."""
+
+    image_path: Path
+    text_path: Path
+    image: Float[np.ndarray, "N D"]
+    text: Float[np.ndarray, "N D"]
+    intervals: Mapping[str, Interval]
+
+
+def measure(image_path: Path, text_path: Path, output: Path) -> Measured:
+    """Measures two .npy files of paired embeddings and writes OUTPUT/gap.json."""
     image, text = load(image_path), load(text_path)
     if image.shape != text.shape:
         raise AligngapError(
@@ -28,7 +39,7 @@ def measure(image_path: Path, text_path: Path, output: Path) -> str:
         raise AligngapError(f"{image_path} holds one pair; the gap of clouds needs at least 2")
     found = intervals(image, text)
     write(output, {"pairs": len(image), "dimension": image.shape[1], "measures": as_json(found)})
-    return table(found)
+    return Measured(image_path, text_path, image, text, found)
 
 
 def load(path: Path) -> Float[np.ndarray, "N D"]:
@@ -37,8 +48,8 @@ def load(path: Path) -> Float[np.ndarray, "N D"]:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise AligngapError(f"{path}: not a readable .npy array ({error})") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.size == 0:
-        raise AligngapError(f"{path}: expected one array [N, D] of N ≥ 1 embeddings")
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or not len(array) or array.shape[1] < 2:
+        raise AligngapError(f"{path}: expected one array [N, D] of N ≥ 1 embeddings, D ≥ 2")
     if not np.issubdtype(array.dtype, np.floating):
         raise AligngapError(f"{path}: expected floating-point numbers, found {array.dtype}")
     rows = np.asarray(array, np.float32)

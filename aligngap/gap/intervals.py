@@ -37,7 +37,8 @@ def intervals(
     weights = np.random.default_rng(seed).multinomial(
         len(image), np.full(len(image), 1 / len(image)), size=RESAMPLES
     )
-    draws = _resampled(np.asarray(image, np.float64), np.asarray(text, np.float64), weights)
+    with np.errstate(invalid="ignore", divide="ignore"):  # A draw of one pair alone has no spread.
+        draws = _resampled(np.asarray(image, np.float64), np.asarray(text, np.float64), weights)
     hits = measures.separability_hits(image, text)
     chosen = np.random.default_rng(seed).integers(len(hits), size=(RESAMPLES, len(hits)))
     draws["linear_separability"] = hits[chosen].mean(axis=1)

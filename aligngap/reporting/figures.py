@@ -105,18 +105,19 @@ def project(
 
 def reach(projections: Sequence[Projection]) -> float:
     """Half the side of the square that holds them all: one scale for every panel."""
-    return 1.06 * max(float(np.abs(p).max()) for q in projections for p in (q.image, q.text))
+    farthest = max(float(np.abs(p).max()) for q in projections for p in (q.image, q.text))
+    return 1.06 * max(farthest, 1e-6)  # a plane has an extent even where all is one point
 
 
 @matplotlib.rc_context(STYLE)
 def cloud(found: Projection, concept: Int[np.ndarray, "N"], half: float) -> str:
     """Both modalities in one square plane of ±half, thin lines joining some images to captions."""
     figure, axes = _panel(*SQUARE)
-    images = _some(len(found.image), MAX_POINTS)
-    for row in _some(len(found.image), MAX_LINKS):
+    images = sample(len(found.image), MAX_POINTS)
+    for row in images[sample(len(images), MAX_LINKS)]:  # a line never ends on an image not drawn
         ends = np.stack([found.image[row], found.text[concept[row]]])
         axes.plot(*ends.T, color=PALETTE["muted"][0], linewidth=0.5, alpha=0.55, zorder=1)
-    shown = {"image": found.image[images], "text": found.text[_some(len(found.text), MAX_POINTS)]}
+    shown = {"image": found.image[images], "text": found.text[sample(len(found.text), MAX_POINTS)]}
     for name, points in shown.items():
         marker = MODALITY_MARKERS[name][0]
         axes.plot(
@@ -136,7 +137,7 @@ def cosines(
 ) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "M"]]:
     """Cosines of every image with its caption, and with the others (of at most MAX_COSINES)."""
     paired = np.einsum("nd,nd->n", image, text[concept])
-    rows = _some(len(image), max(1, MAX_COSINES // len(text)))
+    rows = sample(len(image), max(1, MAX_COSINES // len(text)))
     others = concept[rows, None] != np.arange(len(text))
     return paired, (image[rows] @ text.T)[others]
 
@@ -225,7 +226,7 @@ def run_marker(number: int) -> tuple[str, str]:
     return RUN_MARKERS[number % len(RUN_MARKERS)]
 
 
-def _some(count: int, most: int) -> Int[np.ndarray, "n"]:
+def sample(count: int, most: int) -> Int[np.ndarray, "n"]:
     """All rows, or a fixed random choice of them in their order."""
     if count <= most:
         return np.arange(count)

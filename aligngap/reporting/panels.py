@@ -105,13 +105,20 @@ def cosines(runs: Sequence[Run], split: str) -> list[Panel]:
     concept = runs[0].galleries[split].concept
     clouds = [run.clouds[split]["trained"] for run in runs]
     found = [figures.cosines(cloud.image, cloud.text, concept) for cloud in clouds]
+    return histograms([run.label for run in runs], found)
+
+
+def histograms(
+    titles: Sequence[str], found: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> list[Panel]:
+    """The cosines of pairs and of strangers, each title's, on the same bins and height."""
     values = np.concatenate([values for pair in found for values in pair])
     bins = np.linspace(values.min() - 1e-6, values.max() + 1e-6, figures.BINS + 1)
     top = 1.05 * max(figures.histogram_heights(v, bins).max() for pair in found for v in pair)
     panels = []
-    for number, (run, pair) in enumerate(zip(runs, found, strict=True)):
+    for number, (title, pair) in enumerate(zip(titles, found, strict=True)):
         means = [findings.decimal(float(v.mean())) if len(v) else "none" for v in pair]
         note = f"means: pairs {means[0]}, strangers {means[1]}"
         svg = Markup(figures.histogram(*pair, bins, top, number))
-        panels.append(Panel(svg, run.label, note, f"Histogram of cosines of {run.label}; {note}"))
+        panels.append(Panel(svg, title, note, f"Histogram of cosines of {title}; {note}"))
     return panels

@@ -1,24 +1,20 @@
 """`aligngap report`: one self-contained HTML page about one or more runs.
 
 What is read lies in `runs`, pictures in `figures` and `panels`, numbers in `tables`, words in
-`findings`; this room puts them in the order in which the page shows them.
+`findings`; this room puts them in the order in which the page shows them, and `page` writes it.
 """
 
 import base64
 import io
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
-from aligngap.errors import AligngapError
-from aligngap.reporting import figures, findings, panels, tables
+from aligngap.reporting import figures, findings, page, panels, tables
 from aligngap.reporting.runs import Run, read
 
 TOP_CAPTIONS = 3
@@ -30,26 +26,17 @@ def build(workdirs: Sequence[Path], output: Path) -> None:
     Raises AligngapError for a workdir's missing or broken file and for an unwritable `output`.
     """
     runs = read(workdirs)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # captions, names and commands come from strangers
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    _write(Path(output), environment.get_template("report.html.j2").render(_page(runs)))
+    page.write(Path(output), page.render("report.html.j2", _content(runs)))
 
 
-def _page(runs: Sequence[Run]) -> dict[str, Any]:
+def _content(runs: Sequence[Run]) -> dict[str, Any]:
     splits = findings.ordered_splits(runs[0])
     return {
         "headline": findings.headline(runs),
         "scope": findings.scope(runs),
         "changes": findings.changes(runs),
         "one_seed": len({run.config.get("name", run.label) for run in runs}) == len(runs),
-        "palette": figures.PALETTE,
         "runs": [_legend(number, run) for number, run in enumerate(runs)],
-        "modalities": {name: mark for name, (_, mark) in figures.MODALITY_MARKERS.items()},
         "main_split": findings.split_title(splits[0]).lower(),
         "max_points": f"{figures.MAX_POINTS:,}",
         "max_links": figures.MAX_LINKS,
@@ -75,16 +62,7 @@ def _legend(number: int, run: Run) -> dict[str, Any]:
         "batch_size": run.config.get("batch_size", "not recorded"),
         "commands": run.commands,
         "versions": run.versions,
-        "seconds": {name: _duration(value) for name, value in run.seconds.items()},
     }
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _gallery(runs: Sequence[Run], split: str) -> dict[str, Any]:
@@ -147,19 +125,3 @@ def _flattened(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flattened(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", json.dumps(value, ensure_ascii=False)
-
-
-def _write(path: Path, text: str) -> None:
-    """All of the page or none of it: a reader never opens half a file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).chmod(0o644)  # mkstemp lets nobody else read
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from None

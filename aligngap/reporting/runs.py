@@ -72,7 +72,6 @@ class Run:
     step: int
     commands: list[str]
     versions: dict[str, str]
-    seconds: dict[str, float]
     curves: dict[str, tuple[Float[np.ndarray, "T"], Float[np.ndarray, "T"]]]
     splits: dict[str, Split]
     clouds: dict[str, dict[str, Cloud]]
@@ -102,7 +101,6 @@ def _read_run(workdir: Path) -> Run:
             "step": int(evaluation["step"]),
             "commands": [str(command) for command in evaluation["commands"]],
             "versions": {str(k): str(v) for k, v in evaluation["versions"].items()},
-            "seconds": {str(k): float(v) for k, v in evaluation.get("seconds", {}).items()},
         }
     with _reading(workdir / "gap.json", EVALUATE) as path:
         gap = json.loads(path.read_text("utf-8"))

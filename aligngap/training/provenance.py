@@ -17,7 +17,12 @@ LIBRARIES = (
 def record(workdir: Path, arguments: Sequence[str]) -> None:
     """Appends the command to the workdir's commands.txt, one line for each start."""
     with (workdir / "commands.txt").open("a", encoding="utf-8") as file:
-        file.write(shlex.join(["aligngap", *arguments]) + "\n")
+        file.write(command_line(arguments) + "\n")
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The command as one would type it into a shell."""
+    return shlex.join(["aligngap", *arguments])
 
 
 def commands(workdir: Path) -> list[str]:

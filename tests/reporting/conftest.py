@@ -61,7 +61,6 @@ def evaluation(name, recall):
         "step": 120,
         "commands": [f"aligngap train --config=configs/x.py:{name} --workdir=runs/{name}"],
         "versions": {"jax": "0.10.2"},
-        "seconds": {"train": 243.2},
         "splits": dict.fromkeys(SPLITS, split),
     }
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from aligngap.errors import AligngapError
-from aligngap.reporting import report
+from aligngap.reporting import page, report
 
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "img", "br"}
@@ -121,7 +121,6 @@ def test_commands_seed_versions_and_differences_are_stated(pair, tmp_path):
     for words in (
         "aligngap train --config=configs/x.py:alignclip --workdir=runs/alignclip",
         "jax 0.10.2",
-        "train 4 min 3 s",
         "<code>model.tie</code>",
         "one seed a model",
     ):
@@ -151,9 +150,7 @@ def test_other_splits_show_under_their_own_names(make_run, tmp_path):
 def test_an_old_page_survives_a_failure(pair, tmp_path, monkeypatch):
     output = tmp_path / "report.html"
     output.write_text("old")
-    monkeypatch.setattr(
-        report.os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError("full"))
-    )
+    monkeypatch.setattr(page.os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(AligngapError, match="cannot be written: full"):
         report.build(pair, output)
     assert output.read_text() == "old"

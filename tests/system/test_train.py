@@ -120,4 +120,5 @@ def test_evaluate_report_and_gap(finished, program, tmp_path):
     done = program.run("gap", *files, f"--output={tmp_path / 'gap'}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "gap" / "gap.json").exists()
+    assert "text.npy" in (tmp_path / "gap" / "report.html").read_text("utf-8")
     assert "centroid_distance" in done.stdout

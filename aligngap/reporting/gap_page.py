@@ -1,0 +1,140 @@
+"""`aligngap gap`: one self-contained HTML page about two clouds of paired embeddings."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from aligngap.gap.files import Measured
+from aligngap.gap.intervals import RESAMPLES, Interval
+from aligngap.reporting import figures, findings, page, panels
+from aligngap.reporting.panels import Panel
+from aligngap.reporting.runs import GAP
+from aligngap.training import provenance
+
+MAX_PAIRS = 10_000  # pictures of more show a random sample; the measures take every pair
+
+
+@dataclasses.dataclass(frozen=True)
+class Meaning:
+    """What a measure tells and its range, its formula in words, and the paper it comes from."""
+
+    sentence: str
+    formula: str
+    paper: str
+
+
+LIANG = "Liang et al., NeurIPS 2022, arXiv 2203.02053"
+WANG = "Wang & Isola, ICML 2020, arXiv 2005.10242"
+ESLAMI = "Eslami & de Melo, ICLR 2025, arXiv 2406.17639"
+SCHRODI = "Schrodi et al., ICLR 2025, arXiv 2404.07983"
+FAHIM = "Fahim et al., 2024, arXiv 2405.18570"
+
+SPREAD = "0 where all are one point, about −4 where they fill a sphere of many dimensions."
+CONE = "1 where all are one point, about 0 where they have no common direction."
+
+# In the order of the page; their names are those of findings.MEASURES.
+MEANINGS = {
+    "centroid_distance": Meaning(
+        "How far apart the centres of the two clouds lie: 0 is closed, 2 is opposite.",
+        "‖mean image − mean caption‖",
+        LIANG,
+    ),
+    "alignment_score": Meaning(
+        "How alike an image and its own caption are: 1 where they coincide, 0 where they are "
+        "orthogonal, −1 where they are opposite.",
+        "mean cosine of pairs",
+        ESLAMI,
+    ),
+    "relative_modality_gap": Meaning(
+        "How far apart pairs are, measured against strangers of one modality: 0 where pairs "
+        "coincide, 0.5 where they are as far apart as strangers, 1 where each modality is a point.",
+        "p / (p + s), with p the mean of 1 − cosine over pairs, and s that over two distinct "
+        "images or two distinct captions",
+        SCHRODI,
+    ),
+    "linear_separability": Meaning(
+        "How often a flat boundary tells an image from a caption: 1 where the modalities lie "
+        "apart, 0.5 (guessing) where they are mixed.",
+        "accuracy of a logistic regression on a fifth of the pairs, fitted to the others",
+        FAHIM,
+    ),
+    "uniformity_image": Meaning(
+        f"How evenly the images spread: {SPREAD}",
+        "log of the mean of exp(−2 ‖x − y‖²) over distinct images",
+        WANG,
+    ),
+    "uniformity_text": Meaning(
+        f"How evenly the captions spread: {SPREAD}",
+        "log of the mean of exp(−2 ‖x − y‖²) over distinct captions",
+        WANG,
+    ),
+    "cross_uniformity": Meaning(
+        "How far images lie from the captions of others: 0 where all are one point, about −4 "
+        "where they are orthogonal, −8 where they are opposite.",
+        "log of the mean of exp(−2 ‖image − caption‖²) over all that are no pair",
+        FAHIM,
+    ),
+    "mean_pairwise_cosine_image": Meaning(
+        f"How narrow the cone of images is: {CONE}", "mean cosine of distinct images", LIANG
+    ),
+    "mean_pairwise_cosine_text": Meaning(
+        f"How narrow the cone of captions is: {CONE}", "mean cosine of distinct captions", LIANG
+    ),
+}
+
+
+def build(found: Measured, arguments: Sequence[str], output: Path) -> None:
+    """Writes the page about what `aligngap ARGUMENTS` has measured.
+
+    Raises AligngapError for an unwritable `output`.
+    """
+    page.write(output, page.render("gap_page.html.j2", _content(found, arguments)))
+
+
+def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
+    count, width = found.image.shape
+    shown = figures.sample(count, MAX_PAIRS)
+    image, text = found.image[shown], found.text[shown]
+    paired, strangers = figures.cosines(image, text, np.arange(len(shown)))
+    return {
+        "files": {"images": found.image_path, "captions": found.text_path},
+        "gap": _decimals(found.intervals[GAP]),
+        "pairs": f"{count:,}",
+        "dimension": f"{width:,}",
+        "sampled": f"{len(shown):,}" if len(shown) < count else None,
+        "points": f"{min(figures.MAX_POINTS, len(shown)):,}",
+        "links": min(figures.MAX_LINKS, len(shown)),
+        "strangers": f"{len(strangers):,}",
+        "all_strangers": len(strangers) == count * (count - 1),
+        "pair_colour": figures.RUN_COLOURS[0],  # that of the histogram's first
+        "pictures": [
+            _cloud(image, text, found.intervals[GAP]),
+            *panels.histograms(["Cosines of pairs and of strangers"], [(paired, strangers)]),
+        ],
+        "measures": [
+            (findings.MEASURES[name][0], _decimals(found.intervals[name]), meaning)
+            for name, meaning in MEANINGS.items()
+        ],
+        "resamples": f"{RESAMPLES:,}",
+        "command": provenance.command_line(arguments),
+        "versions": provenance.versions(),
+    }
+
+
+def _cloud(image: np.ndarray, text: np.ndarray, gap: Interval) -> Panel:
+    concept = np.arange(len(image))
+    projection = figures.project(image, text, concept)
+    svg = figures.cloud(projection, concept, figures.reach([projection]))
+    in_plane = float(np.linalg.norm(projection.image.mean(axis=0) - projection.text.mean(axis=0)))
+    note = f"gap {findings.decimal(gap.value)}, in this plane {findings.decimal(in_plane)}"
+    alt = f"Images and captions, first two principal components; {note}"
+    return Panel(Markup(svg), "Images and captions", note, alt)
+
+
+def _decimals(interval: Interval) -> dict[str, str]:
+    """value, low and high as they are printed."""
+    return {k: findings.decimal(x, 3) for k, x in dataclasses.asdict(interval).items()}
