@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AligngapError as error:
         print(f"aligngap: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"aligngap: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("aligngap: interrupted; the same command goes on from the last save", file=sys.stderr)
         return 1
@@ -51,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = _verb(verbs, "evaluate", _evaluate, "retrieval, zero-shot and gap of a run")
     evaluate.add_argument("--workdir", required=True, help="the run's folder")
+    evaluate.add_argument("--data_dir", default="", help="of the corpus; default: as in training")
     evaluate.add_argument("--step", type=int, help="of a kept checkpoint; default: the newest")
 
     gap = _verb(verbs, "gap", _gap, "the modality gap of embeddings that you have")
@@ -114,7 +118,7 @@ def _train(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from aligngap.evaluation import run
 
-    print(run.evaluate(Path(arguments.workdir), arguments.step))
+    print(run.evaluate(Path(arguments.workdir), arguments.step, arguments.data_dir))
 
 
 def _gap(arguments: argparse.Namespace) -> None:

@@ -18,14 +18,15 @@ TIES = ("none", "transformer", "transformer+projection")
 MODALITIES = ("image", "text")
 ONE_OF = {"model.tie": TIES, "compute_dtype": ("float32", "bfloat16")}
 AT_LEAST_ONE = (
-    *("steps", "batch_size", "model.embed_dim", "model.image.patch_size"),
-    *("model.text.context_length", "log.every_steps", "checkpoint.every_steps"),
+    *("steps", "batch_size", "model.embed_dim", "model.image.size", "model.image.patch_size"),
+    *(f"model.{m}.{field}" for m in MODALITIES for field in ("width", "layers", "heads")),
+    *("log.every_steps", "checkpoint.every_steps"),
     *("checkpoint.keep", "evaluation.every_steps", "evaluation.batch_size"),
 )
 # A resumed run may change these: they do not change what is learnt, only where and how it is seen.
 FREE_TO_CHANGE = (
     *("mesh", "log", "evaluation", "checkpoint"),
-    *("data.data_dir", "data.in_memory", "data.workers"),
+    *("data.data_dir", "data.test_splits", "data.in_memory", "data.workers"),
 )
 # (width, layers, heads, MLP ratio) of the image tower and of the text tower that goes with it.
 # Dosovitskiy et al. 2021, Zhai et al. 2022; texts as in CLIP and open_clip.
@@ -60,6 +61,7 @@ def default() -> ConfigDict:
     data.crop_ratio = (3 / 4, 4 / 3)  # Width by height of the crop.
     data.max_keywords = 0  # That may follow the name in a caption, as in "dog, pet, animal".
     data.semantics = ""  # A .npy [records of the train split, S] in place of the corpus's own.
+    data.name_share = 1.0  # Chance that a caption to train on has a name, not keywords alone.
     data.in_memory = False  # Hold every decoded record: for small corpora, a fifth faster.
     data.workers = 0  # Worker processes of the pipeline; 0: threads of this process.
 
@@ -210,9 +212,20 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     for name in AT_LEAST_ONE:
         if flat[name] < 1:
             yield f"{name}={flat[name]} must be at least 1"
+    if not 0 <= config.seed < 2**32:
+        yield f"seed={config.seed} must be in [0, 2**32)"
+    if config.model.text.context_length < 3:
+        yield f"model.text.context_length={config.model.text.context_length} must be at least 3"
+    if config.model.text.vocab_size < 514:
+        yield (
+            f"model.text.vocab_size={config.model.text.vocab_size} must be at least 514: "
+            "every byte inside and at the end of a word, start and end of text"
+        )
     for name, allowed in ONE_OF.items():
         if flat[name] not in allowed:
             yield f"{name}={flat[name]!r} must be one of {', '.join(allowed)}"
+    if not 0 <= config.data.name_share <= 1:
+        yield f"data.name_share={config.data.name_share} must be in [0, 1]"
     for name in ("objective.label_smoothing", "optimizer.ema_decay"):
         if not 0 <= flat[name] < 1:
             yield f"{name}={flat[name]} must be in [0, 1)"
@@ -221,7 +234,8 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     objective = config.objective
     if not set(objective.separated) <= set(MODALITIES):
         yield f"objective.separated={objective.separated}: of {', '.join(MODALITIES)}"
-    if not (objective.contrastive_weight or objective.separation_weight):
+    separates = objective.separation_weight and objective.separated
+    if not (objective.contrastive_weight or separates):
         yield "objective: every weight is 0, so there is nothing to learn"
     warmup = config.optimizer.warmup_steps
     if not 0 <= warmup < config.steps:
@@ -246,8 +260,16 @@ def _data_problems(data: ConfigDict) -> Iterator[str]:
     low, high = data.crop_scale
     if not 0 < low <= high <= 1:
         yield f"data.crop_scale={data.crop_scale}: 0 < low ≤ high ≤ 1"
-    if data.max_keywords < 0:
-        yield f"data.max_keywords={data.max_keywords} must be at least 0"
+    low, high = data.crop_ratio
+    if not 0 < low <= high:
+        yield f"data.crop_ratio={data.crop_ratio}: 0 < low ≤ high"
+    if len(data.mean) != 3 or len(data.std) != 3 or min(data.std) <= 0:
+        yield f"data.mean={data.mean}, data.std={data.std}: three numbers each, std above 0"
+    for name in ("max_keywords", "workers"):
+        if data[name] < 0:
+            yield f"data.{name}={data[name]} must be at least 0"
+    if not data.test_splits:
+        yield "data.test_splits is empty"
 
 
 def _unknown(name: str, known: dict[str, Any]) -> str:

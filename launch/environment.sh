@@ -6,8 +6,14 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 find_python() {
   local candidate
-  for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
-    if [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 &&
+  if [ -n "${PYTHON:-}" ]; then
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+      die "PYTHON=$PYTHON is not a Python of 3.11 or newer"
+    echo "$PYTHON"
+    return
+  fi
+  for candidate in python3 python3.13 python3.12 python3.11; do
+    if command -v "$candidate" >/dev/null 2>&1 &&
       "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       command -v "$candidate"
       return
@@ -16,19 +22,26 @@ find_python() {
   die "Python 3.11 or newer is needed (Debian, Ubuntu: apt-get install python3 python3-venv)"
 }
 
+# Whether .venv was made by the Python that is asked for, and works.
+usable() {
+  .venv/bin/python -m pip --version >/dev/null 2>&1 &&
+    { [ -z "${PYTHON:-}" ] || [ "$("$PYTHON" -V 2>&1)" = "$(.venv/bin/python -V)" ]; }
+}
+
 environment() {
-  local extras wanted
+  local extras wanted python
   extras=$(IFS=,; echo "$*")
-  # What the environment was made from; when that changes, pip brings it up to date.
-  wanted=$(cat pyproject.toml launch/constraints.txt | cksum)
-  if [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null &&
-    [ "$(cat ".venv/installed-${extras:-base}" 2>/dev/null)" = "$wanted" ]; then
-    say "Using the environment in .venv"
-    return
-  fi
-  if ! { [ -x .venv/bin/python ] && .venv/bin/python -m pip --version >/dev/null 2>&1; }; then
+  # What it was made from, and where: when that changes, pip brings it up to date.
+  wanted=$({ cat pyproject.toml launch/constraints.txt; pwd; } | cksum)
+  if usable; then
+    # An environment with extras also serves where none are asked for.
+    if cat .venv/installed-"${extras:-test}" .venv/installed-"${extras:-base}" 2>/dev/null |
+      grep -qxF "$wanted"; then
+      say "Using the environment in .venv"
+      return
+    fi
+  else
     say "Making .venv"
-    local python
     python=$(find_python) || exit 1
     if ! "$python" -m venv --clear .venv; then
       rm -rf .venv

@@ -3,6 +3,7 @@
 # one page that compares them. About 12 minutes on 2 cores, the installation included.
 #
 #   bash launch/quickstart.sh [--config.key=value ...]      further arguments go to `aligngap train`
+#   RUNS=runs/seed1 bash launch/quickstart.sh --config.seed=1       other runs, in a folder of their own
 #
 # Run it again to go on where it was stopped; a finished run only evaluates and draws again.
 # RUNS (default runs/quickstart) is where the runs go; PRESETS (default "clip alignclip") which.
@@ -26,4 +27,4 @@ for preset in $presets; do
 done
 say "Drawing the report"
 .venv/bin/aligngap report "${reported[@]}" --output="$runs/report.html"
-say "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s. Open $PWD/$runs/report.html in a browser"
+say "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s. Open $(realpath "$runs")/report.html in a browser"

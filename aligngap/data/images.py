@@ -5,7 +5,7 @@ import io
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from aligngap.errors import AligngapError
 
@@ -16,7 +16,7 @@ def decode(encoded: bytes, name: str = "") -> Image.Image:
     """PNG, JPEG, ... bytes → an RGB image; AligngapError with the record's name if they are not."""
     try:
         return Image.open(io.BytesIO(encoded)).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise AligngapError(
             f"record {name or '?'}: its image cannot be decoded ({error})"
         ) from error

@@ -39,7 +39,7 @@ class Example(grain.transforms.RandomMap):
         crop = images.random_crop(
             record["image"], model.image.size, data.crop_scale, data.crop_ratio, rng
         )
-        caption = sample_caption(record, data.max_keywords, rng)
+        caption = sample_caption(record, data, rng)
         semantics = record["semantics"] if self.semantics is None else self.semantics[row]
         return {
             "image": crop,
@@ -99,13 +99,17 @@ def caption(record: Record, max_keywords: int) -> str:
     return ", ".join([texts[0], *texts[names : names + max_keywords]])
 
 
-def sample_caption(record: Record, max_keywords: int, rng: np.random.Generator) -> str:
-    """A caption to train on: one of the names, then 0 to `max_keywords` of the keywords."""
+def sample_caption(record: Record, data: ConfigDict, rng: np.random.Generator) -> str:
+    """A caption to train on: with chance `name_share` one of the names, then some of the keywords.
+
+    Without names now and then, keywords too must be told apart: all that an unseen concept has.
+    """
     texts, names = captions(record), int(record["num_names"])
     keywords = texts[names:]
-    count = min(int(rng.integers(max_keywords + 1)), len(keywords))
+    named = not (keywords and data.max_keywords) or rng.random() < data.name_share
+    count = min(int(rng.integers(0 if named else 1, data.max_keywords + 1)), len(keywords))
     chosen = [keywords[i] for i in rng.choice(len(keywords), count, replace=False)] if count else []
-    return ", ".join([texts[rng.integers(names)], *chosen])
+    return ", ".join([texts[rng.integers(names)], *chosen] if named else chosen)
 
 
 def batches(
@@ -124,7 +128,7 @@ def batches(
     """
     if len(source) < 1:
         raise AligngapError(f"split {config.data.train_split} of {config.data.corpus} is empty")
-    example = Example(config, tokenizer, _semantics(config, len(source)))
+    example = Example(config, tokenizer, own_semantics(config, len(source)))
     read = Rows(source, config.data.train_split, config.data.in_memory)
     rows = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
     rows = rows.random_map(example)
@@ -140,7 +144,7 @@ def batches(
     return iter(stream)
 
 
-def _semantics(config: ConfigDict, records: int) -> np.ndarray | None:
+def own_semantics(config: ConfigDict, records: int) -> np.ndarray | None:
     """The user's own embeddings of the training records, L2-normalised; None: the corpus's."""
     if not config.data.semantics:
         return None

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,18 @@ def validation(run: Run) -> Validation:
     return Validation(Embedder(run.config, run.model, run.tokenizer, run.mesh), split)
 
 
-def evaluate(workdir: Path, step: int | None = None) -> str:
+def evaluate(workdir: Path, step: int | None = None, data_dir: str = "") -> str:
     """Evaluates a checkpoint (the newest) and the run's own initial parameters; returns a table."""
-    run = loop.reopen(workdir)
+    run = loop.reopen(workdir, data_dir)
     step, params = _parameters(run, step)
     embedder = Embedder(run.config, run.model, run.tokenizer, run.mesh)
     tests = [splits.read(run.config, name) for name in run.config.data.test_splits]
-    classes = {kind: sorted({c for s in tests for c in _classes(s, kind)}) for kind in KINDS}
+    classes = {
+        kind: _class_texts(
+            embedder, params["trained"], {c for s in tests for c in _classes(s, kind)}
+        )
+        for kind in KINDS
+    }
     results = {
         split.name: _measure(run, embedder, params, split, classes)
         for split in progress.track(tests, f"Evaluating {run.config.name}", len(tests), "splits")
@@ -84,16 +89,16 @@ def _measure(
     embedder: Embedder,
     params: Mapping[str, Any],
     split: Split,
-    classes: Mapping[str, list[str]],
+    classes: Mapping[str, dict[str, np.ndarray]],
 ) -> Result:
     clouds = {moment: embedder.split(params[moment], split) for moment in MOMENTS}
     image, text = clouds["trained"]
     labels = {}
-    for kind, names in classes.items():
+    for kind, prompts in classes.items():
+        names = list(prompts)
         of_concept = np.array([names.index(name) for name in _classes(split, kind)])
-        prompts = [embedder.texts(params["trained"], class_prompts(name)) for name in names]
         labels[kind] = zero_shot.classify(
-            image, prompts, of_concept[split.concept], split.concept, SEED
+            image, list(prompts.values()), of_concept[split.concept], split.concept, SEED
         )
     pairs = one_image_a_concept(split.concept)
     found = {
@@ -113,6 +118,16 @@ def class_prompts(name: str) -> list[str]:
     """The texts of a class: "food-drink" is "food drink", "food" and "drink"."""
     words = name.split("-")
     return [" ".join(words), *(words if len(words) > 1 else [])]
+
+
+def _class_texts(
+    embedder: Embedder, params: Any, names: Iterable[str]
+) -> dict[str, Float[np.ndarray, "_ D"]]:
+    """Class name → embeddings of its prompts, all of them in one pass."""
+    prompts = {name: class_prompts(name) for name in sorted(names)}
+    rows = embedder.texts(params, [prompt for texts in prompts.values() for prompt in texts])
+    ends = np.cumsum([len(texts) for texts in prompts.values()])[:-1]
+    return dict(zip(prompts, np.split(rows, ends), strict=True))
 
 
 def one_image_a_concept(concept: Int[np.ndarray, "N"]) -> Int[np.ndarray, "C"]:

@@ -22,7 +22,7 @@ def contrastive_loss(
     the target evenly onto a row's candidates (masked ones excluded).
     """
     chex.assert_equal_shape([image, text])
-    logits = scale.astype(jnp.float32) * products(image, text)
+    logits = jnp.asarray(scale, jnp.float32) * products(image, text)
     candidates = _candidates(len(image), groups)
     rows = _cross_entropy(logits, candidates, label_smoothing)
     columns = _cross_entropy(logits.T, candidates, label_smoothing)

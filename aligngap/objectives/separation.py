@@ -30,5 +30,5 @@ def separation_loss(
     positive = paired_products(embeddings, paired)
     # The diagonal of 1 − E·Eᵀ is 0 by definition, not the rounding error that a product leaves.
     own = jnp.eye(len(embeddings), dtype=bool)
-    logits = scale.astype(jnp.float32) * jnp.where(own, positive[:, None], similarity)
+    logits = jnp.asarray(scale, jnp.float32) * jnp.where(own, positive[:, None], similarity)
     return jnp.mean(jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits))

@@ -22,13 +22,13 @@ class Checkpoints:
     any moment leaves the last complete one as the latest. Close it (or use `with`) to wait for it.
     """
 
-    def __init__(self, workdir: Path, config: ConfigDict) -> None:
+    def __init__(self, workdir: Path, config: ConfigDict, *, writing: bool = False) -> None:
         policies = ocp.training.preservation_policies
         self._checkpointer = ocp.training.Checkpointer(
             (workdir / "checkpoints").absolute(),
             preservation_policy=policies.LatestN(config.checkpoint.keep),
-            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-            cleanup_tmp_directories=True,
+            # What is half written belongs to the process that trains; a reader leaves it alone.
+            cleanup_tmp_directories=writing,
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -59,8 +59,9 @@ class Checkpoints:
         )
         try:
             parts = self._checkpointer.load_checkpointables(step, {"state": target, "data": None})
-        except FileNotFoundError as error:
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
             raise AligngapError(
-                f"checkpoint of step {step} in {self._checkpointer.directory}: incomplete ({error})"
+                f"checkpoint of step {step} in {self._checkpointer.directory} is damaged: {reason}"
             ) from error
         return parts["state"], parts["data"]

@@ -49,14 +49,21 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
     model, tx = dual_encoder.make(config), optimizer.make(config)
     meshes.shardings(state.abstract(config, model, tx), mesh)
     source = pipeline.open_split(config, config.data.train_split)
-    pipeline.open_split(config, config.data.validation_split)
+    for split in (config.data.validation_split, *config.data.test_splits):
+        pipeline.open_split(config, split)
+    pipeline.own_semantics(config, len(source))
     workdir.claim(folder, config)
     return Run(config, folder, mesh, model, tx, _tokenizer(config, folder, source), source)
 
 
-def reopen(folder: Path) -> Run:
-    """The run that a workdir holds, to look at it, not to train it."""
+def reopen(folder: Path, data_dir: str = "") -> Run:
+    """The run that a workdir holds, to look at it on whatever devices there are.
+
+    `data_dir` is where its corpus is now, if not where it was trained.
+    """
     config = workdir.read_config(folder)
+    config.mesh.update(data=-1, fsdp=1, tensor=1)
+    config.data.data_dir = data_dir or config.data.data_dir
     mesh = meshes.make(config)
     model, tx = dual_encoder.make(config), optimizer.make(config)
     source = pipeline.open_split(config, config.data.train_split)
@@ -92,7 +99,8 @@ def train(run: Run, evaluators: Mapping[str, Evaluator]) -> TrainState:
     """
     config, mesh = run.config, run.mesh
     with ExitStack() as stack:
-        checkpoints = stack.enter_context(Checkpoints(run.workdir, config))
+        stack.enter_context(workdir.alone(run.workdir))
+        checkpoints = stack.enter_context(Checkpoints(run.workdir, config, writing=True))
         current, start = restore(run, checkpoints)
         if start:
             progress.say(f"Continuing {run.workdir} from step {start}")
@@ -165,11 +173,12 @@ class _Log:
         values = {name: float(value) for name, value in jax.device_get(arrays).items()}
         self._bar.advance(self._config.batch_size)
         self._bar.note(f"loss {values['loss']:.3f}")
-        for name in ("loss", "gradient_norm"):
+        # The loss and its gradient are of the parameters before the step, the update is the step's.
+        for name in ("loss", "gradient_norm", "update_norm"):
             if not math.isfinite(values[name]):
                 raise AligngapError(
                     f"{name} is {values[name]} at step {step}; the last good checkpoint is kept. "
-                    "Lower optimizer.peak_lr, or set optimizer.clip_norm"
+                    "Start a new --workdir with a lower optimizer.peak_lr or an optimizer.clip_norm"
                 )
         if step % self._config.log.every_steps == 0 or step == self._config.steps:
             named = {f"train/{name}": value for name, value in values.items()}
@@ -213,7 +222,7 @@ def _position(config: ConfigDict, step: int) -> dict[str, int]:
 def _tokenizer(config: ConfigDict, folder: Path, source: Any) -> Tokenizer:
     """The run's tokenizer, trained on the training captions when the run starts."""
     path = folder / "tokenizer"
-    if not path.exists():
+    if not (path / tokenizer.FILE).exists():
         captions = (text for row in range(len(source)) for text in pipeline.captions(source[row]))
         tokenizer.train(captions, config.model.text.vocab_size).save(path)
     return tokenizer.load(path)

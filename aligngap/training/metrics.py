@@ -1,5 +1,6 @@
 """Where a run's numbers go: metrics.jsonl, TensorBoard and, where it is installed, W&B."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -21,9 +22,10 @@ class Writers:
 
     def __init__(self, workdir: Path, config: Mapping[str, Any], first_step: int) -> None:
         self._path = workdir / "metrics.jsonl"
-        drop_after(self._path, first_step)
+        # Before the first checkpoint a run starts afresh, its measurement of step 0 included.
+        drop_after(self._path, first_step or -1)
         self._lines = self._path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(workdir), purge_step=first_step + 1)
+        self._board = SummaryWriter(str(workdir), purge_step=first_step + 1 if first_step else 0)
         self._wandb = _start_wandb(workdir, config)
 
     def __enter__(self) -> "Writers":
@@ -80,6 +82,11 @@ def _start_wandb(workdir: Path, config: Mapping[str, Any]) -> Any:
     import wandb
 
     # The same id for the same workdir: a run that is started again continues its own curves.
+    path = workdir.resolve()
     return wandb.init(
-        dir=str(workdir), id=workdir.name, name=workdir.name, resume="allow", config=dict(config)
+        dir=str(path),
+        id=hashlib.sha256(str(path).encode()).hexdigest()[:16],
+        name=f"{path.parent.name}/{path.name}",
+        resume="allow",
+        config=dict(config),
     )

@@ -35,7 +35,11 @@ def commands(workdir: Path) -> list[str]:
 def versions() -> dict[str, str]:
     """Version of Python and of every library that a figure depends on, and the device."""
     found = {"python": platform.python_version()}
-    found |= {name: metadata.version(name) for name in LIBRARIES}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # A checkout on the path, not installed.
+            found[name] = "not installed"
     devices = jax.devices()
     found["device"] = f"{len(devices)} × {devices[0].device_kind}"
     return found

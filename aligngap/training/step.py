@@ -45,7 +45,8 @@ def make_step(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransfor
         averaged = None
         if state.averaged is not None:
             averaged = optax.incremental_update(params, state.averaged, 1.0 - decay)
-        metrics["gradient_norm"] = optax.global_norm(gradients)
+        metrics["gradient_norm"] = optax.tree.norm(gradients)
+        metrics["update_norm"] = optax.tree.norm(updates)
         metrics["learning_rate"] = jnp.asarray(learning_rate(state.step))
         return TrainState(state.step + 1, params, opt_state, averaged), metrics
 

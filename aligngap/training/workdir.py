@@ -1,6 +1,9 @@
 """The folder of a run: whose it is, and what it was made with."""
 
+import contextlib
+import fcntl
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     path = workdir / "config.json"
     # Through JSON and back, so that tuples compare as the lists they become in the file.
     wanted = json.loads(config.to_json())
+    wanted["data"]["data_dir"] = str(configs.data_dir(config.data.data_dir).absolute())
     try:
         if path.exists():
             _same_run(workdir, read_json(path), wanted)
@@ -26,6 +30,17 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         raise AligngapError(f"workdir {workdir} cannot be written: {error.strerror}") from error
 
 
+@contextlib.contextmanager
+def alone(workdir: Path) -> Iterator[None]:
+    """One process at a time trains in a folder; AligngapError where another one does."""
+    with (workdir / ".lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AligngapError(f"another process is training in {workdir}") from error
+        yield
+
+
 def read_config(workdir: Path) -> ConfigDict:
     """The config that the run in `workdir` was started with."""
     path = workdir / "config.json"
@@ -34,7 +49,10 @@ def read_config(workdir: Path) -> ConfigDict:
             f"{workdir} holds no run (no config.json); `aligngap train --workdir=...` makes one"
         )
     config = configs.from_json(read_json(path))
-    configs.validate(config)
+    try:
+        configs.validate(config)
+    except Exception as error:  # Someone wrote in it: its values can be anything.
+        raise AligngapError(f"{path} is no config of this version: {error}") from error
     return config
 
 

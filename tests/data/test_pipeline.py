@@ -120,20 +120,37 @@ def test_semantics_and_group_belong_to_the_concept_whatever_caption_is_sampled(
         assert any(ids[: len(start)].tolist() == start for start in starts)
 
 
-def test_a_caption_is_a_name_and_some_of_the_keywords(source):
+def captions_of(record, rounds=300, **fields):
+    data = default().data
+    data.update(fields)
     random = np.random.default_rng(0)
+    return [pipeline.sample_caption(record, data, random) for _ in range(rounds)]
+
+
+def test_a_caption_is_a_name_and_some_of_the_keywords(source):
     record = next(source[i] for i in range(50) if source[i]["num_names"] > 1)
     texts, names = pipeline.captions(record), record["num_names"]
-    bare = {pipeline.sample_caption(record, 0, random) for _ in range(100)}
-    assert bare == set(texts[:names])
+    assert set(captions_of(record)) == set(texts[:names])
     counts = set()
-    for _ in range(300):
-        caption = pipeline.sample_caption(record, 2, random)
+    for caption in captions_of(record, max_keywords=2):
         name = max((n for n in texts[:names] if caption.startswith(n)), key=len)
         keywords = caption[len(name) :].removeprefix(", ")
         counts.add(len(keywords.split(", ")) if keywords else 0)
         assert not keywords or keywords.split(", ")[0] in texts[names:]
-    assert counts >= {0, 1, 2}
+    assert counts == {0, 1, 2}
+    assert pipeline.caption(record, 2) == ", ".join([texts[0], *texts[names : names + 2]])
+
+
+def test_a_caption_may_be_keywords_alone(source):
+    record = next(source[i] for i in range(50) if source[i]["num_names"] > 1)
+    texts, names = pipeline.captions(record), record["num_names"]
+    alone = captions_of(record, rounds=1000, max_keywords=1, name_share=0.0)
+    assert set(alone) == set(texts[names:])
+    half = captions_of(record, rounds=1000, max_keywords=1, name_share=0.5)
+    assert 400 < sum(caption in texts[names:] for caption in half) < 600
+    # A concept without keywords always has its name.
+    bare = {**record, "captions": record["captions"][:names]}
+    assert set(captions_of(bare, max_keywords=1, name_share=0.0)) == set(texts[:names])
 
 
 class TestOwnSemantics:

@@ -43,11 +43,15 @@ def test_unknown_key_names_the_nearest(program, tmp_path):
         ({"data.train_split": "trian"}, ["'trian'", "test_unseen_style"]),
         ({"mesh.data": 3}, ["mesh", "1 devices"]),
         ({"data.semantics": "nowhere.npy"}, ["nowhere.npy"]),
+        ({"data.test_splits": "('test',)"}, ["'test'"]),
+        ({"model.text.vocab_size": 100}, ["vocab_size=100", "514"]),
+        ({"seed": -1}, ["seed=-1"]),
     ],
 )
 def test_wrong_values(program, tmp_path, overrides, words):
     fields = {name.replace(".", "__"): value for name, value in overrides.items()}
     refused(program.train(tmp_path / "run", **fields), 2, *words)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_that_the_mesh_does_not_divide(program, tmp_path):

@@ -51,7 +51,7 @@ def test_a_step_is_gradient_update_clamp_and_average(small, tmp_path):
     wanted = optax.apply_updates(before.params, updates)
     assert float(metrics["loss"]) == pytest.approx(float(value), rel=1e-5)
     assert float(metrics["gradient_norm"]) == pytest.approx(
-        float(optax.global_norm(gradients)), rel=1e-4
+        float(optax.tree.norm(gradients)), rel=1e-4
     )
     close = lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5)  # noqa: E731
     jax.tree.map(close, after.params, wanted)
