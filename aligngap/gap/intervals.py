@@ -66,7 +66,11 @@ def _resampled(
     def log_potential(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.log(mean_off_diagonal(np.exp(-2.0 * (2.0 - 2.0 * a @ b.T))))
 
-    cosine_v, cosine_t = (mean_off_diagonal(x @ x.T) for x in (v, t))
+    def mean_cosine(x: np.ndarray) -> np.ndarray:
+        off_diagonal = np.sum((w @ x) ** 2, axis=1) - w**2 @ np.sum(x**2, axis=1)
+        return off_diagonal / (total**2 - squares)
+
+    cosine_v, cosine_t = mean_cosine(v), mean_cosine(t)
     between, within = (1 - paired) / 2, (1 - cosine_v) / 4 + (1 - cosine_t) / 4
     return {
         "centroid_distance": np.linalg.norm(mean_v - mean_t, axis=1),

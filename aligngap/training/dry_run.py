@@ -1,4 +1,7 @@
-"""What a run would cost: the full-size step is lowered abstractly, nothing is allocated."""
+"""What a run would cost: the full-size step is lowered abstractly, nothing is allocated.
+
+The step is lowered for one device; how arrays lie on the mesh is computed from the rules.
+"""
 
 import math
 from collections.abc import Iterator
