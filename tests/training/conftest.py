@@ -23,5 +23,4 @@ def small(pictograms_dir):
     config.checkpoint.every_steps = 4
     config.evaluation.every_steps = 4
     config.log.every_steps = 1
-    config.mesh.data = 1
     return config
