@@ -24,7 +24,7 @@ def get_config(preset: str = "clip") -> ConfigDict:
 
     config.data.crop_scale = (0.8, 1.0)
     config.data.max_keywords = 3
-    config.data.name_share = 0.6
+    config.data.name_share = 0.7
     config.data.in_memory = True  # 120 MB.
     config.data.mean = (0.8, 0.78, 0.76)  # Of the training images: most of a pictogram is white.
     config.data.std = (0.3, 0.3, 0.33)
