@@ -16,6 +16,7 @@ from aligngap.errors import UsageError
 
 TIES = ("none", "transformer", "transformer+projection")
 MODALITIES = ("image", "text")
+PRESETS = ("clip", "sharedclip", "alignclip")
 ONE_OF = {"model.tie": TIES, "compute_dtype": ("float32", "bfloat16")}
 AT_LEAST_ONE = (
     *("steps", "batch_size", "model.embed_dim", "model.image.size", "model.image.patch_size"),
@@ -102,6 +103,19 @@ def default() -> ConfigDict:
     config.checkpoint = ConfigDict({"every_steps": 1_000, "keep": 3})
     config.log = ConfigDict({"every_steps": 10})
     config.evaluation = ConfigDict({"every_steps": 1_000, "batch_size": 256})
+    return config
+
+
+def preset(name: str) -> ConfigDict:
+    """The default config as one of the published models: what is tied, and what the loss adds."""
+    if name not in PRESETS:
+        raise UsageError(f"preset {name!r}: one of {', '.join(PRESETS)}")
+    config = default()
+    config.name = name
+    if name != "clip":
+        config.model.tie = "transformer+projection"
+    if name == "alignclip":
+        config.objective.separation_weight = 0.25
     return config
 
 

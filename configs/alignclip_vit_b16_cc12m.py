@@ -9,26 +9,16 @@ ours (see config.default). None of its figures is promised.
 
 from ml_collections import ConfigDict
 
-from aligngap.config import SIZES, default, set_size, tower
-from aligngap.errors import UsageError
-
-PRESETS = ("clip", "sharedclip", "alignclip")
+from aligngap.config import SIZES, preset, set_size, tower
 
 
-def get_config(preset: str = "alignclip") -> ConfigDict:
+def get_config(name: str = "alignclip") -> ConfigDict:
     """30 epochs of 10,030,127 pairs at batch 512; images 224 px, context 77, embedding 768."""
-    if preset not in PRESETS:
-        raise UsageError(f"preset {preset!r}: one of {', '.join(PRESETS)}")
-    config = default()
-    config.name = preset
+    config = preset(name)
     config.data.corpus = "cc12m"
     config.compute_dtype = "bfloat16"
     config.model.embed_dim = 768
     set_size(config, "B/16")
     # Both towers have the image tower's shape, tied or not: 124 M parameters or 210 M.
     config.model.text.update(tower(*SIZES["B"][0]))
-    if preset != "clip":
-        config.model.tie = "transformer+projection"
-    if preset == "alignclip":
-        config.objective.separation_weight = 0.25
     return config

@@ -25,6 +25,8 @@ from aligngap.training.checkpoints import Checkpoints
 from aligngap.training.loop import Run
 
 MOMENTS = ("initial", "trained")
+KINDS = ("group", "subgroup")
+MAIN_SPLIT = "test_unseen_concept"  # Whose gap stands at the top of gap.json.
 GALLERY = 12  # Images of each split that reports show.
 THUMBNAIL = 64  # Pixels a side.
 SEED = 0  # Of what is drawn from a test split: the same for every run, so that runs compare.
@@ -65,9 +67,6 @@ def evaluate(workdir: Path, step: int | None = None, data_dir: str = "") -> str:
     }
     _write(run, step, tests, results)
     return _table(run, step, results)
-
-
-KINDS = ("group", "subgroup")
 
 
 def _parameters(run: Run, step: int | None) -> tuple[int, dict[str, Any]]:
@@ -197,9 +196,6 @@ def _write(run: Run, step: int, tests: list[Split], results: Mapping[str, Result
         temporary.replace(run.workdir / "evaluation.json")
     except OSError as error:
         raise AligngapError(f"{run.workdir} cannot be written: {error.strerror}") from error
-
-
-MAIN_SPLIT = "test_unseen_concept"  # Whose gap stands at the top of gap.json.
 
 
 def _replace_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -7,13 +7,14 @@ What is read lies in `runs`, pictures in `figures` and `panels`, numbers in `tab
 import base64
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from aligngap.config import keys
 from aligngap.reporting import figures, findings, page, panels, tables
 from aligngap.reporting.runs import Run, read
 
@@ -113,15 +114,9 @@ def _picture(pixels: np.ndarray) -> str:
 
 def _differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """The config fields in which the runs differ, with each run's value."""
-    flat = [dict(_flattened(run.config)) for run in runs]
+    flat = [
+        {key: json.dumps(value, ensure_ascii=False) for key, value in keys(run.config).items()}
+        for run in runs
+    ]
     rows = [(key, [fields.get(key, "–") for fields in flat]) for key in tables.all_keys(flat)]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
-
-
-def _flattened(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested fields as (a.b.c, value)."""
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", json.dumps(value, ensure_ascii=False)
