@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from aligngap import progress
+from aligngap import progress, whole
 from aligngap.data import images, splits
 from aligngap.data.splits import Split
 from aligngap.errors import AligngapError
@@ -190,12 +190,10 @@ def _write(run: Run, step: int, tests: list[Split], results: Mapping[str, Result
     try:
         arrays = {k: v for result in results.values() for k, v in result.arrays.items()}
         _replace_npz(run.workdir / "embeddings.npz", arrays)
-        gap_files.write(run.workdir, main | {"splits": gaps["trained"], "initial": gaps["initial"]})
-        temporary = run.workdir / "evaluation.json.new"
-        temporary.write_text(json.dumps(evaluation, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(run.workdir / "evaluation.json")
     except OSError as error:
         raise AligngapError(f"{run.workdir} cannot be written: {error.strerror}") from error
+    gap_files.write(run.workdir, main | {"splits": gaps["trained"], "initial": gaps["initial"]})
+    whole.write(run.workdir / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
 
 
 def _replace_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

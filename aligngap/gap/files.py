@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from aligngap import progress
+from aligngap import progress, whole
 from aligngap.errors import AligngapError
 from aligngap.gap.intervals import Interval, intervals
 
@@ -64,13 +64,7 @@ def load(path: Path) -> Float[np.ndarray, "N D"]:
 
 def write(folder: Path, found: Mapping[str, Any]) -> None:
     """FOLDER/gap.json, whole or not at all."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / "gap.json.new"
-        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(folder / "gap.json")
-    except OSError as error:
-        raise AligngapError(f"{folder} cannot be written: {error.strerror}") from error
+    whole.write(folder / "gap.json", json.dumps(found, indent=2) + "\n")
 
 
 def as_json(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:

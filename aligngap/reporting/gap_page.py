@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from aligngap import whole
 from aligngap.gap.files import Measured
 from aligngap.gap.intervals import RESAMPLES, Interval
 from aligngap.reporting import figures, findings, page, panels
@@ -92,7 +93,7 @@ def build(found: Measured, arguments: Sequence[str], output: Path) -> None:
 
     Raises AligngapError for an unwritable `output`.
     """
-    page.write(output, page.render("gap_page.html.j2", _content(found, arguments)))
+    whole.write(output, page.render("gap_page.html.j2", _content(found, arguments)))
 
 
 def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:

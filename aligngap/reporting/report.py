@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from aligngap import whole
 from aligngap.config import keys
 from aligngap.reporting import figures, findings, page, panels, tables
 from aligngap.reporting.runs import Run, read
@@ -27,7 +28,7 @@ def build(workdirs: Sequence[Path], output: Path) -> None:
     Raises AligngapError for a workdir's missing or broken file and for an unwritable `output`.
     """
     runs = read(workdirs)
-    page.write(Path(output), page.render("report.html.j2", _content(runs)))
+    whole.write(Path(output), page.render("report.html.j2", _content(runs)))
 
 
 def _content(runs: Sequence[Run]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+from aligngap import whole
+
 Values = Mapping[str, float]
 
 
@@ -70,9 +72,7 @@ def drop_after(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue  # The line that was being written when the process was killed.
-    temporary = path.with_suffix(".jsonl.new")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(path)
+    whole.write(path, "".join(kept))
 
 
 def _start_wandb(workdir: Path, config: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from aligngap import config as configs
+from aligngap import whole
 from aligngap.errors import AligngapError, UsageError
 
 
@@ -19,15 +20,9 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     # Through JSON and back, so that tuples compare as the lists they become in the file.
     wanted = json.loads(config.to_json())
     wanted["data"]["data_dir"] = str(configs.data_dir(config.data.data_dir).absolute())
-    try:
-        if path.exists():
-            _same_run(workdir, read_json(path), wanted)
-        workdir.mkdir(parents=True, exist_ok=True)
-        temporary = workdir / "config.json.new"
-        temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise AligngapError(f"workdir {workdir} cannot be written: {error.strerror}") from error
+    if path.exists():
+        _same_run(workdir, read_json(path), wanted)
+    whole.write(path, json.dumps(wanted, indent=2) + "\n")
 
 
 @contextlib.contextmanager

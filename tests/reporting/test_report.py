@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aligngap import whole
 from aligngap.errors import AligngapError
-from aligngap.reporting import page, report
+from aligngap.reporting import report
 
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "img", "br"}
@@ -150,7 +151,7 @@ def test_other_splits_show_under_their_own_names(make_run, tmp_path):
 def test_an_old_page_survives_a_failure(pair, tmp_path, monkeypatch):
     output = tmp_path / "report.html"
     output.write_text("old")
-    monkeypatch.setattr(page.os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(whole.os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(AligngapError, match="cannot be written: full"):
         report.build(pair, output)
     assert output.read_text() == "old"
