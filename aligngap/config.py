@@ -1,6 +1,7 @@
 """The config: every field with its unit and source, its validation, and reading it from a file.
 
-METHODS of the papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021.
+METHODS of the papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021,
+[CG] It's Not a Modality Gap (Fahim et al. 2024), [SL] SigLIP (Zhai et al. 2023).
 """
 
 import difflib
@@ -83,11 +84,17 @@ def default() -> ConfigDict:
     # Default: half of [AC]'s total CE_i2t + CE_t2i + ½·IMSep(images). Their total: 2.0 and 0.5.
     config.objective = objective = ConfigDict()
     objective.contrastive_weight = 1.0  # Of the MEAN of the two cross-entropies.
+    objective.sigmoid_weight = 0.0  # Of SigLIP's loss. [SL]: 1, in place of the contrastive one.
     objective.separation_weight = 0.0  # Of IMSep of each separated modality. [AC], halved: 0.25.
     objective.separated = ("image",)  # image | text. The paper: images; the released code: both.
     objective.semantic_rescaling = True  # False is the ablation of [AC].
+    objective.alignment_weight = 0.0  # [CG]: 1.
+    objective.uniformity_weight = 0.0  # Of half the sum over the modalities. [CG]: 1.
+    objective.cross_uniformity_weight = 0.0  # [CG]: 1 in CUAXU.
+    objective.uniformity_t = 2.0  # Of the Gaussian potential exp(-t‖a - b‖²). [CG]
     objective.mask_same_concept = False  # Pairs of one concept are no negatives of each other.
     objective.label_smoothing = 0.0
+    objective.tile = 0  # Rows a tile of the memory-linear form; 0 holds [B, B] arrays.
 
     config.optimizer = optimizer = ConfigDict()  # AdamW with warm-up and cosine to 0. [AC]
     optimizer.peak_lr = 1e-3

@@ -3,6 +3,7 @@
 from aligngap.objectives.contrastive import contrastive_loss
 from aligngap.objectives.objective import total
 from aligngap.objectives.separation import separation_loss
+from aligngap.objectives.sigmoid import sigmoid_loss
 from aligngap.objectives.uniformity import alignment_loss, cross_uniformity_loss, uniformity_loss
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "contrastive_loss",
     "cross_uniformity_loss",
     "separation_loss",
+    "sigmoid_loss",
     "total",
     "uniformity_loss",
 ]

@@ -1,11 +1,19 @@
 """CLIP's loss (Radford et al. 2021, figure 3)."""
 
-import chex
-import jax
+from dataclasses import dataclass
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aligngap.objectives.pairwise import products
+from aligngap.objectives.pairwise import (
+    LogSumExp,
+    Reduction,
+    Scalars,
+    Sum,
+    scaled,
+)
+from aligngap.objectives.terms import CROSS, Pairs, Seen, evaluate, make_pairs
 
 
 def contrastive_loss(
@@ -15,32 +23,52 @@ def contrastive_loss(
     *,
     groups: Int[Array, "B"] | None = None,
     label_smoothing: float = 0.0,
+    tile: int | None = None,
 ) -> Float[Array, ""]:
     """Mean of the image→text and text→image cross-entropies of s·V·Tᵀ; rows are L2-normalised.
 
     Pairs with equal `groups` are no negatives of each other. `label_smoothing` moves that share of
     the target evenly onto a row's candidates (masked ones excluded).
     """
-    chex.assert_equal_shape([image, text])
-    logits = jnp.asarray(scale, jnp.float32) * products(image, text)
-    candidates = _candidates(len(image), groups)
-    rows = _cross_entropy(logits, candidates, label_smoothing)
-    columns = _cross_entropy(logits.T, candidates, label_smoothing)
-    return 0.5 * (rows + columns)
+    term = Contrastive(label_smoothing, masked=groups is not None)
+    return evaluate([term], make_pairs(image, text, scale, groups=groups), tile)[0]
 
 
-def _candidates(batch: int, groups: Int[Array, "B"] | None) -> Array:
-    """[B, B]: which columns a row competes with; its own pair always is one."""
-    if groups is None:
-        return jnp.ones((batch, batch), bool)
-    return (groups[:, None] != groups[None, :]) | jnp.eye(batch, dtype=bool)
+@dataclass(frozen=True)
+class Contrastive:
+    """The term of `contrastive_loss`."""
+
+    label_smoothing: float = 0.0
+    masked: bool = False
+    matrix = CROSS
+
+    @property
+    def reductions(self) -> tuple[Reduction, ...]:
+        """log Σ exp over a row's strangers; their sum and their number where it is smoothed."""
+        partition = Reduction(scaled, LogSumExp(), columns=True, other_groups=self.masked)
+        if not self.label_smoothing:
+            return (partition,)
+        total = Reduction(scaled, Sum(), columns=True, other_groups=self.masked)
+        return partition, total, Reduction(_one, Sum(), columns=True, other_groups=self.masked)
+
+    def value(self, pairs: Pairs, seen: Seen) -> Float[Array, ""]:
+        """A row's own pair always competes: it joins the strangers here."""
+        positive = pairs.scalars.scale * seen.paired
+        reduced = [seen.reduced[reduction] for reduction in self.reductions]
+        rows = self._cross_entropy(positive, [r.rows for r in reduced])
+        columns = self._cross_entropy(positive, [r.columns for r in reduced])
+        return 0.5 * (rows + columns)
+
+    def _cross_entropy(self, positive: Array, of_strangers: list[Any]) -> Array:
+        partition, *smoothed = of_strangers
+        target = positive
+        if smoothed:
+            total, count = smoothed
+            mean = (total + positive) / (count + 1.0)
+            target = (1.0 - self.label_smoothing) * positive + self.label_smoothing * mean
+        return jnp.mean(jnp.logaddexp(partition, positive) - target)
 
 
-def _cross_entropy(
-    logits: Float[Array, "B B"], candidates: Array, smoothing: float
-) -> Float[Array, ""]:
-    """Mean over rows of CE(logits_i, target i), the target smoothed over the candidates."""
-    partition = jax.nn.logsumexp(logits, axis=1, where=candidates)
-    others = jnp.mean(logits, axis=1, where=candidates)
-    target = (1.0 - smoothing) * jnp.diagonal(logits) + smoothing * others
-    return jnp.mean(partition - target)
+def _one(cosines: Array, meaning: Array | None, scalars: Scalars) -> Array:
+    del meaning, scalars
+    return jnp.ones_like(cosines)

@@ -1,13 +1,16 @@
 """From `config.objective` to the one number that training minimises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from aligngap.objectives.contrastive import contrastive_loss
-from aligngap.objectives.separation import separation_loss
+from aligngap.objectives.contrastive import Contrastive
+from aligngap.objectives.separation import Separation
+from aligngap.objectives.sigmoid import Sigmoid
+from aligngap.objectives.terms import CROSS, Term, evaluate, make_pairs
+from aligngap.objectives.uniformity import Alignment, Uniformity
 
 Terms = dict[str, Float[Array, ""]]
 Objective = Callable[..., tuple[Float[Array, ""], Terms]]
@@ -28,26 +31,41 @@ def total(config: ConfigDict) -> Objective:
         semantics: Float[Array, "B S"] | None = None,
         groups: Int[Array, "B"] | None = None,
     ) -> tuple[Float[Array, ""], Terms]:
-        del bias  # Only the sigmoid loss has one.
-        terms: Terms = {}
-        weights: dict[str, float] = {}
-        if objective.contrastive_weight:
-            weights["contrastive"] = objective.contrastive_weight
-            terms["contrastive"] = contrastive_loss(
-                image,
-                text,
-                scale,
-                groups=groups if objective.mask_same_concept else None,
-                label_smoothing=objective.label_smoothing,
-            )
-        if objective.separation_weight:
-            rescale = semantics if objective.semantic_rescaling else None
-            for modality in objective.separated:
-                own, other = (image, text) if modality == "image" else (text, image)
-                name = f"separation_{modality}"
-                weights[name] = objective.separation_weight
-                terms[name] = separation_loss(own, other, scale, semantics=rescale)
-        weighted = sum((weights[name] * term for name, term in terms.items()), jnp.zeros(()))
+        semantics = semantics if objective.semantic_rescaling else None
+        groups = groups if objective.mask_same_concept else None
+        batch = make_pairs(image, text, scale, bias=bias, semantics=semantics, groups=groups)
+        weighed = list(_terms(objective, semantics is not None, groups is not None))
+        values = evaluate([term for _, _, term in weighed], batch, objective.tile or None)
+        terms = {name: value for (name, _, _), value in zip(weighed, values, strict=True)}
+        weighted = sum((weight * terms[name] for name, weight, _ in weighed), jnp.zeros(()))
         return weighted, terms
 
     return loss
+
+
+def _terms(
+    objective: ConfigDict, rescaled: bool, masked: bool
+) -> Iterator[tuple[str, float, Term]]:
+    """(name, weight, term) of every term that has a weight."""
+    every: list[tuple[str, float, Term]] = [
+        (
+            "contrastive",
+            objective.contrastive_weight,
+            Contrastive(objective.label_smoothing, masked),
+        ),
+        ("sigmoid", objective.sigmoid_weight, Sigmoid(masked)),
+        ("alignment", objective.alignment_weight, Alignment()),
+        (
+            "cross_uniformity",
+            objective.cross_uniformity_weight,
+            Uniformity(CROSS, objective.uniformity_t),
+        ),
+    ]
+    for modality in objective.separated:
+        separation = Separation(modality, rescaled)
+        every.append((f"separation_{modality}", objective.separation_weight, separation))
+    for modality in ("image", "text"):
+        weight = 0.5 * objective.uniformity_weight  # ½ Σ over the modalities
+        own = Uniformity((modality, modality), objective.uniformity_t)
+        every.append((f"uniformity_{modality}", weight, own))
+    return (entry for entry in every if entry[1])

@@ -1,12 +1,12 @@
 """AlignCLIP's intra-modality separation, IMSep (Eslami & de Melo 2025, Eq. 8-12)."""
 
-import chex
-import jax
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aligngap.objectives.pairwise import paired as paired_products
-from aligngap.objectives.pairwise import products
+from aligngap.objectives.pairwise import LogSumExp, Reduction, Scalars, scaled
+from aligngap.objectives.terms import Between, Pairs, Seen, evaluate, make_pairs
 
 
 def separation_loss(
@@ -15,20 +15,42 @@ def separation_loss(
     scale: Float[Array, ""],
     *,
     semantics: Float[Array, "B S"] | None = None,
+    tile: int | None = None,
 ) -> Float[Array, ""]:
     """mean_i CE(Y_i, i), Y = s·[(V·Vᵀ)⊙(1 − E·Eᵀ) + diag(v_i·t_i)]; rows are L2-normalised.
 
     `paired` is the other modality, `semantics` E the sentence embeddings of the pairs: samples of
     like meaning are pushed apart less. None: no re-scaling, the diagonal of s·V·Vᵀ replaced.
     """
-    chex.assert_equal_shape([embeddings, paired])
-    similarity = products(embeddings, embeddings)
-    if semantics is not None:
-        chex.assert_equal_shape_prefix([embeddings, semantics], 1)
-        semantics = jax.lax.stop_gradient(semantics)
-        similarity = similarity * (1.0 - products(semantics, semantics))
-    positive = paired_products(embeddings, paired)
-    # The diagonal of 1 − E·Eᵀ is 0 by definition, not the rounding error that a product leaves.
-    own = jnp.eye(len(embeddings), dtype=bool)
-    logits = jnp.asarray(scale, jnp.float32) * jnp.where(own, positive[:, None], similarity)
-    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits))
+    term = Separation("image", rescaled=semantics is not None)
+    return evaluate([term], make_pairs(embeddings, paired, scale, semantics=semantics), tile)[0]
+
+
+@dataclass(frozen=True)
+class Separation:
+    """The term of `separation_loss`: which modality is separated, and whether it is re-scaled."""
+
+    modality: str
+    rescaled: bool = True
+
+    @property
+    def matrix(self) -> Between:
+        """Of the modality with itself."""
+        return self.modality, self.modality
+
+    @property
+    def reductions(self) -> tuple[Reduction, ...]:
+        """log Σ exp over a row's strangers; the diagonal is the positive, by definition."""
+        values = _rescaled if self.rescaled else scaled
+        return (Reduction(values, LogSumExp(), semantics=self.rescaled),)
+
+    def value(self, pairs: Pairs, seen: Seen) -> Float[Array, ""]:
+        """Cross-entropy of each row, whose positive is its partner of the other modality."""
+        positive = pairs.scalars.scale * seen.paired
+        partition = jnp.logaddexp(seen.reduced[self.reductions[0]].rows, positive)
+        return jnp.mean(partition - positive)
+
+
+def _rescaled(cosines: Array, meaning: Array | None, scalars: Scalars) -> Array:
+    assert meaning is not None
+    return scalars.scale * cosines * (1.0 - meaning)

@@ -51,3 +51,15 @@ def potential(a, b, t, same):
     n = len(a)
     pairs = [(j, k) for j in range(n) for k in range(n) if (j < k if same else j != k)]
     return float(np.log(np.mean([np.exp(-t * np.sum((a[j] - b[k]) ** 2)) for j, k in pairs])))
+
+
+def sigmoid(v, t, scale, bias, groups=None):
+    """−(1/B) Σ_ij log σ(z_ij·(s·v_i·t_j + b))."""
+    total, n = 0.0, len(v)
+    for i in range(n):
+        for j in range(n):
+            if i != j and groups is not None and groups[i] == groups[j]:
+                continue
+            logit = scale * (v[i] @ t[j]) + bias
+            total += np.logaddexp(0.0, -logit if i == j else logit)
+    return total / n

@@ -13,87 +13,74 @@ from aligngap.config import default
 
 sys.path.insert(0, str(Path(__file__).parent))
 import reference
+from cases import NAMES, clouds, gradients, ours, single, wanted
 
-TOLERANCE = 1e-5
-SHAPES = [(2, 8), (7, 8), (33, 64), (64, 512)]
-
-
-def losses(v, t, scale, semantics, groups, module, **kw):
-    """name → value, by our functions or by the reference's."""
-    if module is reference:
-        return {
-            "contrastive": reference.contrastive(v, t, scale),
-            "grouped": reference.contrastive(v, t, scale, groups=groups),
-            "smoothed": reference.contrastive(v, t, scale, groups=groups, smoothing=0.1),
-            "separation": reference.separation(v, t, scale),
-            "rescaled": reference.separation(v, t, scale, semantics),
-            "alignment": reference.alignment(v, t),
-            "uniformity": reference.potential(v, v, 2.0, same=True),
-            "cross_uniformity": reference.potential(v, t, 2.0, same=False),
-        }
-    return {
-        "contrastive": module.contrastive_loss(v, t, scale),
-        "grouped": module.contrastive_loss(v, t, scale, groups=groups),
-        "smoothed": module.contrastive_loss(v, t, scale, groups=groups, label_smoothing=0.1),
-        "separation": module.separation_loss(v, t, scale),
-        "rescaled": module.separation_loss(v, t, scale, semantics=semantics),
-        "alignment": module.alignment_loss(v, t),
-        "uniformity": module.uniformity_loss(v),
-        "cross_uniformity": module.cross_uniformity_loss(v, t),
-    }
+TILES = [None, 64]
+BIAS = -10.0
+SHAPES = [(1, 8), (2, 8), (7, 8), (33, 64), (64, 512), (131, 64), (257, 768)]
 
 
-def clouds(unit_rows, batch, dimension, duplicates=False):
-    v, t, e = (unit_rows(batch, size, seed) for seed, size in enumerate((dimension, dimension, 16)))
-    groups = np.arange(batch) // (2 if duplicates else 1)
-    if duplicates:
-        t, e = t[groups], e[groups]  # Pairs of rows that have the same caption.
-    return v, t, e, groups
+def tolerance(tile):
+    return 1e-5 if tile is None else 2e-5
 
 
-@pytest.mark.parametrize("scale", [1.0, 14.3, 100.0])
 @pytest.mark.parametrize("duplicates", [False, True])
 @pytest.mark.parametrize(("batch", "dimension"), SHAPES)
-def test_values(unit_rows, batch, dimension, duplicates, scale):
+def test_values(unit_rows, batch, dimension, duplicates):
     v, t, e, groups = clouds(unit_rows, batch, dimension, duplicates)
-    wanted = losses(v, t, scale, e, groups, reference)
-    arrays = (jnp.asarray(x, jnp.float32) for x in (v, t, scale, e))
-    v32, t32, s32, e32 = arrays
-    got = losses(v32, t32, s32, e32, jnp.asarray(groups), objectives)
-    for name, value in got.items():
-        assert value.dtype == jnp.float32
-        assert abs(float(value) - wanted[name]) <= TOLERANCE * max(1, abs(wanted[name])), name
+    for tile in TILES:
+        compute = jax.jit(lambda *x, tile=tile: ours(*x, tile=tile))
+        for scale in (1.0, 14.3, 100.0):
+            right = wanted(v, t, scale, BIAS, e, groups)
+            got = compute(*single(v, t, scale, BIAS, e, groups))
+            for name, value in got.items():
+                assert value.dtype == jnp.float32
+                error = abs(float(value) - right[name])
+                assert error <= tolerance(tile) * max(1, abs(right[name])), (name, tile, scale)
 
 
+@pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("scale", [1.0, 14.3])
-@pytest.mark.parametrize("name", losses(*[np.eye(2)] * 2, 1.0, np.eye(2), np.arange(2), reference))
-def test_gradients_by_finite_differences(unit_rows, name, scale):
-    """On the tangent of the sphere, of both embeddings and the scale, along random directions."""
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_by_finite_differences(unit_rows, name, scale, tile):
+    """Of embeddings (on the tangent of the sphere), scale and bias, along random directions."""
     v, t, e, groups = clouds(unit_rows, 9, 8, duplicates=True)
 
-    def ours(v, t, s):
-        return losses(v, t, s, jnp.asarray(e, jnp.float32), jnp.asarray(groups), objectives)[name]
+    def loss(v, t, s, b):
+        return ours(v, t, s, b, *single(e, groups), tile=tile)[name]
 
-    inputs = [jnp.asarray(x, jnp.float32) for x in (v, t, scale)]
-    gradients = [np.asarray(g, np.float64) for g in jax.grad(ours, argnums=(0, 1, 2))(*inputs)]
+    found = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))(*single(v, t, scale, BIAS))
+    found = [np.asarray(g, np.float64) for g in found]
     random, step = np.random.default_rng(3), 1e-5
-    largest = max(np.abs(g).max() for g in gradients)
+    largest = max(np.abs(g).max() for g in found)
     for _ in range(5):
         directions = []
         for rows in (v, t):
             d = random.normal(size=rows.shape)
             directions.append(d - np.sum(d * rows, axis=1, keepdims=True) * rows)
-        directions.append(random.normal())
+        directions += [random.normal(), random.normal()]
 
         def at(h, directions=directions):
             moved = [x + h * d for x, d in zip((v, t), directions[:2], strict=True)]
             moved = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in moved]
-            values = losses(*moved, scale + h * directions[2], e, groups, reference)
-            return values[name]
+            numbers = [x + h * d for x, d in zip((scale, BIAS), directions[2:], strict=True)]
+            return wanted(*moved, *numbers, e, groups)[name]
 
         numeric = (at(step) - at(-step)) / (2 * step)
-        analytic = sum(float(np.sum(g * d)) for g, d in zip(gradients, directions, strict=True))
+        analytic = sum(float(np.sum(g * d)) for g, d in zip(found, directions, strict=True))
         assert abs(numeric - analytic) <= 2e-5 * max(1.0, largest), (numeric, analytic)
+
+
+@pytest.mark.parametrize(("batch", "dimension"), [(1, 8), (64, 64), (131, 768), (257, 8)])
+def test_tiled_gradients_equal_dense_ones(unit_rows, batch, dimension):
+    v, t, e, groups = clouds(unit_rows, batch, dimension, duplicates=True)
+    dense, tiled = gradients(None), gradients(64)
+    for scale in (1.0, 100.0):
+        right, got = (f(*single(v, t, scale, BIAS, e, groups)) for f in (dense, tiled))
+        for name in NAMES:
+            for a, b in zip(got[name][1], right[name][1], strict=True):
+                largest = max(1.0, float(jnp.abs(b).max()))
+                assert float(jnp.abs(a - b).max()) <= 2e-5 * largest, (name, scale)
 
 
 def test_semantics_get_no_gradient(unit_rows):
@@ -104,10 +91,13 @@ def test_semantics_get_no_gradient(unit_rows):
     assert not np.asarray(gradient).any()
 
 
-def test_one_pair(unit_rows):
+@pytest.mark.parametrize("tile", TILES)
+def test_one_pair(unit_rows, tile):
     v, t, e, groups = clouds(unit_rows, 1, 8)
-    values = losses(v, t, jnp.float32(10), e, jnp.asarray(groups), objectives)
-    assert float(values.pop("alignment")) == pytest.approx(reference.alignment(v, t), abs=1e-6)
+    values = ours(*single(v, t, 10.0, BIAS, e, groups), tile=tile)
+    right = wanted(v, t, 10.0, BIAS, e, groups)
+    for name in ("alignment", "sigmoid"):
+        assert float(values.pop(name)) == pytest.approx(right[name], abs=1e-5)
     assert {name: float(value) for name, value in values.items()} == dict.fromkeys(values, 0.0)
 
 
@@ -120,22 +110,42 @@ def test_a_duplicate_caption_is_neither_repelled_nor_masked(unit_rows):
     assert float(value) == pytest.approx(wanted, abs=1e-5)
 
 
-def test_bfloat16_input(unit_rows):
+@pytest.mark.parametrize("tile", TILES)
+def test_bfloat16_input(unit_rows, tile):
     v, t, e, groups = clouds(unit_rows, 33, 64)
-    wanted = losses(v, t, 14.3, e, groups, reference)
-    half = [jnp.asarray(x, jnp.bfloat16) for x in (v, t)]
-    got = losses(*half, jnp.float32(14.3), jnp.asarray(e, jnp.bfloat16), groups, objectives)
+    right = wanted(v, t, 14.3, BIAS, e, groups)
+    v, t, e = (jnp.asarray(x, jnp.bfloat16) for x in (v, t, e))
+    got = ours(v, t, jnp.float32(14.3), jnp.float32(BIAS), e, jnp.asarray(groups), tile=tile)
     for name, value in got.items():
         assert value.dtype == jnp.float32
-        assert abs(float(value) - wanted[name]) <= 1e-2 * max(1, abs(wanted[name])), name
+        assert abs(float(value) - right[name]) <= 1e-2 * max(1, abs(right[name])), name
 
 
-def test_collapse_and_extreme_scale_give_no_nan(unit_rows):
+@pytest.mark.parametrize("tile", TILES)
+def test_bfloat16_gradients(unit_rows, tile):
+    """In the inputs' dtype, and as those of the same numbers in float32."""
+    v, t, e, groups = clouds(unit_rows, 33, 64)
+    half = [jnp.asarray(x, jnp.bfloat16) for x in (v, t, e)]
+    full = [x.astype(jnp.float32) for x in half]
+
+    def of_all(v, t, e, tile):
+        def summed(v, t):
+            return sum(ours(v, t, 14.3, BIAS, e, jnp.asarray(groups), tile=tile).values())
+
+        return jax.grad(summed, argnums=(0, 1))(v, t)
+
+    for a, b in zip(of_all(*half, tile), of_all(*full, None), strict=True):
+        assert a.dtype == jnp.bfloat16
+        assert float(jnp.abs(a - b).max()) <= 1e-2 * max(1.0, float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_collapse_and_extreme_scale_give_no_nan(unit_rows, tile):
     v = jnp.asarray(np.repeat(unit_rows(1, 8, 0), 16, axis=0), jnp.float32)
 
     def everything(v, t):
         groups = jnp.zeros(16, jnp.int32)  # All of one group: no negatives at all.
-        return sum(losses(v, t, jnp.float32(100), v, groups, objectives).values())
+        return sum(ours(v, t, jnp.float32(100), BIAS, v, groups, tile=tile).values())
 
     value, gradients = jax.value_and_grad(everything, argnums=(0, 1))(v, v)
     assert np.isfinite(float(value))
@@ -147,6 +157,8 @@ def test_shapes_that_differ_are_refused(unit_rows):
     for loss in (objectives.contrastive_loss, objectives.separation_loss):
         with pytest.raises(AssertionError, match="shape"):
             loss(v, t, jnp.float32(1))
+    with pytest.raises(ValueError, match="tile=0 must be at least 1"):
+        objectives.uniformity_loss(v, tile=0)
 
 
 class TestTotal:
@@ -182,22 +194,3 @@ class TestTotal:
     def test_terms_without_weight_are_not_computed(self, unit_rows):
         _, terms, _ = self.run(unit_rows)
         assert set(terms) == {"contrastive"}
-
-
-def test_global_batch_under_a_mesh(unit_rows):
-    """Sharded over eight devices, each loss and gradient is that of the whole batch."""
-    from jax.sharding import NamedSharding, PartitionSpec
-
-    v, t, e, groups = clouds(unit_rows, 64, 16, duplicates=True)
-    arrays = [jnp.asarray(x, jnp.float32) for x in (v, t, e)] + [jnp.asarray(groups)]
-
-    def everything(v, t, e, groups):
-        return sum(losses(v, t, jnp.float32(14.3), e, groups, objectives).values())
-
-    wanted = jax.value_and_grad(everything, argnums=(0, 1))(*arrays)
-    mesh = jax.make_mesh((4, 2), ("data", "fsdp"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
-    sharding = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
-    with jax.set_mesh(mesh):
-        placed = [jax.device_put(x, sharding) for x in arrays]
-        got = jax.jit(jax.value_and_grad(everything, argnums=(0, 1)))(*placed)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, wanted)

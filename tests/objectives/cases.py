@@ -1,0 +1,78 @@
+"""Every loss by name, ours and the reference's, and batches to try them on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import reference
+
+from aligngap import objectives
+
+NAMES = (
+    "contrastive",
+    "grouped",
+    "smoothed",
+    "sigmoid",
+    "separation",
+    "rescaled",
+    "alignment",
+    "uniformity",
+    "cross_uniformity",
+)
+
+
+def wanted(v, t, scale, bias, semantics, groups):
+    """name → value, by the float64 reference."""
+    return {
+        "contrastive": reference.contrastive(v, t, scale),
+        "grouped": reference.contrastive(v, t, scale, groups=groups),
+        "smoothed": reference.contrastive(v, t, scale, groups=groups, smoothing=0.1),
+        "sigmoid": reference.sigmoid(v, t, scale, bias, groups),
+        "separation": reference.separation(v, t, scale),
+        "rescaled": reference.separation(v, t, scale, semantics),
+        "alignment": reference.alignment(v, t),
+        "uniformity": reference.potential(v, v, 2.0, same=True) if len(v) > 1 else 0.0,
+        "cross_uniformity": reference.potential(v, t, 2.0, same=False) if len(v) > 1 else 0.0,
+    }
+
+
+def ours(v, t, scale, bias, semantics, groups, tile=None):
+    """name → value, by the functions that users call."""
+    return {
+        "contrastive": objectives.contrastive_loss(v, t, scale, tile=tile),
+        "grouped": objectives.contrastive_loss(v, t, scale, groups=groups, tile=tile),
+        "smoothed": objectives.contrastive_loss(
+            v, t, scale, groups=groups, label_smoothing=0.1, tile=tile
+        ),
+        "sigmoid": objectives.sigmoid_loss(v, t, scale, bias, groups=groups, tile=tile),
+        "separation": objectives.separation_loss(v, t, scale, tile=tile),
+        "rescaled": objectives.separation_loss(v, t, scale, semantics=semantics, tile=tile),
+        "alignment": objectives.alignment_loss(v, t),
+        "uniformity": objectives.uniformity_loss(v, tile=tile),
+        "cross_uniformity": objectives.cross_uniformity_loss(v, t, tile=tile),
+    }
+
+
+def gradients(tile=None):
+    """(v, t, scale, bias, semantics, groups) → each loss's value and its four gradients, jitted."""
+
+    def one(name, v, t, s, b, e, groups):
+        return jax.value_and_grad(
+            lambda *x: ours(*x, e, groups, tile=tile)[name], argnums=(0, 1, 2, 3)
+        )(v, t, s, b)
+
+    return jax.jit(lambda *x: {name: one(name, *x) for name in NAMES})
+
+
+def clouds(unit_rows, batch, dimension, duplicates=False):
+    """(images, texts, semantics, groups) in float64; duplicates: rows two by two share a text."""
+    v, t, e = (unit_rows(batch, size, seed) for seed, size in enumerate((dimension, dimension, 16)))
+    groups = np.arange(batch) // (2 if duplicates else 1)
+    return (v, t[groups], e[groups], groups) if duplicates else (v, t, e, groups)
+
+
+def single(*arrays):
+    """As float32 JAX arrays; integers stay integers."""
+    return [
+        jnp.asarray(x, None if np.issubdtype(np.asarray(x).dtype, np.integer) else jnp.float32)
+        for x in arrays
+    ]
