@@ -1,11 +1,13 @@
 """The config: every field with its unit and source, its validation, and reading it from a file.
 
 METHODS of the papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021,
-[CG] It's Not a Modality Gap (Fahim et al. 2024), [SL] SigLIP (Zhai et al. 2023).
+[CG] It's Not a Modality Gap (Fahim et al. 2024), [SL] SigLIP (Zhai et al. 2023),
+[YA] Yaras et al. 2024.
 """
 
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,23 @@ from aligngap.errors import UsageError
 
 TIES = ("none", "transformer", "transformer+projection")
 MODALITIES = ("image", "text")
-PRESETS = ("clip", "sharedclip", "alignclip")
-ONE_OF = {"model.tie": TIES, "compute_dtype": ("float32", "bfloat16")}
+TERMS = ("contrastive", "sigmoid", "separation", "alignment", "uniformity", "cross_uniformity")
+ONE_OF = {
+    "model.tie": TIES,
+    "model.scale_form": ("exp", "softplus"),
+    "compute_dtype": ("float32", "bfloat16"),
+    "objective.temperature": ("learned", "fixed", "scheduled"),
+    "objective.swap": ("none", "hard", "soft"),
+}
 AT_LEAST_ONE = (
-    *("steps", "batch_size", "model.embed_dim", "model.image.size", "model.image.patch_size"),
+    *(
+        "steps",
+        "batch_size",
+        "microbatches",
+        "model.embed_dim",
+        "model.image.size",
+        "model.image.patch_size",
+    ),
     *(f"model.{m}.{field}" for m in MODALITIES for field in ("width", "layers", "heads")),
     *("log.every_steps", "checkpoint.every_steps"),
     *("checkpoint.keep", "evaluation.every_steps", "evaluation.batch_size"),
@@ -30,16 +45,6 @@ FREE_TO_CHANGE = (
     *("mesh", "log", "evaluation", "checkpoint"),
     *("data.data_dir", "data.test_splits", "data.in_memory", "data.workers"),
 )
-# (width, layers, heads, MLP ratio) of the image tower and of the text tower that goes with it.
-# Dosovitskiy et al. 2021, Zhai et al. 2022; texts as in CLIP and open_clip.
-SIZES = {
-    "Ti": ((192, 12, 3, 4.0), (192, 12, 3, 4.0)),
-    "S": ((384, 12, 6, 4.0), (384, 12, 6, 4.0)),
-    "B": ((768, 12, 12, 4.0), (512, 12, 8, 4.0)),
-    "L": ((1024, 24, 16, 4.0), (768, 12, 12, 4.0)),
-    "H": ((1280, 32, 16, 4.0), (1024, 24, 16, 4.0)),
-    "g": ((1408, 40, 16, 6144 / 1408), (1024, 24, 16, 4.0)),
-}
 
 
 def default() -> ConfigDict:
@@ -49,6 +54,7 @@ def default() -> ConfigDict:
     config.seed = 0
     config.steps = 588_000  # Optimiser steps. [AC]: 30 epochs of CC12M.
     config.batch_size = 512  # Pairs a step over all processes. [AC]
+    config.microbatches = 1  # Parts of a batch encoded one after the other; negatives of all of it.
     config.compute_dtype = "float32"  # Of matrix products; parameters and losses stay float32.
 
     config.data = data = ConfigDict()
@@ -70,14 +76,17 @@ def default() -> ConfigDict:
     config.model = model = ConfigDict()
     model.tie = "none"  # none | transformer | transformer+projection. [AC] ties all three.
     model.embed_dim = 512  # D of the shared space. [AC]: 768, and 512 for its baseline.
-    model.scale_init = 1 / 0.07  # s = 1/τ at the start. [CLIP]
+    model.scale_init = 1 / 0.07  # s = 1/τ at the start. [CLIP]; 10: [SL]
+    model.scale_form = "exp"  # s = exp(parameter), or softplus(parameter): [YA].
+    model.logit_bias = False  # A learnable bias, for the sigmoid loss. [SL]
+    model.bias_init = -10.0  # [SL]
     model.scale_max = 100.0  # s is clamped to [1, this] after every step. [CLIP]
     model.scan = True  # Scan over layers: one block is compiled, not all of them.
     model.remat = False  # Recompute each block in the backward pass: less memory, 4/3 the FLOPs.
-    model.image = tower(*SIZES["B"][0])
+    model.image = tower(768, 12, 12, 4.0)
     model.image.size = 224  # Pixels a side.
     model.image.patch_size = 16
-    model.text = tower(*SIZES["B"][1])
+    model.text = tower(512, 12, 8, 4.0)
     model.text.context_length = 77  # Tokens, start and end included. [CLIP]
     model.text.vocab_size = 49_408  # Tokens, start and end included. [CLIP]
 
@@ -94,6 +103,10 @@ def default() -> ConfigDict:
     objective.uniformity_t = 2.0  # Of the Gaussian potential exp(-t‖a - b‖²). [CG]
     objective.mask_same_concept = False  # Pairs of one concept are no negatives of each other.
     objective.label_smoothing = 0.0
+    objective.temperature = "learned"  # learned | fixed (at scale_init) | scheduled. [YA]
+    objective.temperature_schedule = (0.01, 0.05)  # τ, linear from first to last step. [YA]
+    objective.swap = "none"  # Of entries between a pair's embeddings: none | hard | soft. [YA]
+    objective.swap_share = 0.0  # Of the steps that swap. [YA]: hard 0.001, soft 0.05.
     objective.tile = 0  # Rows a tile of the memory-linear form; 0 holds [B, B] arrays.
 
     config.optimizer = optimizer = ConfigDict()  # AdamW with warm-up and cosine to 0. [AC]
@@ -104,6 +117,9 @@ def default() -> ConfigDict:
     optimizer.eps = 1e-6
     optimizer.weight_decay = 0.1  # Matrices only: no vectors, norms, biases, logit scale.
     optimizer.clip_norm = 0.0  # Global norm of the gradient; 0: no clipping.
+    # ((regular expression of a parameter's path, factor of its learning rate), ...): the first
+    # match counts, 0 freezes. [YA] slows the temperature: (("logit_scale", 0.1),).
+    optimizer.lr_factors = ()
     optimizer.ema_decay = 0.0  # Of the averaged parameters that evaluation uses; 0: none.
 
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})  # Devices an axis; -1 fills.
@@ -113,36 +129,9 @@ def default() -> ConfigDict:
     return config
 
 
-def preset(name: str) -> ConfigDict:
-    """The default config as one of the published models: what is tied, and what the loss adds."""
-    if name not in PRESETS:
-        raise UsageError(f"preset {name!r}: one of {', '.join(PRESETS)}")
-    config = default()
-    config.name = name
-    if name != "clip":
-        config.model.tie = "transformer+projection"
-    if name == "alignclip":
-        config.objective.separation_weight = 0.25
-    return config
-
-
 def tower(width: int, layers: int, heads: int, mlp_ratio: float) -> ConfigDict:
     """The fields that image and text towers have in common."""
     return ConfigDict({"width": width, "layers": layers, "heads": heads, "mlp_ratio": mlp_ratio})
-
-
-def set_size(config: ConfigDict, name: str) -> ConfigDict:
-    """Sets both towers to a named size, e.g. "B/16": Ti, S, B, L, H or g and the patch side.
-
-    A tied transformer has one shape: the image tower's.
-    """
-    size, _, patch = name.partition("/")
-    if size not in SIZES or not patch.isdigit():
-        raise UsageError(f"model size {name!r}: expected one of {', '.join(SIZES)} and /patch side")
-    image, text = SIZES[size]
-    config.model.image.update(tower(*image), patch_size=int(patch))
-    config.model.text.update(tower(*(image if config.model.tie != "none" else text)))
-    return config
 
 
 def load(path: str, overrides: list[str]) -> ConfigDict:
@@ -250,14 +239,12 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     for name in ("objective.label_smoothing", "optimizer.ema_decay"):
         if not 0 <= flat[name] < 1:
             yield f"{name}={flat[name]} must be in [0, 1)"
+    if config.batch_size % config.microbatches:
+        yield f"microbatches={config.microbatches} must divide batch_size={config.batch_size}"
     yield from _model_problems(config.model)
     yield from _data_problems(config.data)
-    objective = config.objective
-    if not set(objective.separated) <= set(MODALITIES):
-        yield f"objective.separated={objective.separated}: of {', '.join(MODALITIES)}"
-    separates = objective.separation_weight and objective.separated
-    if not (objective.contrastive_weight or separates):
-        yield "objective: every weight is 0, so there is nothing to learn"
+    yield from _objective_problems(config.objective, config.model.logit_bias)
+    yield from _lr_factor_problems(config.optimizer.lr_factors)
     warmup = config.optimizer.warmup_steps
     if not 0 <= warmup < config.steps:
         yield f"optimizer.warmup_steps={warmup} must be in [0, steps)"
@@ -291,6 +278,40 @@ def _data_problems(data: ConfigDict) -> Iterator[str]:
             yield f"data.{name}={data[name]} must be at least 0"
     if not data.test_splits:
         yield "data.test_splits is empty"
+
+
+def _objective_problems(objective: ConfigDict, bias: bool) -> Iterator[str]:
+    if not set(objective.separated) <= set(MODALITIES):
+        yield f"objective.separated={objective.separated}: of {', '.join(MODALITIES)}"
+    weights = [objective[f"{term}_weight"] for term in TERMS]
+    if not objective.separated:
+        weights[TERMS.index("separation")] = 0.0
+    if not any(weights):
+        yield "objective: every weight is 0, so there is nothing to learn"
+    if objective.tile < 0:
+        yield f"objective.tile={objective.tile} must be at least 0 (0: the dense form)"
+    if objective.sigmoid_weight and not bias:
+        yield "objective.sigmoid_weight needs model.logit_bias=True: its loss has a learnable bias"
+    if not 0 <= objective.swap_share <= 1:
+        yield f"objective.swap_share={objective.swap_share} must be in [0, 1]"
+    if len(objective.temperature_schedule) != 2 or min(objective.temperature_schedule) <= 0:
+        given = objective.temperature_schedule
+        yield f"objective.temperature_schedule={given}: two numbers above 0"
+
+
+def _lr_factor_problems(factors: tuple[Any, ...]) -> Iterator[str]:
+    for entry in factors:
+        try:
+            pattern, factor = entry
+            re.compile(pattern)
+            valid = factor >= 0
+        except (TypeError, ValueError, re.error):
+            valid = False
+        if not valid:
+            yield (
+                f"optimizer.lr_factors: {entry!r} is no (regular expression of a parameter's path, "
+                "factor of at least 0)"
+            )
 
 
 def _unknown(name: str, known: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ ours (see config.default). None of its figures is promised.
 
 from ml_collections import ConfigDict
 
-from aligngap.config import SIZES, preset, set_size, tower
+from aligngap.config import tower
+from aligngap.presets import SIZES, preset, set_size
 
 
 def get_config(name: str = "alignclip") -> ConfigDict:

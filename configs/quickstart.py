@@ -7,7 +7,8 @@ Presets: clip (two towers), sharedclip (one tied transformer), alignclip (tied, 
 
 from ml_collections import ConfigDict
 
-from aligngap.config import preset, tower
+from aligngap.config import tower
+from aligngap.presets import preset
 
 
 def get_config(name: str = "clip") -> ConfigDict:
@@ -28,6 +29,8 @@ def get_config(name: str = "clip") -> ConfigDict:
     model.image.update(tower(128, 4, 2, 4.0), size=32, patch_size=16)
     model.text.update(tower(128, 4, 2, 4.0), context_length=12, vocab_size=2048)
     model.scan = False  # Four layers compile quickly, and the CPU runs them faster unrolled.
+
+    config.objective.label_smoothing = 0.1  # Concepts never seen are found a little better.
 
     optimizer = config.optimizer
     optimizer.peak_lr = 2e-3

@@ -7,6 +7,7 @@ import pytest
 
 from aligngap import config as configs
 from aligngap.errors import UsageError
+from aligngap.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = str(ROOT / "configs" / "quickstart.py")
@@ -14,12 +15,22 @@ PAPER = str(ROOT / "configs" / "alignclip_vit_b16_cc12m.py")
 
 
 @pytest.mark.parametrize("path", [QUICKSTART, PAPER])
-@pytest.mark.parametrize("preset", ["clip", "sharedclip", "alignclip"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_presets_are_valid_and_say_what_they_are(path, preset):
     config = configs.load(f"{path}:{preset}", [])
+    weights = {k: v for k, v in config.objective.items() if k.endswith("_weight") and v}
     assert config.name == preset
-    assert (config.model.tie == "none") == (preset == "clip")
-    assert config.objective.separation_weight == (0.25 if preset == "alignclip" else 0)
+    assert (config.model.tie == "none") == (preset in ("clip", "cua", "cuaxu", "siglip"))
+    assert config.model.logit_bias == (preset == "siglip")
+    assert {name.removesuffix("_weight"): weight for name, weight in weights.items()} == {
+        "clip": {"contrastive": 1.0},
+        "sharedclip": {"contrastive": 1.0},
+        "alignclip": {"contrastive": 1.0, "separation": 0.25},
+        "alignclip_released": {"contrastive": 2.0, "separation": 0.5},
+        "cua": {"contrastive": 1.0, "alignment": 1.0, "uniformity": 1.0},
+        "cuaxu": {"contrastive": 1, "alignment": 1, "uniformity": 1, "cross_uniformity": 1},
+        "siglip": {"sigmoid": 1.0},
+    }[preset]
 
 
 def test_the_papers_recipe():
@@ -77,6 +88,16 @@ def test_a_config_file_that_fails(tmp_path):
         ("model.image.layers", 0, "model.image.layers=0"),
         ("model.scale_init", 200.0, "scale_init"),
         ("optimizer.warmup_steps", 700, "warmup_steps"),
+        ("microbatches", 3, "microbatches=3 must divide batch_size=256"),
+        ("objective.sigmoid_weight", 1.0, "needs model.logit_bias=True"),
+        ("objective.temperature", "cold", "learned, fixed, scheduled"),
+        ("objective.temperature_schedule", (0.0, 1.0), "two numbers above 0"),
+        ("objective.swap", "all", "none, hard, soft"),
+        ("objective.swap_share", 2.0, "swap_share"),
+        ("objective.tile", -1, "tile=-1"),
+        ("model.scale_form", "sinh", "exp, softplus"),
+        ("optimizer.lr_factors", (("(", 1.0),), "regular expression"),
+        ("optimizer.lr_factors", (("logit_scale", -1.0),), "at least 0"),
     ],
 )
 def test_values_out_of_range(name, value, message):

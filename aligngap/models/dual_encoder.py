@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from aligngap.models.logit_scale import parameter_of, scale_of
 from aligngap.models.towers import ImageInput, TextInput, pool_image, pool_text
 from aligngap.models.transformer import Transformer, parameter_std
 
@@ -56,8 +57,14 @@ class DualEncoder(nn.Module):
             self.image_projection = Projection(config.embed_dim, self.dtype)
             self.text_projection = Projection(config.embed_dim, self.dtype)
         self.logit_scale = self.param(
-            "logit_scale", nn.initializers.constant(jnp.log(config.scale_init)), (), jnp.float32
+            "logit_scale",
+            nn.initializers.constant(parameter_of(config.scale_init, config.scale_form)),
+            (),
+            jnp.float32,
         )
+        if config.logit_bias:
+            initial = nn.initializers.constant(config.bias_init)
+            self.bias = self.param("logit_bias", initial, (), jnp.float32)
 
     def encode_image(self, images: Float[Array, "B R R 3"]) -> Float[Array, "B D"]:
         """L2-normalised embeddings; images are already normalised by mean and std."""
@@ -73,10 +80,21 @@ class DualEncoder(nn.Module):
         pooled = pool_text(transformer(self.text_input(ids), causal=True), ids)
         return self._projection("text")(pooled)
 
+    def encode(
+        self, images: Float[Array, "B R R 3"], ids: Int[Array, "B L"]
+    ) -> tuple[Float[Array, "B D"], Float[Array, "B D"]]:
+        """Both modalities."""
+        return self.encode_image(images), self.encode_text(ids)
+
+    def scale_and_bias(self) -> tuple[Float[Array, ""], Float[Array, ""] | None]:
+        """s = 1/τ, and the bias of a model that has one."""
+        scale = scale_of(self.logit_scale, self.config.scale_form)
+        return scale, self.bias if self.config.logit_bias else None
+
     def __call__(
         self, images: Float[Array, "B R R 3"], ids: Int[Array, "B L"]
     ) -> tuple[Float[Array, "B D"], Float[Array, "B D"], Float[Array, ""]]:
-        return self.encode_image(images), self.encode_text(ids), jnp.exp(self.logit_scale)
+        return *self.encode(images, ids), self.scale_and_bias()[0]
 
     def _transformer(self, tower: ConfigDict) -> Transformer:
         return Transformer(

@@ -59,14 +59,15 @@ def make(config: ConfigDict) -> Mesh:
     return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def check_batch(batch_size: int, mesh: Mesh | AbstractMesh) -> None:
-    """UsageError where the batch axes do not divide the global batch."""
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+def check_batch(batch_size: int, mesh: Mesh | AbstractMesh, microbatches: int = 1) -> None:
+    """UsageError where the batch axes do not divide each part of the global batch."""
+    parts = mesh.shape["data"] * mesh.shape["fsdp"] * microbatches
     if batch_size % parts:
         lower, upper = batch_size // parts * parts, -(-batch_size // parts) * parts
         nearest = f"{upper}" if lower == 0 else f"{lower} or {upper}"
+        into = "mesh.data·mesh.fsdp" + ("·microbatches" if microbatches > 1 else "")
         raise UsageError(
-            f"batch_size={batch_size} does not divide over mesh.data·mesh.fsdp={parts}; "
+            f"batch_size={batch_size} does not divide over {into}={parts}; "
             f"the nearest that do are {nearest}"
         )
 

@@ -17,7 +17,7 @@ from aligngap import flops
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
 from aligngap.training import optimizer, state
-from aligngap.training.step import make_loss, make_step
+from aligngap.training.step import make_encode, make_judge, make_step
 
 SEMANTICS_DIM = 384  # all-MiniLM-L6-v2; a user's own may differ, at no cost that matters here.
 UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -29,9 +29,10 @@ def describe(config: ConfigDict) -> str:
     A mesh whose axes are all given need not be at hand; a -1 is filled from the devices there are.
     """
     mesh = _mesh(config)
-    meshes.check_batch(config.batch_size, mesh)
+    meshes.check_batch(config.batch_size, mesh, config.microbatches)
     model, tx = dual_encoder.make(config), optimizer.make(config)
     boxed = state.abstract(config, model, tx)
+    optimizer.check(config, boxed.params)
     layout = meshes.shardings(boxed, mesh)
     abstract, batch = nn.unbox(boxed), _batch(config)
     step = make_step(config, model, tx)
@@ -75,10 +76,14 @@ def _batch(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
 
 def _saved(config: ConfigDict, model: Any, params: Any, batch: Any) -> int:
     """Bytes that the forward pass keeps for the backward pass, parameters not counted."""
-    loss = make_loss(config, model)
+    encode, judge = make_encode(config, model), make_judge(config, model)
 
     def residuals(params: Any, batch: Any) -> Any:
-        return jax.vjp(lambda p: loss(p, batch)[0], params)[1]
+        part = jax.tree.map(lambda x: x[: config.batch_size // config.microbatches], batch)
+        of_part = jax.vjp(lambda p: encode(p, part), params)[1]
+        step = jnp.zeros((), jnp.int32)
+        of_loss = jax.vjp(lambda e: judge(params, e, batch, step)[0], encode(params, batch))[1]
+        return of_part, of_loss
 
     kept = jax.tree.leaves(jax.eval_shape(residuals, params, batch))
     total = sum(math.prod(array.shape) * array.dtype.itemsize for array in kept)

@@ -45,9 +45,11 @@ class Run:
 def prepare(config: ConfigDict, folder: Path) -> Run:
     """Checks everything that can be wrong before the workdir is touched, then claims it."""
     mesh = meshes.make(config)
-    meshes.check_batch(config.batch_size, mesh)
+    meshes.check_batch(config.batch_size, mesh, config.microbatches)
     model, tx = dual_encoder.make(config), optimizer.make(config)
-    meshes.shardings(state.abstract(config, model, tx), mesh)
+    abstract = state.abstract(config, model, tx)
+    meshes.shardings(abstract, mesh)
+    optimizer.check(config, abstract.params)
     source = pipeline.open_split(config, config.data.train_split)
     for split in (config.data.validation_split, *config.data.test_splits):
         pipeline.open_split(config, split)

@@ -1,10 +1,14 @@
 """AdamW as CLIP's family uses it, and the schedule."""
 
+import difflib
+import re
 from typing import Any
 
 import jax
 import optax
 from ml_collections import ConfigDict
+
+from aligngap.errors import UsageError
 
 DECAYED = ("kernel", "patch_kernel", "embedding", "positions")
 
@@ -32,9 +36,32 @@ def decay_mask(params: Any) -> Any:
     return jax.tree.map_with_path(decayed, params)
 
 
+def lr_factors(config: ConfigDict, params: Any) -> Any:
+    """The factor of each parameter's learning rate: that of the first pattern its path matches."""
+
+    def factor(path: tuple[Any, ...], _: Any) -> float:
+        name = _name(path)
+        factors = (f for pattern, f in config.optimizer.lr_factors if re.search(pattern, name))
+        return next(factors, 1.0)
+
+    return jax.tree.map_with_path(factor, params)
+
+
+def check(config: ConfigDict, params: Any) -> None:
+    """UsageError for a pattern of `optimizer.lr_factors` that no parameter's path matches."""
+    names = [_name(path) for path, _ in jax.tree.leaves_with_path(params)]
+    for pattern, _ in config.optimizer.lr_factors:
+        if not any(re.search(pattern, name) for name in names):
+            nearest = difflib.get_close_matches(pattern, names, n=1, cutoff=0.0)[0]
+            raise UsageError(
+                f"optimizer.lr_factors: no parameter's path matches {pattern!r}; one is {nearest!r}"
+            )
+
+
 def make(config: ConfigDict) -> optax.GradientTransformation:
     """AdamW with the mask above, after clipping by global norm where the config asks for it."""
     optimizer = config.optimizer
+    clip = optax.clip_by_global_norm(optimizer.clip_norm) if optimizer.clip_norm else None
     adamw = optax.adamw(
         schedule(config),
         b1=optimizer.b1,
@@ -43,6 +70,19 @@ def make(config: ConfigDict) -> optax.GradientTransformation:
         weight_decay=optimizer.weight_decay,
         mask=decay_mask,
     )
-    if not optimizer.clip_norm:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(optimizer.clip_norm), adamw)
+    factors = _scale_by_factors(config) if optimizer.lr_factors else None
+    used = [part for part in (clip, adamw, factors) if part is not None]
+    return optax.chain(*used) if len(used) > 1 else adamw
+
+
+def _scale_by_factors(config: ConfigDict) -> optax.GradientTransformation:
+    def scaled(updates: Any, params: Any) -> Any:
+        return jax.tree.map(lambda u, f: u * f, updates, lr_factors(config, params))
+
+    return optax.stateless(scaled)
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    """As dry_run prints it, e.g. image_transformer/blocks/attention/query/kernel."""
+    keys = [part for part in path if isinstance(part, jax.tree_util.DictKey)]
+    return jax.tree_util.keystr(tuple(keys), simple=True, separator="/")

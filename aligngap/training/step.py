@@ -6,42 +6,72 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from aligngap import objectives
 from aligngap.data import images
 from aligngap.models.dual_encoder import DualEncoder
+from aligngap.models.logit_scale import parameter_of
+from aligngap.objectives.swapping import swap
+from aligngap.training import microbatches
 from aligngap.training.optimizer import schedule
 from aligngap.training.state import TrainState
 
 Batch = dict[str, Array]
+Embeddings = tuple[Float[Array, "B D"], Float[Array, "B D"]]
 Metrics = dict[str, Float[Array, ""]]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-def make_loss(config: ConfigDict, model: DualEncoder) -> Callable[[Any, Batch], Any]:
-    """(params, batch) → (loss, metrics)."""
+def make_encode(config: ConfigDict, model: DualEncoder) -> Callable[[Any, Batch], Embeddings]:
+    """(params, batch) → (image, text), each row a function of its own example only."""
+
+    def encode(params: Any, batch: Batch) -> Embeddings:
+        pixels = images.normalise(batch["image"], config.data.mean, config.data.std)
+        return model.apply({"params": params}, pixels, batch["text"], method="encode")
+
+    return encode
+
+
+def make_judge(config: ConfigDict, model: DualEncoder) -> Callable[..., tuple[Array, Metrics]]:
+    """(params, embeddings, batch, step) → (loss, metrics); of params it reads scale and bias."""
     objective = objectives.total(config)
 
-    def loss(params: Any, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
-        pixels = images.normalise(batch["image"], config.data.mean, config.data.std)
-        image, text, scale = model.apply({"params": params}, pixels, batch["text"])
-        value, terms = objective(image, text, scale, None, batch["semantics"], batch["group"])
+    def judge(
+        params: Any, embeddings: Embeddings, batch: Batch, step: Int[Array, ""]
+    ) -> tuple[Array, Metrics]:
+        image, text = _swapped(config, embeddings, step)
+        scale, bias = model.apply({"params": params}, method="scale_and_bias")
+        scale = _scale_at(config, scale, step)
+        image, text = (x.astype(config.compute_dtype) for x in (image, text))
+        value, terms = objective(image, text, scale, bias, batch["semantics"], batch["group"])
         return value, {"loss": value, **terms, "scale": scale}
 
-    return loss
+    return judge
+
+
+def make_gradients(config: ConfigDict, model: DualEncoder) -> Callable[..., Any]:
+    """(params, batch, step) → ((loss, metrics), gradients)."""
+    encode, judge = make_encode(config, model), make_judge(config, model)
+    if config.microbatches > 1:
+        return microbatches.gradients(encode, judge, config.microbatches)
+
+    def loss(params: Any, batch: Batch, step: Int[Array, ""]) -> tuple[Array, Metrics]:
+        return judge(params, encode(params, batch), batch, step)
+
+    return jax.value_and_grad(loss, has_aux=True)
 
 
 def make_step(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformation) -> Step:
     """(state, batch) → (state, metrics of the state before the step)."""
-    loss, learning_rate = make_loss(config, model), schedule(config)
-    scale_max, decay = config.model.scale_max, config.optimizer.ema_decay
+    gradients_of, learning_rate = make_gradients(config, model), schedule(config)
+    decay = config.optimizer.ema_decay
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, batch)
+        (_, metrics), gradients = gradients_of(state.params, batch, state.step)
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-        params = clamp_scale(optax.apply_updates(state.params, updates), scale_max)
+        params = clamp_scale(optax.apply_updates(state.params, updates), config.model)
         averaged = None
         if state.averaged is not None:
             averaged = optax.incremental_update(params, state.averaged, 1.0 - decay)
@@ -53,7 +83,25 @@ def make_step(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransfor
     return step
 
 
-def clamp_scale(params: Any, scale_max: float) -> Any:
+def clamp_scale(params: Any, model: ConfigDict) -> Any:
     """The logit scale s back into [1, scale_max], as CLIP does after every step."""
-    clamped = jnp.clip(params["logit_scale"], 0.0, jnp.log(scale_max))
-    return {**params, "logit_scale": clamped}
+    low, high = (parameter_of(scale, model.scale_form) for scale in (1.0, model.scale_max))
+    return {**params, "logit_scale": jnp.clip(params["logit_scale"], low, high)}
+
+
+def _scale_at(config: ConfigDict, learned: Array, step: Int[Array, ""]) -> Array:
+    """s at a step: the model's own, constant, or 1/τ with τ linear in the step (Yaras et al.)."""
+    if config.objective.temperature == "learned":
+        return learned
+    if config.objective.temperature == "fixed":
+        return jnp.asarray(config.model.scale_init, jnp.float32)
+    first, last = config.objective.temperature_schedule
+    return 1.0 / (first + (last - first) * step / max(config.steps - 1, 1))
+
+
+def _swapped(config: ConfigDict, embeddings: Embeddings, step: Int[Array, ""]) -> Embeddings:
+    if config.objective.swap == "none":
+        return embeddings
+    key = jax.random.fold_in(jax.random.key(config.seed), step)
+    mode, share = config.objective.swap, config.objective.swap_share
+    return swap(key, *embeddings, mode=mode, share=share)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from aligngap.config import SIZES, TIES, default, set_size, tower
+from aligngap.config import TIES, default, tower
 from aligngap.models import dual_encoder
+from aligngap.models.logit_scale import parameter_of, scale_of
+from aligngap.presets import SIZES, set_size
 
 WIDTH, HEADS, LAYERS, CONTEXT, VOCABULARY, SIDE, PATCH = 32, 4, 3, 9, 50, 16, 4
 
@@ -218,3 +220,24 @@ def test_alignclip_b16_has_124_million_parameters():
         model.init, jax.random.key(0), jnp.zeros((1, 224, 224, 3)), jnp.zeros((1, 77), jnp.int32)
     )
     assert sum(p.size for p in jax.tree.leaves(shapes)) == pytest.approx(124.4e6, rel=1e-3)
+
+
+def at_the_start(config):
+    model = dual_encoder.make(config)
+    return model, nn.unbox(jax.jit(model.init)(jax.random.key(0), *inputs(1)))["params"]
+
+
+@pytest.mark.parametrize("form", ["exp", "softplus"])
+@pytest.mark.parametrize("scale", [1.0, 14.3, 100.0])
+def test_the_parameter_of_a_scale_gives_it_back(form, scale):
+    assert float(scale_of(parameter_of(scale, form), form)) == pytest.approx(scale, rel=1e-5)
+    model, params = at_the_start(small(scale_init=scale, scale_form=form))
+    found, bias = model.apply({"params": params}, method="scale_and_bias")
+    assert float(found) == pytest.approx(scale, rel=1e-5)
+    assert bias is None
+
+
+def test_a_bias_where_the_config_asks_for_one():
+    model, params = at_the_start(small(logit_bias=True))
+    assert float(params["logit_bias"]) == -10.0
+    assert float(model.apply({"params": params}, method="scale_and_bias")[1]) == -10.0

@@ -11,8 +11,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from aligngap import flops, objectives
-from aligngap.config import preset
 from aligngap.parallel.mesh import AXES, BATCH_AXES
+from aligngap.presets import preset
 
 sys.path.insert(0, str(Path(__file__).parent))
 from cases import clouds, gradients, single

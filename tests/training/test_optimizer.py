@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from aligngap.config import default, tower
+from aligngap.errors import UsageError
 from aligngap.models import dual_encoder
 from aligngap.training import optimizer
 
@@ -69,3 +70,20 @@ def test_clipping_bounds_the_global_norm():
     np.testing.assert_allclose(update(config, 100.0)["bias"], update(config, 1.0)["bias"])
     config.optimizer.clip_norm = 0.0
     assert update(config, 100.0)["bias"][0] < update(config, 1.0)["bias"][0]
+
+
+def test_learning_rate_factors_by_path():
+    config = default()
+    config.steps, config.optimizer.warmup_steps = 10, 1
+    plain = update(config, 2.0)
+    config.optimizer.lr_factors = (("^bias$", 0.0), ("b", 7.0), ("kern", 0.5))
+    scaled = update(config, 2.0)
+    np.testing.assert_array_equal(scaled["bias"], 1.0)
+    np.testing.assert_allclose(1 - scaled["kernel"], 0.5 * (1 - plain["kernel"]), rtol=1e-3)
+
+
+def test_a_factor_for_no_parameter_is_refused():
+    config = default()
+    config.optimizer.lr_factors = (("logit_scales", 0.5),)
+    with pytest.raises(UsageError, match="'logit_scales'; one is 'logit_scale'"):
+        optimizer.check(config, {"logit_scale": 0.0, "kernel": 0.0})

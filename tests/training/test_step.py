@@ -1,5 +1,6 @@
 """One step against its parts, the clamp, the average, and every mesh against one device."""
 
+import contextlib
 import itertools
 
 import jax
@@ -7,12 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 
 from aligngap.data import images, pipeline
 from aligngap.models import dual_encoder
+from aligngap.models.logit_scale import scale_of
 from aligngap.parallel import mesh as meshes
+from aligngap.presets import PRESETS
 from aligngap.training import loop, optimizer, state
-from aligngap.training.step import clamp_scale, make_step
+from aligngap.training.step import clamp_scale, make_gradients, make_step
 
 pytestmark = pytest.mark.corpus
 
@@ -61,10 +65,13 @@ def test_a_step_is_gradient_update_clamp_and_average(small, tmp_path):
     assert after.eval_params is after.averaged
 
 
-@pytest.mark.parametrize(("given", "wanted"), [(-3.0, 0.0), (2.0, 2.0), (9.0, np.log(100))])
-def test_the_logit_scale_is_clamped(given, wanted):
-    params = clamp_scale({"logit_scale": jnp.float32(given), "other": 1}, 100.0)
-    assert float(params["logit_scale"]) == pytest.approx(wanted)
+@pytest.mark.parametrize("form", ["exp", "softplus"])
+@pytest.mark.parametrize(("given", "wanted"), [(-30.0, 1.0), (3.0, None), (900.0, 100.0)])
+def test_the_logit_scale_is_clamped(given, wanted, form):
+    model = ConfigDict({"scale_form": form, "scale_max": 100.0})
+    params = clamp_scale({"logit_scale": jnp.float32(given), "other": 1}, model)
+    right = scale_of(given, form) if wanted is None else wanted
+    assert float(scale_of(params["logit_scale"], form)) == pytest.approx(float(right), rel=1e-5)
     assert params["other"] == 1
 
 
@@ -110,3 +117,80 @@ def test_state_is_created_where_it_belongs(small):
     assert kernel.addressable_shards[0].data.shape == (2, 32, 64)
     one = state.create(config, model, tx, meshes.make(on_mesh(small, (8, 1, 1))))
     jax.tree.map(np.testing.assert_array_equal, created.params, one.params)
+
+
+PUBLISHED = ["clip", "alignclip", "alignclip_released", "cua", "cuaxu", "siglip"]
+
+
+def gradients(config, folder, mesh=None):
+    """((loss, metrics), gradients) of the first batch of 256."""
+    run, state_, (batch, *_) = start(config, folder)
+    function = jax.jit(meshes.with_rules(make_gradients(config, run.model)))
+    with jax.set_mesh(run.mesh) if mesh else contextlib.nullcontext():
+        batch = meshes.global_batch(batch, run.mesh) if mesh else batch
+        params = state_.params if mesh else jax.device_get(state_.params)
+        return jax.device_get(function(params, batch, state_.step))
+
+
+def assert_same(found, wanted):
+    np.testing.assert_allclose(found[0][0], wanted[0][0], rtol=1e-5)
+    largest = max(float(np.abs(g).max()) for g in jax.tree.leaves(wanted[1]))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * largest),
+        found[1],
+        wanted[1],
+    )
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_four_parts_of_64_have_the_gradient_of_256(small, tmp_path, name):
+    small.batch_size = 256
+    small.update_from_flattened_dict({"model.tie": "none"} | PRESETS[name])
+    wanted = gradients(small, tmp_path / "whole")
+    small.microbatches, small.objective.tile = 4, 48  # Tiles divide neither batch nor part.
+    assert_same(gradients(small, tmp_path / "parts"), wanted)
+
+
+@pytest.mark.parametrize("name", ["alignclip", "cuaxu"])
+def test_parts_and_tiles_on_a_mesh(small, tmp_path, name):
+    small.batch_size = 256
+    small.update_from_flattened_dict({"model.tie": "none"} | PRESETS[name])
+    wanted = gradients(small, tmp_path / "whole")
+    small.microbatches, small.objective.tile = 4, 24
+    small.mesh.update(data=2, fsdp=2, tensor=2)
+    assert_same(gradients(small, tmp_path / "parts", mesh=True), wanted)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"objective.temperature": "fixed", "model.scale_init": 20.0}, [20.0, 20.0, 20.0]),
+        ({"objective.temperature": "scheduled"}, [100.0, 1 / (0.01 + 0.04 / 7), 1 / 0.05]),
+    ],
+)
+def test_temperature_that_is_not_learned(small, tmp_path, fields, wanted):
+    small.update_from_flattened_dict(fields)
+    run, current, (batch, *_) = start(small, tmp_path)
+    function = jax.jit(make_gradients(small, run.model))
+    scales = []
+    for step in (0, 1, small.steps - 1):
+        (_, metrics), found = function(current.params, batch, jnp.int32(step))
+        scales.append(float(metrics["scale"]))
+        assert float(found["logit_scale"]) == 0.0
+    np.testing.assert_allclose(scales, wanted, rtol=1e-5)
+
+
+def test_swapping_is_in_the_loss_and_a_function_of_the_step(small, tmp_path):
+    run, current, (batch, *_) = start(small, tmp_path)
+
+    def losses(mode, share):
+        small.objective.update(swap=mode, swap_share=share)
+        function = jax.jit(make_gradients(small, run.model))
+        return [float(function(current.params, batch, jnp.int32(s))[0][0]) for s in (0, 0, 1)]
+
+    plain = losses("none", 0.0)
+    assert losses("hard", 0.0) == pytest.approx(plain, rel=1e-5)
+    for mode in ("hard", "soft"):
+        first, again, other = losses(mode, 1.0)
+        assert first == again != other
+        assert abs(first - plain[0]) > 1e-3
