@@ -67,7 +67,20 @@ def _parser() -> argparse.ArgumentParser:
     report = _verb(verbs, "report", _report, "one page about one or several runs")
     report.add_argument("--workdir", required=True, action="append", help="a run; may be repeated")
     report.add_argument("--output", required=True, help="the HTML file")
+
+    bench = _verb(verbs, "bench", _bench, "time, memory and arithmetic on this machine")
+    bench.add_argument("what", choices=("loss",), help="loss: objectives, dense against tiled")
+    bench.add_argument("--preset", nargs="+", default=["clip", "alignclip"], metavar="NAME")
+    bench.add_argument("--batch", nargs="+", type=_positive, default=[256, 1024, 4096], metavar="B")
+    bench.add_argument("--tile", type=_positive, default=1024, help="rows a tile")
+    bench.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
 
 
 def _verb(
@@ -136,6 +149,13 @@ def _report(arguments: argparse.Namespace) -> None:
 
     report.build([Path(workdir) for workdir in arguments.workdir], Path(arguments.output))
     print(arguments.output)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from aligngap.benchmarks import loss
+
+    for line in loss.table(arguments.preset, arguments.batch, arguments.tile, arguments.dtype):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

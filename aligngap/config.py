@@ -25,6 +25,7 @@ ONE_OF = {
     "model.scale_form": ("exp", "softplus"),
     "compute_dtype": ("float32", "bfloat16"),
     "objective.temperature": ("learned", "fixed", "scheduled"),
+    "objective.mask_duplicates": ("none", "concept", "caption"),
     "objective.swap": ("none", "hard", "soft"),
 }
 AT_LEAST_ONE = (
@@ -101,7 +102,8 @@ def default() -> ConfigDict:
     objective.uniformity_weight = 0.0  # Of half the sum over the modalities. [CG]: 1.
     objective.cross_uniformity_weight = 0.0  # [CG]: 1 in CUAXU.
     objective.uniformity_t = 2.0  # Of the Gaussian potential exp(-t‖a - b‖²). [CG]
-    objective.mask_same_concept = False  # Pairs of one concept are no negatives of each other.
+    # none | concept | caption: pairs that share it are no negatives of each other.
+    objective.mask_duplicates = "none"
     objective.label_smoothing = 0.0
     objective.temperature = "learned"  # learned | fixed (at scale_init) | scheduled. [YA]
     objective.temperature_schedule = (0.01, 0.05)  # τ, linear from first to last step. [YA]

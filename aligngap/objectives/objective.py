@@ -19,7 +19,8 @@ Objective = Callable[..., tuple[Float[Array, ""], Terms]]
 def total(config: ConfigDict) -> Objective:
     """f(image, text, scale, bias, semantics, groups) → (loss, terms before their weights).
 
-    `config` is the run's config or its `objective` part. A term of weight 0 is not computed.
+    `config` is the run's config or its `objective` part. A term of weight 0 is not computed. Equal
+    `groups` are no negatives of each other where `mask_duplicates` asks for it.
     """
     objective = config.get("objective", config)
 
@@ -32,7 +33,7 @@ def total(config: ConfigDict) -> Objective:
         groups: Int[Array, "B"] | None = None,
     ) -> tuple[Float[Array, ""], Terms]:
         semantics = semantics if objective.semantic_rescaling else None
-        groups = groups if objective.mask_same_concept else None
+        groups = groups if objective.mask_duplicates != "none" else None
         batch = make_pairs(image, text, scale, bias=bias, semantics=semantics, groups=groups)
         weighed = list(_terms(objective, semantics is not None, groups is not None))
         values = evaluate([term for _, _, term in weighed], batch, objective.tile or None)

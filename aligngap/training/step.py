@@ -45,7 +45,8 @@ def make_judge(config: ConfigDict, model: DualEncoder) -> Callable[..., tuple[Ar
         scale, bias = model.apply({"params": params}, method="scale_and_bias")
         scale = _scale_at(config, scale, step)
         image, text = (x.astype(config.compute_dtype) for x in (image, text))
-        value, terms = objective(image, text, scale, bias, batch["semantics"], batch["group"])
+        groups = duplicates(config, batch)
+        value, terms = objective(image, text, scale, bias, batch["semantics"], groups)
         return value, {"loss": value, **terms, "scale": scale}
 
     return judge
@@ -87,6 +88,15 @@ def clamp_scale(params: Any, model: ConfigDict) -> Any:
     """The logit scale s back into [1, scale_max], as CLIP does after every step."""
     low, high = (parameter_of(scale, model.scale_form) for scale in (1.0, model.scale_max))
     return {**params, "logit_scale": jnp.clip(params["logit_scale"], low, high)}
+
+
+def duplicates(config: ConfigDict, batch: Batch) -> Int[Array, "B"] | None:
+    """A number for each pair, equal where two pairs share what `mask_duplicates` names."""
+    kind = config.objective.mask_duplicates
+    if kind == "caption":
+        ids = batch["text"]
+        return jnp.unique(ids, axis=0, return_inverse=True, size=len(ids))[1].reshape(-1)
+    return batch["group"] if kind == "concept" else None
 
 
 def _scale_at(config: ConfigDict, learned: Array, step: Int[Array, ""]) -> Array:

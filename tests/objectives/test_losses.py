@@ -188,7 +188,7 @@ class TestTotal:
         assert loss == pytest.approx(2 * reference.separation(t, v, 14.3), abs=1e-4)
 
     def test_same_concept_masked(self, unit_rows):
-        loss, _, (v, t, _, groups) = self.run(unit_rows, mask_same_concept=True)
+        loss, _, (v, t, _, groups) = self.run(unit_rows, mask_duplicates="concept")
         assert loss == pytest.approx(reference.contrastive(v, t, 14.3, groups), abs=1e-4)
 
     def test_terms_without_weight_are_not_computed(self, unit_rows):

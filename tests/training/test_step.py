@@ -16,7 +16,7 @@ from aligngap.models.logit_scale import scale_of
 from aligngap.parallel import mesh as meshes
 from aligngap.presets import PRESETS
 from aligngap.training import loop, optimizer, state
-from aligngap.training.step import clamp_scale, make_gradients, make_step
+from aligngap.training.step import clamp_scale, duplicates, make_gradients, make_step
 
 pytestmark = pytest.mark.corpus
 
@@ -194,3 +194,14 @@ def test_swapping_is_in_the_loss_and_a_function_of_the_step(small, tmp_path):
         first, again, other = losses(mode, 1.0)
         assert first == again != other
         assert abs(first - plain[0]) > 1e-3
+
+
+def test_pairs_that_share_a_caption_or_a_concept_are_found(small):
+    ids = np.array([[3, 1, 2], [3, 1, 2], [3, 2, 1], [0, 9, 9]], np.int32)
+    batch = {"text": jnp.asarray(ids), "group": jnp.asarray([5, 6, 7, 5])}
+    assert duplicates(small, batch) is None
+    for kind, wanted in {"caption": [0, 0, 1, 2], "concept": [0, 1, 2, 0]}.items():
+        small.objective.mask_duplicates = kind
+        found = np.asarray(jax.jit(lambda b: duplicates(small, b))(batch))
+        same = found[:, None] == found[None, :]
+        np.testing.assert_array_equal(same, np.equal.outer(wanted, wanted), kind)
