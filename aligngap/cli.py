@@ -1,12 +1,14 @@
 """The one command `aligngap`: each verb calls the rooms that do the work."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aligngap.errors import AligngapError, UsageError
+from aligngap.laboratory import EXPERIMENTS
 
 
 class _Parser(argparse.ArgumentParser):
@@ -20,11 +22,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; exit code 0 done, 1 failure, 2 wrong usage or config."""
     # Information about what the backend did not find is of no use to a user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        parsed, rest = _parser().parse_known_args(arguments)
+        if given[:1] == ["gap"] and given[1:2] and given[1] in EXPERIMENTS:
+            _experiment(given)
+            return 0
+        parsed, rest = _parser().parse_known_args(given)
         if rest and parsed.verb != "train":
             raise UsageError(f"unknown argument {rest[0]!r}; see `aligngap {parsed.verb} --help`")
-        parsed.overrides, parsed.command = rest, list(arguments or sys.argv[1:])
+        parsed.overrides, parsed.command = rest, given
         parsed.run(parsed)
     except AligngapError as error:
         print(f"aligngap: {error}", file=sys.stderr)
@@ -58,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--step", type=int, help="of a kept checkpoint; default: the newest")
 
     gap = _verb(verbs, "gap", _gap, "the modality gap of embeddings that you have")
+    gap.formatter_class = argparse.RawDescriptionHelpFormatter
+    gap.epilog = "experiments, each with a --help of its own:\n" + "\n".join(
+        f"  aligngap gap {name:<12} {summary}" for name, summary in EXPERIMENTS.items()
+    )
     gap.add_argument("--image", required=True, help="image embeddings [N, D], .npy")
     gap.add_argument(
         "--text", required=True, help="text embeddings [N, D], .npy; row i is the pair"
@@ -142,6 +152,21 @@ def _gap(arguments: argparse.Namespace) -> None:
     found = files.measure(Path(arguments.image), Path(arguments.text), output)
     gap_page.build(found, arguments.command, output / "report.html")
     print(files.table(found.intervals))
+
+
+def _experiment(given: list[str]) -> None:
+    """`aligngap gap NAME ...`: the room of that name says which flags it has."""
+    name = given[1]
+    room = importlib.import_module(f"aligngap.laboratory.{name}")
+    parser = _Parser(prog=f"aligngap gap {name}", description=EXPERIMENTS[name])
+    parser.add_argument("--output", required=True, help=f"folder for {name}.json and {name}.svg")
+    room.add_flags(parser)
+    arguments = parser.parse_args(given[2:])
+    from aligngap.laboratory import experiment
+
+    result = room.run(arguments)
+    experiment.save(result, given, Path(arguments.output))
+    print(result.summary)
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,12 @@
+"""The experiments that explained the gap, one a file: `aligngap gap NAME`.
+
+Each room has `add_flags(parser)`, `run(arguments) -> Result`, and its settings' defaults in flags.
+"""
+
+# name: what `aligngap gap --help` says of it. The room has the same name.
+EXPERIMENTS = {
+    "close": "close the gap of embeddings after training, retrieval before and after",
+    "cone": "mean cosine through random networks: the cone of each initialisation",
+    "shift": "loss and retrieval as the clouds are moved along the gap",
+    "sphere": "six pairs on a sphere: where the loss wants the captions",
+}

@@ -1,0 +1,47 @@
+"""What every experiment leaves: its data with seeds and sizes, and a picture made for reading."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from aligngap import whole
+from aligngap.reporting.figures import STYLE
+from aligngap.training import provenance
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment found. `settings` and `found` are made of what JSON can hold."""
+
+    name: str
+    settings: Mapping[str, Any]  # Every size and seed.
+    found: Mapping[str, Any]
+    figure: Figure  # Made under `style()`: labelled axes, units, spread over seeds.
+    summary: str  # The lines that the verb prints.
+
+
+def style() -> Any:
+    """The context in which a figure is made: the report's fonts and colours, on white."""
+    return matplotlib.rc_context(STYLE | {"figure.facecolor": "white", "axes.facecolor": "white"})
+
+
+def save(result: Result, command: Sequence[str], output: Path) -> None:
+    """OUTPUT/NAME.json and OUTPUT/NAME.svg; AligngapError where they cannot be written."""
+    record = {
+        "experiment": result.name,
+        "settings": result.settings,
+        "results": result.found,
+        "command": provenance.command_line(command),
+        "versions": provenance.versions(),
+    }
+    whole.write(output / f"{result.name}.json", json.dumps(record, indent=2) + "\n")
+    drawn = io.StringIO()
+    with style():
+        result.figure.savefig(drawn, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    whole.write(output / f"{result.name}.svg", drawn.getvalue())
