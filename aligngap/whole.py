@@ -1,4 +1,4 @@
-"""Text files that are written whole or not at all."""
+"""Files that are written whole or not at all."""
 
 import os
 import tempfile
@@ -7,8 +7,8 @@ from pathlib import Path
 from aligngap.errors import AligngapError
 
 
-def write(path: Path, text: str) -> None:
-    """All of the text or none of it: a reader never opens half a file.
+def write(path: Path, content: str | bytes) -> None:
+    """All of the content or none of it: a reader never opens half a file. Text is UTF-8.
 
     Raises AligngapError for an unwritable `path`.
     """
@@ -17,8 +17,9 @@ def write(path: Path, text: str) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             # A file's name may hold bytes that are no UTF-8: a page shows "?" for them.
-            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-                file.write(text)
+            encoded = content.encode(errors="replace") if isinstance(content, str) else content
+            with os.fdopen(handle, "wb") as file:
+                file.write(encoded)
             Path(name).chmod(0o644)  # mkstemp lets nobody else read
             Path(name).replace(path)
         finally:

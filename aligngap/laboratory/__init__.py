@@ -7,6 +7,7 @@ Each room has `add_flags(parser)`, `run(arguments) -> Result`, and its settings'
 EXPERIMENTS = {
     "close": "close the gap of embeddings after training, retrieval before and after",
     "cone": "mean cosine through random networks: the cone of each initialisation",
+    "idealised": "identical images as pairs: the gap that the loss opens by itself",
     "shift": "loss and retrieval as the clouds are moved along the gap",
     "sphere": "six pairs on a sphere: where the loss wants the captions",
 }

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Result:
     found: Mapping[str, Any]
     figure: Figure  # Made under `style()`: labelled axes, units, spread over seeds.
     summary: str  # The lines that the verb prints.
+    files: Mapping[str, bytes] = field(default_factory=dict)  # What else it writes, by name.
 
 
 def style() -> Any:
@@ -32,7 +33,7 @@ def style() -> Any:
 
 
 def save(result: Result, command: Sequence[str], output: Path) -> None:
-    """OUTPUT/NAME.json and OUTPUT/NAME.svg; AligngapError where they cannot be written."""
+    """OUTPUT/NAME.json, NAME.svg, further files; AligngapError where they cannot be written."""
     record = {
         "experiment": result.name,
         "settings": result.settings,
@@ -45,3 +46,5 @@ def save(result: Result, command: Sequence[str], output: Path) -> None:
     with style():
         result.figure.savefig(drawn, format="svg", metadata={"Date": None}, bbox_inches="tight")
     whole.write(output / f"{result.name}.svg", drawn.getvalue())
+    for name, content in result.files.items():
+        whole.write(output / name, content)

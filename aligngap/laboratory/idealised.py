@@ -1,0 +1,239 @@
+"""The gap that the contrastive loss opens by itself (Fahim et al. 2024, the idealised experiment).
+
+Two image encoders of different initialisation see the same images as pairs, so that nothing but
+the loss tells the sides apart. A fixed orthogonal matrix aligns the second to the first at the
+start (Procrustes). Trained until the loss is near 0, the centroids have moved apart. Swept over
+batch size and embedding dimension.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+from scipy.linalg import orthogonal_procrustes
+
+from aligngap import gap, objectives, progress
+from aligngap.config import default, tower
+from aligngap.data import images
+from aligngap.errors import UsageError
+from aligngap.laboratory import experiment, pictograms, points
+from aligngap.laboratory.experiment import Result
+from aligngap.models import dual_encoder
+from aligngap.reporting.figures import PALETTE, RUN_COLOURS, RUN_MARKERS
+
+SIZE, PATCH, SHAPE = 32, 16, (64, 2, 2, 4.0)  # Of the encoders: pixels; width, layers, heads, MLP.
+RATE, SCALE = 1e-3, 100.0  # Peak learning rate of Adam; s = 1/τ of the protocol.
+POINTS = 25  # Of a curve.
+
+
+class Setting(NamedTuple):
+    """One training."""
+
+    batch: int
+    dimension: int
+    seed: int
+
+
+class Curve(NamedTuple):
+    """What one training shows, at steps[i]; the loss is the mean since the point before."""
+
+    steps: list[int]
+    loss: list[float]
+    centroid_distance: list[float]
+    separability: tuple[float, float]  # At the start and at the end.
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Sizes; the paper's: 2,048 images, batch 64, dimension 512, 1,200 epochs, one seed."""
+    parser.add_argument("--images", type=int, default=2048, help="pairs of identical images")
+    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps of each training")
+    parser.add_argument("--batch", type=int, nargs="+", default=[64, 256], help="batch sizes")
+    parser.add_argument("--dimension", type=int, nargs="+", default=[32, 512], help="embedding")
+    parser.add_argument("--seeds", type=int, default=2, help="trainings of each setting")
+    parser.add_argument("--epochs", type=int, default=300, help="of the free points")
+    pictograms.add_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    """Trains each setting with each seed."""
+    sizes = [arguments.images, arguments.steps, arguments.seeds, arguments.epochs]
+    if min(*sizes, *arguments.batch) < 1 or min(arguments.dimension) < 2:
+        raise UsageError(
+            "idealised: images, steps, batch, seeds and epochs are ≥ 1, dimension is ≥ 2"
+        )
+    if max(arguments.batch) > arguments.images:
+        raise UsageError(f"--batch={max(arguments.batch)} is more than --images={arguments.images}")
+    pixels = pictograms.pixels(arguments.images, SIZE, arguments.data_dir)
+    settings = [
+        Setting(batch, dimension, seed)
+        for batch in arguments.batch
+        for dimension in arguments.dimension
+        for seed in range(arguments.seeds)
+    ]
+    total = len(settings) * arguments.steps
+    with progress.Bar("Training pairs of image encoders", total, "steps") as bar:
+        curves = [train(pixels, setting, arguments.steps, bar) for setting in settings]
+    flight = points.fly(arguments.images, arguments.epochs, seed=0)
+    return Result(
+        name="idealised",
+        settings={**vars(arguments), "scale": SCALE, "peak_lr": RATE, "encoder": SHAPE},
+        found={
+            "trainings": [
+                {**setting._asdict(), **curve._asdict()}
+                for setting, curve in zip(settings, curves, strict=True)
+            ],
+            "free_points": {k: v for k, v in flight._asdict().items() if k != "points"},
+        },
+        figure=draw(settings, curves),
+        summary="\n".join([*_lines(settings, curves), _flown(flight)]),
+        files={"idealised_points.gif": points.animate(flight)},
+    )
+
+
+def train(
+    pixels: UInt8[np.ndarray, "N R R 3"], setting: Setting, steps: int, bar: progress.Bar
+) -> Curve:
+    """Trains one pair of encoders on the images as their own pairs."""
+    encode, params = _pair(setting)
+    mean, std = pixels.mean((0, 1, 2)) / 255, pixels.std((0, 1, 2)) / 255
+    inputs = images.normalise(jnp.asarray(pixels), tuple(mean), tuple(std))
+    first, second = _clouds(encode, params, inputs)
+    turn = orthogonal_procrustes(second, first)[0].astype(np.float32)
+    tx = optax.adam(optax.cosine_decay_schedule(RATE, steps))
+    key = jax.random.key(setting.seed)
+
+    def loss(params: Any, batch: Array) -> Array:
+        first, second = (encode(p, batch) for p in params)
+        return objectives.contrastive_loss(first, second @ turn, jnp.float32(SCALE))
+
+    def step(state: Any, number: Array) -> tuple[Any, Array]:
+        params, opt_state = state
+        batch = inputs[_rows(key, number, len(inputs), setting.batch)]
+        value, gradients = jax.value_and_grad(loss)(params, batch)
+        updates, opt_state = tx.update(gradients, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), value
+
+    advance = jax.jit(lambda state, numbers: jax.lax.scan(step, state, numbers))
+    state = params, tx.init(params)
+    every = max(steps // POINTS, 1)
+    found = [(0, float(loss(params, inputs[: setting.batch])), (first, second @ turn))]
+    for start in range(0, steps, every):
+        numbers = jnp.arange(start, min(start + every, steps))
+        state, values = advance(state, numbers)
+        first, second = _clouds(encode, state[0], inputs)
+        found.append((start + len(numbers), float(values.mean()), (first, second @ turn)))
+        bar.note(f"batch {setting.batch}, D {setting.dimension}, loss {found[-1][1]:.3f}")
+        bar.advance(len(numbers))
+    distances = [float(gap.centroid_distance(*clouds)) for *_, clouds in found]
+    before, after = (float(gap.linear_separability(*found[i][2])) for i in (0, -1))
+    return Curve([f[0] for f in found], [f[1] for f in found], distances, (before, after))
+
+
+def _pair(setting: Setting) -> tuple[Any, tuple[Any, Any]]:
+    """(encode, the parameters of both encoders), which differ in the key alone."""
+    config = default()
+    config.model.embed_dim = setting.dimension
+    config.model.scan = False
+    config.model.image.update(tower(*SHAPE), size=SIZE, patch_size=PATCH)
+    model = dual_encoder.make(config)
+
+    def init(key: Array) -> Any:
+        return nn.unbox(model.init(key, jnp.zeros((1, SIZE, SIZE, 3)), method="encode_image"))
+
+    first, second = jax.random.split(jax.random.key(setting.seed))
+    params = jax.jit(init)(first)["params"], jax.jit(init)(second)["params"]
+    return lambda p, x: model.apply({"params": p}, x, method="encode_image"), params
+
+
+def _clouds(encode: Any, params: tuple[Any, Any], inputs: Array) -> tuple[np.ndarray, np.ndarray]:
+    """The embeddings of all images by both encoders."""
+    first, second = (np.asarray(jax.jit(encode)(p, inputs)) for p in params)
+    return first, second
+
+
+def _rows(key: Array, number: Array, count: int, batch: int) -> Array:
+    """The images of a step: each epoch in an order of its own, its incomplete batch left out."""
+    steps = count // batch
+    order = jax.random.permutation(jax.random.fold_in(key, number // steps), count)
+    return jax.lax.dynamic_slice_in_dim(order, (number % steps) * batch, batch)
+
+
+def draw(settings: Sequence[Setting], curves: Sequence[Curve]) -> Figure:
+    """Loss and gap against steps, and the gap at the end against batch size."""
+    with experiment.style():
+        figure = Figure(figsize=(10.5, 3.2), layout="constrained")
+        loss, distance, final = figure.subplots(1, 3)
+        for number, (label, group) in enumerate(_groups(settings, curves).items()):
+            colour = PALETTE[RUN_COLOURS[number % len(RUN_COLOURS)]][0]
+            for axes, field in ((loss, "loss"), (distance, "centroid_distance")):
+                values = np.array([getattr(curve, field) for curve in group])
+                axes.plot(group[0].steps, values.mean(0), color=colour, label=label)
+                axes.fill_between(
+                    group[0].steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0
+                )
+        loss.set(xlabel="step", ylabel="contrastive loss (nats)", yscale="log")
+        loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # No mathematics is parsed.
+        distance.set(xlabel="step", ylabel="distance between centroids", ylim=(0, None))
+        loss.legend(frameon=False)
+        _draw_final(final, settings, curves)
+    return figure
+
+
+def _draw_final(axes: Axes, settings: Sequence[Setting], curves: Sequence[Curve]) -> None:
+    for number, dimension in enumerate(sorted({s.dimension for s in settings})):
+        ends: dict[int, list[float]] = {}
+        for setting, curve in zip(settings, curves, strict=True):
+            if setting.dimension == dimension:
+                ends.setdefault(setting.batch, []).append(curve.centroid_distance[-1])
+        batches = sorted(ends)
+        means = [np.mean(ends[b]) for b in batches]
+        spread = [
+            [m - min(ends[b]) for m, b in zip(means, batches, strict=True)],
+            [max(ends[b]) - m for m, b in zip(means, batches, strict=True)],
+        ]
+        marker = RUN_MARKERS[number % len(RUN_MARKERS)][0]
+        colour = PALETTE[RUN_COLOURS[number % len(RUN_COLOURS)]][0]
+        axes.errorbar(
+            batches, means, spread, marker=marker, color=colour, capsize=3, label=f"D {dimension}"
+        )
+    axes.set(xlabel="batch size", ylabel="distance at the end (range over seeds)", xscale="log")
+    axes.set_xticks(sorted({s.batch for s in settings}), minor=False)
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_ylim(0, None)
+    axes.legend(frameon=False)
+
+
+def _groups(settings: Sequence[Setting], curves: Sequence[Curve]) -> dict[str, list[Curve]]:
+    """The curves of each batch size and dimension, one a seed."""
+    groups: dict[str, list[Curve]] = {}
+    for setting, curve in zip(settings, curves, strict=True):
+        groups.setdefault(f"batch {setting.batch}, D {setting.dimension}", []).append(curve)
+    return groups
+
+
+def _lines(settings: Sequence[Setting], curves: Sequence[Curve]) -> Iterator[str]:
+    yield "setting                   gap before    after  separability    after     loss"
+    for label, group in _groups(settings, curves).items():
+        start, end = (np.mean([c.centroid_distance[i] for c in group]) for i in (0, -1))
+        before, after = (np.mean([c.separability[i] for c in group]) for i in (0, 1))
+        loss = np.mean([c.loss[-1] for c in group])
+        yield f"{label:<24} {start:>11.3f} {end:>8.3f} {before:>13.2f} {after:>8.2f} {loss:>8.4f}"
+    yield f"Means over seeds {sorted({setting.seed for setting in settings})}."
+
+
+def _flown(flight: points.Flight) -> str:
+    before, after = (flight.centroid_distance[i] for i in (0, -1))
+    return (
+        f"Free points in three dimensions, {flight.steps[-1]:,} steps: gap {before:.3f} before, "
+        f"{after:.3f} after; loss {flight.loss[0]:.3f} before, {flight.loss[-1]:.3f} after."
+    )
