@@ -68,11 +68,26 @@ def _parser() -> argparse.ArgumentParser:
     gap.epilog = "experiments, each with a --help of its own:\n" + "\n".join(
         f"  aligngap gap {name:<12} {summary}" for name, summary in EXPERIMENTS.items()
     )
-    gap.add_argument("--image", required=True, help="image embeddings [N, D], .npy")
+    files = "[N, D]: FILE.npy, FILE.npz or FILE.safetensors; FILE.npz:NAME of several arrays"
+    gap.add_argument("--image", required=True, metavar="FILE", help=f"image embeddings {files}")
     gap.add_argument(
-        "--text", required=True, help="text embeddings [N, D], .npy; row i is the pair"
+        "--text", required=True, metavar="FILE", help="text embeddings, likewise; row i is the pair"
     )
-    gap.add_argument("--output", required=True, help="folder for gap.json and report.html")
+    gap.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for gap.json and report.html"
+    )
+    gap.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="one for each pair: .npy of whole numbers or strings, or a text file of lines",
+    )
+    gap.add_argument(
+        "--exact_pairs",
+        type=_positive,
+        default=20_000,
+        metavar="N",
+        help="up to N pairs (20000) quadratic measures take all; beyond, a random sample of N",
+    )
 
     report = _verb(verbs, "report", _report, "one page about one or several runs")
     report.add_argument("--workdir", required=True, action="append", help="a run; may be repeated")
@@ -149,9 +164,10 @@ def _gap(arguments: argparse.Namespace) -> None:
     from aligngap.reporting import gap_page
 
     output = Path(arguments.output)
-    found = files.measure(Path(arguments.image), Path(arguments.text), output)
+    labels = Path(arguments.labels) if arguments.labels else None
+    found = files.measure(arguments.image, arguments.text, output, labels, arguments.exact_pairs)
     gap_page.build(found, arguments.command, output / "report.html")
-    print(files.table(found.intervals))
+    print(files.table(found))
 
 
 def _experiment(given: list[str]) -> None:

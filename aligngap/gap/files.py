@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,56 +10,77 @@ import numpy as np
 from jaxtyping import Float
 
 from aligngap import progress, whole
-from aligngap.errors import AligngapError
-from aligngap.gap.intervals import Interval, intervals
+from aligngap.errors import AligngapError, UsageError
+from aligngap.gap import clouds, intervals, sources
+from aligngap.gap.clouds import EXACT_PAIRS
+from aligngap.gap.intervals import RESAMPLES, Interval
+from aligngap.gap.labels import ByLabel
+from aligngap.gap.sources import Source
+from aligngap.gap.streaming import GROUPS, Chunk
 
 UNIT_TOLERANCE = 1e-3
+NAMED_ROWS = 5  # bad rows that an error names
+PRINTED_LABELS = 20
+SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """Two files of paired embeddings, row i of both being a pair, and their measures."""
 
-    image_path: Path
-    text_path: Path
-    image: Float[np.ndarray, "N D"]
-    text: Float[np.ndarray, "N D"]
+    images: Source
+    texts: Source
+    image: Float[np.ndarray, "S D"]  # of the sampled pairs, L2-normalised
+    text: Float[np.ndarray, "S D"]
     intervals: Mapping[str, Interval]
+    labels: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def pairs(self) -> int:
+        """All of them; those of `image` and `text` may be a sample."""
+        return self.images.shape[0]
+
+    @property
+    def sampled(self) -> int | None:
+        """How many pairs the measures of `clouds.SAMPLED` took; None where it was every pair."""
+        return len(self.image) if len(self.image) < self.pairs else None
 
 
-def measure(image_path: Path, text_path: Path, output: Path) -> Measured:
-    """Measures two .npy files of paired embeddings and writes OUTPUT/gap.json."""
-    image, text = load(image_path), load(text_path)
-    if image.shape != text.shape:
-        raise AligngapError(
-            f"{image_path} has shape {image.shape} and {text_path} {text.shape}; expected the same "
-            "[N, D], row i of both being a pair"
-        )
-    if len(image) < 2:
-        raise AligngapError(f"{image_path} holds one pair; the gap of clouds needs at least 2")
-    found = intervals(image, text)
-    write(output, {"pairs": len(image), "dimension": image.shape[1], "measures": as_json(found)})
-    return Measured(image_path, text_path, image, text, found)
+def measure(
+    image: str | Path,
+    text: str | Path,
+    output: Path,
+    labels: Path | None = None,
+    exact_pairs: int = EXACT_PAIRS,
+) -> Measured:
+    """Measures two files of paired embeddings in one pass and writes OUTPUT/gap.json."""
+    if exact_pairs < 2:
+        raise UsageError("--exact_pairs=1: the gap of clouds needs at least 2 pairs")
+    images, texts = _pair(image, text)
+    pairs, width = images.shape
+    names, index = sources.labels(labels, pairs) if labels else ([], np.empty(0, int))
+    by_label = ByLabel(names, width)
+    chunks = _chunks(images, texts)
+    if labels:
+        chunks = _counted(chunks, by_label, index)
+    found = clouds.gather(chunks, pairs, exact_pairs, SEED, _watch)
+    measured = Measured(
+        images,
+        texts,
+        found.passed.image,
+        found.passed.text,
+        intervals.of(found, SEED),
+        by_label.measures(),
+    )
+    write(output, _contents(measured))
+    return measured
 
 
-def load(path: Path) -> Float[np.ndarray, "N D"]:
+def load(path: str | Path) -> Float[np.ndarray, "N D"]:
     """L2-normalised float32 rows; AligngapError names the file and the row that is no embedding."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise AligngapError(f"{path}: not a readable .npy array ({error})") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or not len(array) or array.shape[1] < 2:
-        raise AligngapError(f"{path}: expected one array [N, D] of N ≥ 1 embeddings, D ≥ 2")
-    if not np.issubdtype(array.dtype, np.floating):
-        raise AligngapError(f"{path}: expected floating-point numbers, found {array.dtype}")
-    rows = np.asarray(array, np.float32)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0))
-    if bad.size:
-        raise AligngapError(f"{path}: row {bad[0]} is zero or not finite ({bad.size} such rows)")
-    if np.abs(norms - 1).max() > UNIT_TOLERANCE:
-        progress.say(f"{path}: rows were not of length 1; normalised")
-    return rows / norms
+    source = sources.embeddings(path)
+    unit = _Unit(source)
+    return np.concatenate([unit.rows(start) for start in range(0, source.shape[0], GROUPS)])
 
 
 def write(folder: Path, found: Mapping[str, Any]) -> None:
@@ -72,8 +93,102 @@ def as_json(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
     return {name: dataclasses.asdict(interval) for name, interval in found.items()}
 
 
-def table(found: Mapping[str, Interval]) -> str:
-    """A line for each measure: its value and its 95 % interval."""
-    return "\n".join(
-        f"{name:<28} {x.value:8.4f}   [{x.low:.4f}, {x.high:.4f}]" for name, x in found.items()
-    )
+def table(found: Measured) -> str:
+    """A line for each measure: its value and its 95 % interval; then one for each label."""
+    lines = [f"{found.pairs:,} pairs, {found.images.shape[1]:,} dimensions: value, 95 % interval"]
+    sampled = clouds.sampled_measures(found.intervals) if found.sampled else []
+    for name, x in found.intervals.items():
+        mark = " *" if name in sampled else ""
+        lines.append(f"{name:<41} {x.value:10.4f}   [{x.low:.4f}, {x.high:.4f}]{mark}")
+    if sampled:
+        lines.append(f"* of {found.sampled:,} pairs drawn at random (seed {SEED})")
+    return "\n".join([*lines, *_label_lines(found.labels)])
+
+
+def _label_lines(labels: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    if labels:
+        yield f"{'label':<41} {'pairs':>10}   centroid_distance   alignment_score"
+    for name, x in list(labels.items())[:PRINTED_LABELS]:
+        distance, cosine = x["centroid_distance"], x["alignment_score"]
+        yield f"{name:<41} {x['pairs']:10,}   {distance:17.4f}   {cosine:15.4f}"
+    if len(labels) > PRINTED_LABELS:
+        yield f"{len(labels) - PRINTED_LABELS} more labels are in gap.json"
+
+
+def _contents(found: Measured) -> dict[str, Any]:
+    """What gap.json holds."""
+    names = clouds.sampled_measures(found.intervals)
+    contents = {
+        "pairs": found.pairs,
+        "dimension": found.images.shape[1],
+        "seed": SEED,
+        "resamples": RESAMPLES,
+        "sampled": {"pairs": found.sampled, "measures": names} if found.sampled else None,
+        "measures": as_json(found.intervals),
+    }
+    return contents | ({"labels": found.labels} if found.labels else {})
+
+
+def _pair(image: str | Path, text: str | Path) -> tuple[Source, Source]:
+    """Two files of one shape, of at least two rows."""
+    images, texts = sources.embeddings(image), sources.embeddings(text)
+    if images.shape != texts.shape:
+        raise AligngapError(
+            f"{image} has shape {images.shape} and {text} {texts.shape}; expected the same "
+            "[N, D], row i of both being a pair"
+        )
+    if images.shape[0] < 2:
+        raise AligngapError(f"{image} holds one pair; the gap of clouds needs at least 2")
+    return images, texts
+
+
+def _chunks(images: Source, texts: Source) -> Iterator[Chunk]:
+    """Unit rows of both files, GROUPS pairs at a time, with a bar."""
+    pairs = images.shape[0]
+    units = _Unit(images), _Unit(texts)
+    with progress.Bar("Reading embeddings", pairs, "pairs") as bar:
+        for start in range(0, pairs, GROUPS):
+            image, text = (unit.rows(start) for unit in units)
+            yield image, text
+            bar.advance(len(image))
+
+
+def _counted(chunks: Iterable[Chunk], by_label: ByLabel, index: np.ndarray) -> Iterator[Chunk]:
+    """The same chunks, each of them added to its labels."""
+    for number, (image, text) in enumerate(chunks):
+        by_label.add(index[number * GROUPS : number * GROUPS + len(image)], image, text)
+        yield image, text
+
+
+def _watch(starts: Sequence[int]) -> Iterator[int]:
+    return progress.track(starts, "Comparing every two rows", len(starts), "tiles")
+
+
+class _Unit:
+    """Reads a file's rows at length 1, and says once where they were not."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._said = source, False
+
+    def rows(self, start: int) -> Float[np.ndarray, "n D"]:
+        """GROUPS rows, or those that are left; AligngapError names rows that are no embedding."""
+        rows = sources.as_float32(self._source.read(start, start + GROUPS))
+        norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+        self._refuse(start + np.flatnonzero(~np.isfinite(norms)), "not finite")
+        self._refuse(start + np.flatnonzero(norms == 0), "zero")
+        if not self._said and np.abs(norms - 1).max() > UNIT_TOLERANCE:
+            progress.say(f"{self._source.given}: rows were not of length 1; normalised")
+            self._said = True
+        return (rows / norms[:, None]).astype(np.float32)
+
+    def _refuse(self, bad: np.ndarray, what: str) -> None:
+        if bad.size:
+            which = f"row {bad[0]} is" if bad.size == 1 else f"rows {_listed(bad)} are"
+            raise AligngapError(
+                f"{self._source.given}: {which} {what}; expected an embedding in every row"
+            )
+
+
+def _listed(rows: np.ndarray) -> str:
+    more = ", ..." if rows.size > NAMED_ROWS else ""
+    return ", ".join(map(str, rows[:NAMED_ROWS])) + more

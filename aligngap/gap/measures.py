@@ -85,22 +85,6 @@ def separability_hits(
     return (model.predict(x_test) == y_test).reshape(-1, 2).mean(axis=1)
 
 
-def summary(image: Float[ArrayLike, "N D"], text: Float[ArrayLike, "N D"]) -> dict[str, float]:
-    """Every measure above by its name; takes NumPy or JAX arrays."""
-    measures = {
-        "centroid_distance": centroid_distance(image, text),
-        "alignment_score": alignment_score(image, text),
-        "uniformity_image": uniformity(image),
-        "uniformity_text": uniformity(text),
-        "cross_uniformity": cross_uniformity(image, text),
-        "mean_pairwise_cosine_image": mean_pairwise_cosine(image),
-        "mean_pairwise_cosine_text": mean_pairwise_cosine(text),
-        "relative_modality_gap": relative_modality_gap(image, text),
-        "linear_separability": linear_separability(image, text),
-    }
-    return {name: float(value) for name, value in measures.items()}
-
-
 def _float32(embeddings: ArrayLike) -> Float[Array, "N D"]:
     return jnp.asarray(embeddings, jnp.float32)
 

@@ -38,6 +38,32 @@ MEASURES = {
     "cross_uniformity": ("Cross-uniformity", "of unmatched pairs; lower is more spread"),
     "mean_pairwise_cosine_image": ("Mean cosine between images", "1 is a single point"),
     "mean_pairwise_cosine_text": ("Mean cosine between captions", "1 is a single point"),
+    "effective_rank_image": ("Effective rank of images", "dimensions in use; 1 is a line"),
+    "effective_rank_text": ("Effective rank of captions", "dimensions in use; 1 is a line"),
+    "explained_variance@1_image": ("Variance of images in 1 component", "1 is a line"),
+    "explained_variance@1_text": ("Variance of captions in 1 component", "1 is a line"),
+    "explained_variance@10_image": ("Variance of images in 10 components", "share of all of it"),
+    "explained_variance@10_text": ("Variance of captions in 10 components", "share of all of it"),
+    "same_modality_neighbours": (
+        "Nearest neighbours of the same modality",
+        "share; 1 apart, about 0.5 mixed, 0 where each is nearest to its pair",
+    ),
+    "paired_median_rank_image_to_text": ("Median rank of an image's own caption", "1 is best"),
+    "paired_median_rank_text_to_image": ("Median rank of a caption's own image", "1 is best"),
+    "paired_mean_reciprocal_rank_image_to_text": (
+        "Mean reciprocal rank of an image's own caption",
+        "1 is best",
+    ),
+    "paired_mean_reciprocal_rank_text_to_image": (
+        "Mean reciprocal rank of a caption's own image",
+        "1 is best",
+    ),
+    "paired_recall@1_image_to_text": ("Own caption is the nearest", "share of images"),
+    "paired_recall@5_image_to_text": ("Own caption among the nearest 5", "share of images"),
+    "paired_recall@10_image_to_text": ("Own caption among the nearest 10", "share of images"),
+    "paired_recall@1_text_to_image": ("Own image is the nearest", "share of captions"),
+    "paired_recall@5_text_to_image": ("Own image among the nearest 5", "share of captions"),
+    "paired_recall@10_text_to_image": ("Own image among the nearest 10", "share of captions"),
 }
 
 ACCURACIES = {

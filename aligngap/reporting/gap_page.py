@@ -9,14 +9,17 @@ import numpy as np
 from markupsafe import Markup
 
 from aligngap import whole
+from aligngap.gap import clouds
 from aligngap.gap.files import Measured
 from aligngap.gap.intervals import RESAMPLES, Interval
+from aligngap.gap.neighbours import KS
 from aligngap.reporting import figures, findings, page, panels
 from aligngap.reporting.panels import Panel
 from aligngap.reporting.runs import GAP
 from aligngap.training import provenance
 
-MAX_PAIRS = 10_000  # pictures of more show a random sample; the measures take every pair
+MAX_PAIRS = 10_000  # pictures of more show a random sample
+MAX_LABELS = 50  # of the table; gap.json has all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +36,37 @@ WANG = "Wang & Isola, ICML 2020, arXiv 2005.10242"
 ESLAMI = "Eslami & de Melo, ICLR 2025, arXiv 2406.17639"
 SCHRODI = "Schrodi et al., ICLR 2025, arXiv 2404.07983"
 FAHIM = "Fahim et al., 2024, arXiv 2405.18570"
+ROY = "Roy & Vetterli, EUSIPCO 2007"
+JOLLIFFE = "Jolliffe, Principal Component Analysis, 2002"
+ROLE = "Role et al., 2025, arXiv 2505.03703"
+VOORHEES = "Voorhees, TREC-8, 1999"
+KARPATHY = "Karpathy & Fei-Fei, CVPR 2015, arXiv 1412.2306"
 
 SPREAD = "0 where all are one point, about −4 where they fill a sphere of many dimensions."
+DIMENSIONS = "1 where all lie on a line, the number of dimensions where no direction is preferred."
+RANK = "1 is best; a random order puts it in the middle of all pairs."
 CONE = "1 where all are one point, about 0 where they have no common direction."
+
+EFFECTIVE_RANK = "exp of the entropy of the covariance's eigenvalues, as shares of their sum"
+
+
+def _explained(what: str, components: int) -> Meaning:
+    plural = "component" if components == 1 else f"{components} components"
+    return Meaning(
+        f"How much of the spread of the {what} lies in the first {plural}: 1 where all of it.",
+        f"share of the variance along the first principal {plural} of the {what}",
+        JOLLIFFE,
+    )
+
+
+def _recall(one: str, other: str, k: int) -> Meaning:
+    among = f"among the {k} nearest" if k > 1 else "the nearest"
+    return Meaning(
+        f"How often the own {other} of {one}s is {among} to them: 1 is always.",
+        f"share of {one}s whose own {other} is {among} by cosine; ties count by their share",
+        KARPATHY,
+    )
+
 
 # In the order of the page; their names are those of findings.MEASURES.
 MEANINGS = {
@@ -85,6 +116,45 @@ MEANINGS = {
     "mean_pairwise_cosine_text": Meaning(
         f"How narrow the cone of captions is: {CONE}", "mean cosine of distinct captions", LIANG
     ),
+    "effective_rank_image": Meaning(
+        f"How many dimensions the images use: {DIMENSIONS}", EFFECTIVE_RANK, ROY
+    ),
+    "effective_rank_text": Meaning(
+        f"How many dimensions the captions use: {DIMENSIONS}", EFFECTIVE_RANK, ROY
+    ),
+    "explained_variance@1_image": _explained("images", 1),
+    "explained_variance@1_text": _explained("captions", 1),
+    "explained_variance@10_image": _explained("images", 10),
+    "explained_variance@10_text": _explained("captions", 10),
+    "same_modality_neighbours": Meaning(
+        "How often what lies nearest is of the same modality: 1 where the modalities lie apart, "
+        "about 0.5 where they are mixed, 0 where each lies nearest to its own pair.",
+        "share of images and captions whose nearest neighbour, the pair included, is of their "
+        "own modality",
+        ROLE,
+    ),
+    "paired_median_rank_image_to_text": Meaning(
+        f"Where half of the images find their own caption: {RANK}",
+        "median over images of the rank of its caption by cosine",
+        KARPATHY,
+    ),
+    "paired_median_rank_text_to_image": Meaning(
+        f"Where half of the captions find their own image: {RANK}",
+        "median over captions of the rank of its image by cosine",
+        KARPATHY,
+    ),
+    "paired_mean_reciprocal_rank_image_to_text": Meaning(
+        "How near the front an image finds its own caption: 1 where it is always the nearest.",
+        "mean over images of 1 / rank of its caption",
+        VOORHEES,
+    ),
+    "paired_mean_reciprocal_rank_text_to_image": Meaning(
+        "How near the front a caption finds its own image: 1 where it is always the nearest.",
+        "mean over captions of 1 / rank of its image",
+        VOORHEES,
+    ),
+    **{f"paired_recall@{k}_image_to_text": _recall("image", "caption", k) for k in KS},
+    **{f"paired_recall@{k}_text_to_image": _recall("caption", "image", k) for k in KS},
 }
 
 
@@ -97,12 +167,13 @@ def build(found: Measured, arguments: Sequence[str], output: Path) -> None:
 
 
 def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
-    count, width = found.image.shape
-    shown = figures.sample(count, MAX_PAIRS)
+    count, width = found.images.shape
+    shown = figures.sample(len(found.image), MAX_PAIRS)
     image, text = found.image[shown], found.text[shown]
+    sampled = clouds.sampled_measures(found.intervals) if found.sampled else []
     paired, strangers = figures.cosines(image, text, np.arange(len(shown)))
     return {
-        "files": {"images": found.image_path, "captions": found.text_path},
+        "files": {"images": found.images, "captions": found.texts},
         "gap": _decimals(found.intervals[GAP]),
         "pairs": f"{count:,}",
         "dimension": f"{width:,}",
@@ -117,13 +188,30 @@ def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
             *panels.histograms(["Cosines of pairs and of strangers"], [(paired, strangers)]),
         ],
         "measures": [
-            (findings.MEASURES[name][0], _decimals(found.intervals[name]), meaning)
+            (findings.MEASURES[name][0], _decimals(found.intervals[name]), meaning, name in sampled)
             for name, meaning in MEANINGS.items()
         ],
+        "measured_on": f"{found.sampled:,}" if found.sampled else None,
+        "labels": _labels(found),
+        "more_labels": max(len(found.labels) - MAX_LABELS, 0),
         "resamples": f"{RESAMPLES:,}",
         "command": provenance.command_line(arguments),
         "versions": provenance.versions(),
     }
+
+
+def _labels(found: Measured) -> list[tuple[str, str, str, str]]:
+    """(label, pairs, gap, alignment) of those with the most pairs."""
+    most = sorted(found.labels.items(), key=lambda item: -item[1]["pairs"])[:MAX_LABELS]
+    return [
+        (
+            label,
+            f"{x['pairs']:,}",
+            findings.decimal(x["centroid_distance"], 3),
+            findings.decimal(x["alignment_score"], 3),
+        )
+        for label, x in most
+    ]
 
 
 def _cloud(image: np.ndarray, text: np.ndarray, gap: Interval) -> Panel:

@@ -1,9 +1,26 @@
 """Bootstrap intervals: their values, their coverage, their edge cases."""
 
 import numpy as np
+import pytest
 
 from aligngap import gap
+from aligngap.gap import spectrum
 from aligngap.gap.intervals import intervals
+
+
+@pytest.fixture
+def population():
+    """(rows, seed) → paired clouds drawn from one population: unlike variances, two centres."""
+
+    def draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng(seed)
+        scales = np.array([1.0, 0.7, 0.5, 0.3])
+        shared = random.normal(size=(rows, 4)) * scales
+        clouds = [shared + 0.3 * random.normal(size=(rows, 4)) + c for c in (0.4, -0.4)]
+        v, t = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in clouds)
+        return v, t
+
+    return draw
 
 
 def test_values_are_those_of_the_summary_and_lie_inside(unit_rows):
@@ -42,3 +59,73 @@ def test_two_pairs_give_numbers_and_one_gives_none(unit_rows):
     assert np.isfinite([two["centroid_distance"].low, two["uniformity_image"].low]).all()
     one = intervals(unit_rows(1, 8, 0), unit_rows(1, 8, 1))
     assert np.isnan([x.low for x in one.values()]).all()
+
+
+def exact_bootstrap(v: np.ndarray, t: np.ndarray) -> dict[str, np.ndarray]:
+    """Both ends for measures over every two rows: resampled pair by pair, N × N at once."""
+    n = len(v)
+    w = np.random.default_rng(1).multinomial(n, np.full(n, 1 / n), size=1000).astype(float)
+
+    def ends(a, b):
+        potentials = np.exp(4 * a @ b.T - 4)
+        np.fill_diagonal(potentials, 0)
+        draws = np.einsum("rn,rn->r", w @ potentials, w) / (n**2 - (w**2).sum(axis=1))
+        return np.quantile(np.log(draws), [0.025, 0.975])
+
+    return {
+        "uniformity_image": ends(v, v),
+        "uniformity_text": ends(t, t),
+        "cross_uniformity": ends(v, t),
+    }
+
+
+@pytest.mark.parametrize("rows", [100, 400])
+def test_the_jackknife_of_uniformities_is_as_wide_as_the_exact_bootstrap(population, rows):
+    v, t = population(rows, 0)
+    found = intervals(v, t)
+    for name, (low, high) in exact_bootstrap(v, t).items():
+        tolerance = 0.12 * (high - low)
+        assert found[name].low == pytest.approx(low, abs=tolerance), name
+        assert found[name].high == pytest.approx(high, abs=tolerance), name
+
+
+def test_the_truth_is_inside_nearly_as_often_as_stated(population):
+    """100 samples of 250 pairs, against 100,000 pairs of the same population."""
+    truth = gap.summary(*population(100_000, 1000), exact_pairs=6000)
+    names = [
+        name
+        for name in truth
+        # The others are about one gallery, or one fitted classifier: they have no such truth.
+        if not name.startswith(("paired_", "same_modality", "linear_separability"))
+        and not name.startswith("explained_variance@10")
+    ]
+    inside = dict.fromkeys(names, 0)
+    for seed in range(100):
+        found = intervals(*population(250, seed))
+        for name in names:
+            inside[name] += found[name].low <= truth[name] <= found[name].high
+    # A share of 0.95 of 100 varies by 0.022; small samples cost every bootstrap a little.
+    assert {name: n for name, n in inside.items() if n < 88} == {}
+
+
+def test_the_error_of_a_spectrum_is_its_spread_over_samples(population):
+    samples = [population(400, seed) for seed in range(100)]
+    ranks = [float(gap.effective_rank(v)) for v, _ in samples]
+    errors = [
+        spectrum.errors(spectrum.covariance(v), v.astype(np.float32), 400)["effective_rank"]
+        for v, _ in samples
+    ]
+    assert np.mean(errors) == pytest.approx(np.std(ranks), rel=0.2)
+
+
+def test_the_interval_of_a_median_rank_is_that_of_a_bootstrap(population):
+    v, t = population(400, 3)
+    t = t + np.random.default_rng(0).normal(size=t.shape)
+    t /= np.linalg.norm(t, axis=1, keepdims=True)
+    ranks = np.array([1 + np.sum(t @ x > x @ y) for x, y in zip(v, t, strict=True)])
+    draws = np.random.default_rng(0).choice(ranks, size=(2000, 400))
+    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+    found = intervals(v, t)["paired_median_rank_image_to_text"]
+    assert found.value == pytest.approx(np.median(ranks), abs=1)
+    assert found.low == pytest.approx(low, abs=0.15 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.15 * (high - low))

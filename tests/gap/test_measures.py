@@ -1,5 +1,6 @@
 """Measures against float64 NumPy and against closed forms."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import ortho_group
@@ -32,6 +33,44 @@ def reference(v: np.ndarray, t: np.ndarray) -> dict[str, float]:
         "mean_pairwise_cosine_image": mean_over(v, v, np.dot, True),
         "mean_pairwise_cosine_text": mean_over(t, t, np.dot, True),
         "relative_modality_gap": own / (own + within),
+        **spectra(v, "image"),
+        **spectra(t, "text"),
+        "same_modality_neighbours": np.mean([*nearest_is_own(v, t), *nearest_is_own(t, v)]),
+        **ranks(v, t, "image_to_text"),
+        **ranks(t, v, "text_to_image"),
+    }
+
+
+def spectra(x: np.ndarray, modality: str) -> dict[str, float]:
+    """From the singular values of the centred rows."""
+    variances = np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2
+    p = variances / variances.sum()
+    p = p[p > 1e-12]
+    return {
+        f"effective_rank_{modality}": np.exp(-np.sum(p * np.log(p))),
+        f"explained_variance@1_{modality}": p[0],
+        f"explained_variance@10_{modality}": p[:10].sum(),
+    }
+
+
+def nearest_is_own(x: np.ndarray, other: np.ndarray) -> list[bool]:
+    found = []
+    for j in range(len(x)):
+        own = min(np.linalg.norm(x[j] - x[k]) for k in range(len(x)) if k != j)
+        found.append(own < np.linalg.norm(x[j] - other, axis=1).min())
+    return found
+
+
+def ranks(x: np.ndarray, other: np.ndarray, name: str) -> dict[str, float]:
+    found = []
+    for j in range(len(x)):
+        order = np.argsort(-(other @ x[j]))
+        found.append(1 + int(np.flatnonzero(order == j)[0]))
+    found = np.array(found)
+    return {
+        f"paired_median_rank_{name}": np.median(found),
+        f"paired_mean_reciprocal_rank_{name}": np.mean(1 / found),
+        **{f"paired_recall@{k}_{name}": np.mean(found <= k) for k in (1, 5, 10)},
     }
 
 
@@ -57,6 +96,13 @@ def test_two_antipodal_points():
     assert got["mean_pairwise_cosine_text"] == pytest.approx(1)
     assert got["relative_modality_gap"] == pytest.approx(1)
     assert got["linear_separability"] == 1
+    assert got["effective_rank_image"] == got["explained_variance@1_text"] == 1
+    assert got["same_modality_neighbours"] == 1
+    # Every caption is as far from an image as every other: its own is anywhere among the 50.
+    assert got["paired_median_rank_image_to_text"] == 25.5
+    assert got["paired_recall@5_text_to_image"] == pytest.approx(5 / 50)
+    harmonic = np.mean(1 / np.arange(1, 51))
+    assert got["paired_mean_reciprocal_rank_image_to_text"] == pytest.approx(harmonic)
 
 
 def test_identical_clouds_have_no_gap(unit_rows):
@@ -66,6 +112,8 @@ def test_identical_clouds_have_no_gap(unit_rows):
     assert got["alignment_score"] == pytest.approx(1)
     assert got["relative_modality_gap"] == pytest.approx(0, abs=1e-6)
     assert got["linear_separability"] == pytest.approx(0.5)
+    assert got["same_modality_neighbours"] == 0
+    assert got["paired_recall@1_image_to_text"] == 1
 
 
 def test_uniformity_of_a_uniform_circle():
@@ -74,6 +122,74 @@ def test_uniformity_of_a_uniform_circle():
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     limit = np.log(np.i0(4.0)) - 4.0
     assert float(gap.uniformity(points)) == pytest.approx(limit, abs=0.01)
+
+
+def test_uniformity_of_a_uniform_sphere():
+    """Cosines c are uniform on [−1, 1] in 3-d: log E exp(4c − 4) → log(sinh(4)/4) − 4."""
+    points = np.random.default_rng(0).normal(size=(2, 6000, 3))
+    image, text = points / np.linalg.norm(points, axis=2, keepdims=True)
+    got = gap.summary(image, text)
+    limit = np.log(np.sinh(4.0) / 4.0) - 4.0
+    for name in ("uniformity_image", "uniformity_text", "cross_uniformity"):
+        assert got[name] == pytest.approx(limit, abs=0.01), name
+    assert got["same_modality_neighbours"] == pytest.approx(0.5, abs=0.02)
+    assert got["effective_rank_image"] == pytest.approx(3, abs=0.01)
+
+
+def test_antipodal_clusters(unit_rows):
+    """Narrow clusters at opposite poles: all neighbours of one modality, ranks as within one."""
+    v = 0.05 * unit_rows(500, 8, 0) + np.eye(8)[0]
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
+    got = gap.summary(v, -v)
+    assert got["centroid_distance"] == pytest.approx(2, abs=0.01)
+    assert got["same_modality_neighbours"] == got["linear_separability"] == 1
+    # The own caption is the farthest of all.
+    assert got["paired_median_rank_image_to_text"] == 500
+    assert got["paired_recall@10_text_to_image"] == 0
+
+
+def test_a_basis_has_equal_eigenvalues_and_known_ranks():
+    """Of n unit vectors at right angles n − 1 directions vary alike; captions are moved on by one,
+    so that one stranger is nearer than the own caption, and n − 2 are as far."""
+    n = 20
+    got = gap.summary(np.eye(n), np.roll(np.eye(n), 1, axis=0))
+    assert got["effective_rank_image"] == pytest.approx(n - 1, rel=1e-5)
+    assert got["explained_variance@1_text"] == pytest.approx(1 / (n - 1), rel=1e-5)
+    assert got["explained_variance@10_text"] == pytest.approx(10 / (n - 1), rel=1e-5)
+    assert got["paired_median_rank_image_to_text"] == 2 + (n - 2) / 2
+    assert got["paired_recall@1_image_to_text"] == 0
+    assert got["paired_recall@5_text_to_image"] == pytest.approx(4 / (n - 1))
+
+
+def test_single_measures_are_those_of_the_summary(unit_rows):
+    v, t = unit_rows(70, 12, 0), unit_rows(70, 12, 1)
+    got = gap.summary(v, t)
+    single = {
+        "centroid_distance": gap.centroid_distance(v, t),
+        "uniformity_text": gap.uniformity(t),
+        "cross_uniformity": gap.cross_uniformity(v, t),
+        "effective_rank_image": gap.effective_rank(v),
+        "explained_variance@10_text": gap.explained_variance(t, 10),
+        "same_modality_neighbours": gap.same_modality_neighbours(v, t),
+        **gap.paired_ranks(v, t),
+    }
+    for name, value in single.items():
+        assert float(value) == pytest.approx(got[name], abs=1e-5), name
+
+
+def test_a_narrow_cone_keeps_its_spectrum(unit_rows):
+    """Where all rows nearly coincide, float32 products around 0 would cancel."""
+    x = np.eye(16)[0] + 1e-3 * unit_rows(300, 16, 0) * np.linspace(1, 2, 16)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    wanted = spectra(x.astype(np.float32).astype(np.float64), "image")["effective_rank_image"]
+    assert float(gap.effective_rank(x)) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_jax_arrays_give_the_same(unit_rows):
+    v, t = unit_rows(30, 6, 0), unit_rows(30, 6, 1)
+    assert gap.summary(jnp.asarray(v), jnp.asarray(t)) == gap.summary(
+        v.astype(np.float32), t.astype(np.float32)
+    )
 
 
 def test_a_rotation_of_both_changes_nothing(unit_rows):

@@ -11,7 +11,7 @@ import pytest
 
 from aligngap import gap
 from aligngap.errors import AligngapError
-from aligngap.gap import files
+from aligngap.gap import clouds, files
 from aligngap.reporting import figures, findings, gap_page
 
 ATTACK = "<img src=x onerror=alert(1)>\"'.npy"
@@ -43,12 +43,12 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def measured(folder, pairs=40, width=6, image="image.npy", text="text.npy"):
+def measured(folder, pairs=40, width=6, image="image.npy", text="text.npy", **options):
     random = np.random.default_rng(0)
     rows = random.normal(size=(pairs, width)).astype(np.float32)
     np.save(folder / image, rows + 1)
     np.save(folder / text, rows - 1)
-    return files.measure(folder / image, folder / text, folder / "out")
+    return files.measure(folder / image, folder / text, folder / "out", **options)
 
 
 def built(found, folder):
@@ -149,6 +149,34 @@ def test_of_many_pairs_a_stated_sample_is_drawn(tmp_path, monkeypatch):
     # Every mark is a <use>: 20 points of each modality, and ticks, of which there are fewer.
     assert 40 <= source.split("</svg>")[0].count("fill-opacity: 0.6") <= 42
     assert built(found, tmp_path) == source, "the sample is the same again"
+
+
+def test_measures_of_a_sample_are_marked(tmp_path):
+    found = measured(tmp_path, exact_pairs=30)
+    source = built(found, tmp_path)
+    assert "* Measured on 30 pairs drawn at random (seeded)" in source
+    assert "30 of the 40 pairs, drawn at random (seeded)" in source
+    assert "Measured on 40 pairs" in source
+    marked = {row[0]: row[1].endswith("*") for row in Page(source).rows if len(row) > 1}
+    for name, meaning in gap_page.MEANINGS.items():
+        row = next(row for row in marked if meaning.sentence in row and meaning.formula in row)
+        assert marked[row] == (name in clouds.sampled_measures(gap_page.MEANINGS)), name
+
+
+def test_labels_are_listed_and_are_only_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(gap_page, "MAX_LABELS", 2)
+    path = tmp_path / "labels.txt"
+    path.write_text("\n".join(["one"] * 20 + [ATTACK] * 15 + ["few"] * 5))
+    source = built(measured(tmp_path, labels=path), tmp_path)
+    page = Page(source)
+    written = json.loads((tmp_path / "out" / "gap.json").read_text())["labels"]
+    rows = {row[0]: row[1:] for row in page.rows}
+    assert "img" not in page.tags and "few" not in rows
+    assert "1 more are in gap.json" in source
+    for label in ("one", ATTACK):
+        entry = written[label]
+        numbers = (f"{entry[name]:.3f}" for name in ("centroid_distance", "alignment_score"))
+        assert rows[label] == [str(entry["pairs"]), *(x.replace("-", "−") for x in numbers)]
 
 
 def test_lines_end_on_points_that_are_drawn(tmp_path, monkeypatch):

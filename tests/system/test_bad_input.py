@@ -115,7 +115,7 @@ def test_evaluate_names_the_steps_there_are(program, finished):
     [
         (np.ones((4, 3)), np.ones((5, 3)), ["(4, 3)", "(5, 3)"]),
         (np.eye(4), np.diag([1.0, 1, 0, 1]), ["text.npy", "row 2"]),
-        (np.full((4, 3), np.nan), np.ones((4, 3)), ["image.npy", "row 0"]),
+        (np.full((4, 3), np.nan), np.ones((4, 3)), ["image.npy", "rows 0, 1, 2, 3", "not finite"]),
         (np.ones((1, 3)), np.ones((1, 3)), ["at least 2"]),
         (np.ones(4), np.ones(4), ["[N, D]"]),
         (np.array([{}] * 3), np.ones((3, 3)), ["image.npy", "not a readable"]),
@@ -126,4 +126,21 @@ def test_gap_of_what_is_no_embedding(program, tmp_path, image, text, words):
     np.save(tmp_path / "text.npy", text)
     done = program.run("gap", "--image=image.npy", "--text=text.npy", "--output=out", cwd=tmp_path)
     refused(done, 1, *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_gap_of_several_arrays_in_one_file_lists_them(program, tmp_path):
+    np.savez(tmp_path / "both.npz", image=np.eye(4), text=np.eye(4))
+    done = program.run("gap", "--image=both.npz", "--text=both.npz", "--output=out", cwd=tmp_path)
+    refused(done, 1, "both.npz holds 2 arrays", "both.npz:NAME", "image, text")
+
+
+def test_gap_of_labels_and_samples_that_do_not_fit(program, tmp_path):
+    np.save(tmp_path / "rows.npy", np.eye(4))
+    (tmp_path / "labels.txt").write_text("one\ntwo\n")
+    gap = ["gap", "--image=rows.npy", "--text=rows.npy", "--output=out"]
+    labelled = program.run(*gap, "--labels=labels.txt", cwd=tmp_path)
+    refused(labelled, 1, "labels.txt holds 2 labels for 4 pairs")
+    refused(program.run(*gap, "--exact_pairs=none", cwd=tmp_path), 2, "--exact_pairs", "'none'")
+    refused(program.run(*gap, "--exact_pairs=1", cwd=tmp_path), 2, "--exact_pairs=1")
     assert not (tmp_path / "out").exists()

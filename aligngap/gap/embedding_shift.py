@@ -1,0 +1,64 @@
+"""Moving two clouds along the gap between them (Liang et al. 2022, section 4.2; METHODS §3)."""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from aligngap.gap.measures import gap_vector
+
+MOVES = ("both", "image", "text")
+
+
+def shift(
+    image: Float[ArrayLike, "N D"],
+    text: Float[ArrayLike, "M D"],
+    delta: Float[ArrayLike, ""],
+    *,
+    unit: bool = True,
+    move: str = "both",
+) -> tuple[Float[Array, "N D"], Float[Array, "M D"]]:
+    """Images moved against the gap vector and texts along it, rows normalised again.
+
+    unit=True (the authors' code): `delta` along the unit gap vector, half of it a side when both
+    move. unit=False (the paper): `delta` times the gap vector, in full on each side that moves.
+    """
+    return shift_along(gap_vector(image, text), image, text, delta, unit=unit, move=move)
+
+
+def shift_along(
+    vector: Float[ArrayLike, "D"],
+    image: Float[ArrayLike, "N D"],
+    text: Float[ArrayLike, "M D"],
+    delta: Float[ArrayLike, ""],
+    *,
+    unit: bool = True,
+    move: str = "both",
+) -> tuple[Float[Array, "N D"], Float[Array, "M D"]]:
+    """`shift` along the gap vector of other pairs. A vector of length 0 moves nothing."""
+    if move not in MOVES:
+        raise ValueError(f"move={move!r} is none of {', '.join(MOVES)}")
+    v, t, along = (jnp.asarray(x, jnp.float32) for x in (image, text, vector))
+    step = delta * (_normalised(along) * (0.5 if move == "both" else 1.0) if unit else along)
+    return (
+        v if move == "text" else _normalised(v - step),
+        t if move == "image" else _normalised(t + step),
+    )
+
+
+def signed_gap(
+    image: Float[ArrayLike, "N D"],
+    text: Float[ArrayLike, "M D"],
+    direction: Float[ArrayLike, "D"],
+) -> Float[Array, ""]:
+    """‖Δ‖, negative where Δ points against `direction`, the gap vector before the shift.
+
+    The sign is the authors': past the closed gap the clouds have changed sides.
+    """
+    vector = gap_vector(image, text)
+    along = jnp.sum(vector * jnp.asarray(direction, jnp.float32))
+    return jnp.linalg.norm(vector) * jnp.where(along < 0, -1.0, 1.0)
+
+
+def _normalised(rows: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
+    """Rows of length 1; one that a shift has brought to the origin stays there."""
+    return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)

@@ -1,0 +1,183 @@
+"""Embeddings and labels in files of others: .npy, .npz, .safetensors, text. Never unpickled."""
+
+import dataclasses
+import functools
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+
+from aligngap.errors import AligngapError
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+MAX_LABELS = 10_000  # each has two centroids in memory
+MAX_NAMED = 10  # arrays of a file that an error lists
+LOCAL_HEADER = 30  # bytes of a zip entry's own header before its name and its extra field
+
+# (start, stop) → those rows. A file is opened for each call: mapped pages stay resident until the
+# map is closed, so one map of a large file would count as memory.
+Read = Callable[[int, int], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One array [N, D] of floats in a file, read by rows."""
+
+    given: str  # as the user wrote it: FILE or FILE:NAME
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Read
+
+    @property
+    def title(self) -> str:
+        """The file's name without its folders."""
+        path, name = _split(self.given)
+        return f"{path.name}:{name}" if name else path.name
+
+
+def embeddings(given: str | Path) -> Source:
+    """The array of a file, its numbers not yet read; AligngapError where there is no such array."""
+    path, name = _split(str(given))
+    try:
+        source = _READERS.get(path.suffix.lower(), _npy)(str(given), path, name)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
+        kind = path.suffix if path.suffix.lower() in _READERS else ".npy"
+        raise AligngapError(f"{given}: not a readable {kind} array ({error})") from error
+    if len(source.shape) != 2 or source.shape[0] < 1 or source.shape[1] < 2:
+        raise AligngapError(
+            f"{given}: expected one array [N, D] of N ≥ 1 embeddings, D ≥ 2; "
+            f"found {list(source.shape)}"
+        )
+    if source.dtype.name not in FLOATS:
+        raise AligngapError(f"{given}: expected floating-point numbers, found {source.dtype}")
+    return source
+
+
+def labels(path: Path, pairs: int) -> tuple[list[str], Int[np.ndarray, "N"]]:
+    """Names and, for each pair, the index of its own: a .npy [N] or a text file, a line a pair."""
+    found = _label_array(path) if path.suffix.lower() == ".npy" else _label_lines(path)
+    if len(found) != pairs:
+        raise AligngapError(
+            f"{path} holds {len(found)} labels for {pairs} pairs; expected one each"
+        )
+    names, index = np.unique(found, return_inverse=True)
+    if len(names) > MAX_LABELS:
+        raise AligngapError(
+            f"{path} holds {len(names)} different labels; expected at most {MAX_LABELS}"
+        )
+    return [str(name) for name in names], index
+
+
+def _split(given: str) -> tuple[Path, str]:
+    """FILE.npz:NAME → (FILE.npz, NAME); a file whose own name has a colon is that file."""
+    for suffix in (".npz:", ".safetensors:"):
+        head, found, name = given.partition(suffix)
+        if found and name and not Path(given).exists():
+            return Path(head + suffix[:-1]), name
+    return Path(given), ""
+
+
+def _npy(given: str, path: Path, name: str) -> Source:
+    del name
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.memmap):
+        raise AligngapError(f"{given}: expected one array; a .npz file must be named *.npz")
+    return _mapped(given, path, array.offset, array.dtype, array.shape, array.flags.fnc)
+
+
+def _npz(given: str, path: Path, name: str) -> Source:
+    """An array that was stored as it is gets mapped; a compressed one is held in memory."""
+    with zipfile.ZipFile(path) as archive:
+        names = [entry.removesuffix(".npy") for entry in archive.namelist()]
+        entry = archive.getinfo(_chosen(path, name, names) + ".npy")
+        if entry.compress_type != zipfile.ZIP_STORED:
+            with archive.open(entry) as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            return Source(given, array.shape, array.dtype, lambda a, b: array[a:b])
+    with path.open("rb") as file:
+        shape, fortran, dtype = _stored_header(file, entry.header_offset)
+        return _mapped(given, path, file.tell(), dtype, shape, fortran)
+
+
+def _safetensors(given: str, path: Path, name: str) -> Source:
+    with safe_open(path, framework="np") as file:
+        chosen = _chosen(path, name, list(file.keys()))
+        view = file.get_slice(chosen)
+        shape = tuple(view.get_shape())
+        # The library names types in its own way: an empty slice has NumPy's.
+        dtype = view[:0].dtype if shape else np.dtype("V")
+
+    def read(start: int, stop: int) -> np.ndarray:
+        with safe_open(path, framework="np") as file:
+            return file.get_slice(chosen)[start : min(stop, shape[0])]
+
+    return Source(given, shape, dtype, read)
+
+
+_READERS = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
+
+
+def _chosen(path: Path, name: str, names: list[str]) -> str:
+    """The array that was asked for, or the only one; the error lists what there is."""
+    if name in names:
+        return name
+    if not name and len(names) == 1:
+        return names[0]
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    listed = ", ".join(sorted(names)[:MAX_NAMED]) + more
+    wrong = f"no array {name!r}" if name else f"{len(names)} arrays"
+    raise AligngapError(f"{path} holds {wrong}; name one as {path}:NAME out of: {listed}")
+
+
+def _mapped(
+    given: str, path: Path, offset: int, dtype: np.dtype, shape: tuple[int, ...], fortran: bool
+) -> Source:
+    if dtype.hasobject or not all(shape):  # neither can be mapped; `embeddings` refuses both
+        return Source(given, shape, dtype, lambda a, b: np.empty((0, 0)))
+    order = "F" if fortran else "C"
+    open_map = functools.partial(np.memmap, path, dtype, "r", offset, shape, order)
+    open_map()  # a file that is too short fails here, in `embeddings`
+
+    def read(start: int, stop: int) -> np.ndarray:
+        return np.array(open_map()[start:stop])
+
+    return Source(given, shape, dtype, read)
+
+
+def _stored_header(file: IO[bytes], offset: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """(shape, Fortran order, dtype) of the .npy in a zip entry; leaves `file` at its data."""
+    file.seek(offset)
+    local = file.read(LOCAL_HEADER)
+    lengths = (int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
+    file.seek(offset + LOCAL_HEADER + sum(lengths))
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    return np.lib.format.read_array_header_2_0(file)
+
+
+def _label_array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise AligngapError(f"{path}: not a readable .npy array ({error})") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iuU":
+        raise AligngapError(f"{path}: expected labels [N], whole numbers or strings")
+    return array
+
+
+def _label_lines(path: Path) -> np.ndarray:
+    try:
+        return np.array(path.read_text("utf-8").splitlines(), dtype=str)
+    except (OSError, UnicodeDecodeError) as error:
+        raise AligngapError(f"{path}: not a readable text file of labels ({error})") from error
+
+
+def as_float32(rows: np.ndarray) -> Float[np.ndarray, "n D"]:
+    """Rows of any of FLOATS; what float32 cannot hold becomes infinite, without a warning."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(rows, np.float32)
