@@ -1,19 +1,55 @@
-"""Real pictures for experiments that need no captions."""
+"""Real pictures and captions, few enough to be held and learnt by heart."""
 
 import argparse
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, Int32, UInt8
 
 from aligngap import progress
 from aligngap.config import data_dir
-from aligngap.data import corpora, images
+from aligngap.data import corpora, images, pipeline, tokenizer
 from aligngap.errors import UsageError
+
+KEYWORDS, VOCABULARY = 3, 2048  # Of a caption; of the tokenizer that is trained on them.
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Where they are."""
     parser.add_argument("--data_dir", default="", help="of the pictograms; as for prepare")
+
+
+class Pairs(NamedTuple):
+    """Images and captions, one of each for a concept: no caption is right for two images."""
+
+    images: Float[np.ndarray, "N R R 3"]  # Normalised by their own mean and deviation.
+    ids: Int32[np.ndarray, "N L"]
+    vocab_size: int
+
+
+def pairs(count: int, size: int, context_length: int, folder: str, seed: int = 0) -> Pairs:
+    """`count` concepts of the training split, drawn with a seed, each with one of its images."""
+    source = corpora.open_split("pictograms", data_dir(folder), "train")
+    stack, captions = one_of_each(source, count, size, KEYWORDS, seed)
+    learnt = tokenizer.train(captions, VOCABULARY)
+    scaled = stack / 255.0
+    scaled = (scaled - scaled.mean((0, 1, 2))) / scaled.std((0, 1, 2))
+    ids = learnt.encode(captions, context_length)
+    return Pairs(scaled.astype(np.float32), ids, learnt.vocab_size)
+
+
+def one_of_each(
+    source: Any, count: int, size: int, keywords: int, seed: int = 0
+) -> tuple[UInt8[np.ndarray, "N R R 3"], list[str]]:
+    """(images, captions) of `count` concepts of a split, one image of each, drawn with a seed."""
+    rows: dict[bytes, int] = {}
+    for row in np.random.default_rng(seed).permutation(len(source)):
+        rows.setdefault(source[int(row)]["concept"], int(row))
+    if count > len(rows):
+        raise UsageError(f"{count} concepts: this split of the corpus has {len(rows)}")
+    records = [source[row] for row in list(rows.values())[:count]]
+    pictures = [images.resize(images.decode(record["image"]), size) for record in records]
+    return np.stack(pictures), [pipeline.caption(record, keywords) for record in records]
 
 
 def pixels(count: int, size: int, folder: str, seed: int = 0) -> UInt8[np.ndarray, "N R R 3"]:
