@@ -1,0 +1,143 @@
+"""`aligngap gap shift`: its numbers against float64 NumPy, its held-out choice, its bad input."""
+
+import json
+
+import numpy as np
+import pytest
+
+from aligngap import cli
+from aligngap.laboratory import shift
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """120 noisy pairs with a gap, four classes, labels."""
+    random = np.random.default_rng(0)
+    centres, labels = random.normal(size=(4, 8)), np.arange(120) % 4
+    meaning = centres[labels] + random.normal(size=(120, 8))
+    offset = np.eye(8)[0] * 2
+    save = {
+        "image": unit(meaning + 0.4 * random.normal(size=(120, 8)) + offset),
+        "text": unit(meaning + 0.4 * random.normal(size=(120, 8)) - offset),
+        "classes": unit(centres - offset),
+    }
+    for name, rows in save.items():
+        np.save(tmp_path / f"{name}.npy", rows.astype(np.float32))
+    np.save(tmp_path / "labels.npy", labels)
+    return tmp_path
+
+
+def run(folder, *more, text="text.npy"):
+    output = folder / "out"
+    arguments = [f"--image={folder}/image.npy", f"--text={folder}/{text}", f"--output={output}"]
+    code = cli.main(["gap", "shift", *arguments, "--batch=20", "--step=0.25", *more])
+    return code, json.loads((output / "shift.json").read_text()) if code == 0 else None
+
+
+def moved(v, t, delta):
+    vector = v.mean(0) - t.mean(0)
+    step = 0.5 * delta * vector / np.linalg.norm(vector)
+    return unit(v - step), unit(t + step)
+
+
+def test_curves_against_numpy(folder):
+    labels = [f"--labels={folder}/labels.npy", f"--classes={folder}/classes.npy"]
+    code, record = run(folder, *labels)
+    assert code == 0
+    found, settings = record["results"], record["settings"]
+    assert (settings["pairs"], settings["batches"], settings["seed"]) == (120, 6, 0)
+    v, t, c = (np.load(folder / f"{n}.npy").astype(float) for n in ("image", "text", "classes"))
+    order = np.random.default_rng(0).permutation(120).reshape(6, 20)
+    deltas = found["curves"]["both"]["delta"]
+    assert 0.0 in deltas and (deltas[0], deltas[-1]) == (-1, 2)
+    for place, delta in enumerate(deltas):
+        a, b = moved(v, t, delta)
+        for name, scale in (("1/100", 100), ("1/50", 50), ("1", 1)):
+            losses = []
+            for rows in order:
+                logits = scale * a[rows] @ b[rows].T
+                ways = [np.log(np.exp(x - x.max()).sum(1)) + x.max() - np.diag(x)
+                        for x in (logits, logits.T)]  # fmt: skip
+                losses.append(np.mean(ways))
+            got = found["loss"][name]
+            assert got["mean"][place] == pytest.approx(np.mean(losses), rel=1e-4, abs=1e-4)
+            assert got["std"][place] == pytest.approx(np.std(losses), rel=1e-3, abs=1e-4)
+        cosines = a @ b.T
+        own = np.diag(cosines)[:, None]
+        to_text, to_image = ((x > own).sum(1) for x in (cosines, cosines.T))
+        for name, ranks in (("text", to_text), ("image", to_image)):
+            for k in (1, 5, 10):
+                got = found["recall"][f"{name}_retrieval_recall@{k}"][place]
+                assert got == pytest.approx((ranks < k).mean(), abs=1.01 / 120)
+        a, b = moved(v, c, delta)
+        right = ((a @ b.T).argmax(1) == np.arange(120) % 4).mean()
+        assert found["accuracy"]["acc1"][place] == pytest.approx(right, abs=1.01 / 120)
+    assert (folder / "out" / "shift.svg").read_text().count("<svg") == 1
+
+
+def test_conventions_give_one_curve(folder):
+    found = run(folder)[1]["results"]
+    for move, curve in found["curves"].items():
+        np.testing.assert_allclose(curve["gap"], curve["gap_by_lambda"], atol=1e-5)
+        ratio = np.array(curve["delta"]) - np.array(curve["lambda"]) * found["gap"] * (
+            2 if move == "both" else 1
+        )
+        np.testing.assert_allclose(ratio, 0, atol=1e-5)
+
+
+def test_the_best_shift_never_saw_the_half_that_it_is_reported_on():
+    """The other half is replaced by noise: δ and the vector stay, the report changes."""
+    random = np.random.default_rng(1)
+    v, t = (unit(random.normal(size=(40, 6)) + np.eye(6)[0] * s) for s in (1, -1))
+    same, deltas = np.arange(40), np.linspace(-1, 2, 13)
+
+    def best(v, t):
+        def task(rows):
+            return shift._retrieval(v, t, same, rows)
+
+        return shift._held_out(task, same, deltas, "both", seed=3)
+
+    first = best(v, t)
+    chosen = np.isin(same, np.random.default_rng(3).permutation(40)[:20])
+    v[~chosen] = unit(random.normal(size=(20, 6)))
+    second = best(v, t)
+    assert first["delta"] == second["delta"]
+    assert first["score_where_chosen"] == second["score_where_chosen"]
+    assert first["unshifted"] != second["unshifted"]
+    assert (first["chosen_on"], first["reported_on"]) == (20, 20)
+
+
+def test_pairs_that_share_a_row_answer_each_other():
+    image, text = np.eye(5)[[0, 0, 1, 2, 3]], np.eye(5)[[0, 1, 2, 2, 4]]
+    labels = shift.matches(image, text)
+    assert labels[0] == labels[1] and labels[2] == labels[3]
+    assert len(set(labels)) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--lowest=1"], 2, "--lowest=1"),
+        (["--step=0"], 2, "--step=0"),
+        (["--batch=1"], 2, "--batch=1"),
+        (["--labels=x.npy"], 2, "--classes"),
+        (["--batch=500"], 1, "--batch=120"),
+        (["--labels=none.npy", "--classes={}/classes.npy"], 1, "none.npy"),
+        (["--labels={}/labels.txt", "--classes={}/classes.npy"], 1, "no row"),
+    ],
+)
+def test_bad_input_is_one_line(folder, capsys, flags, code, words):
+    (folder / "labels.txt").write_text("\n".join(["9"] * 120))
+    got, _ = run(folder, *[flag.format(folder) for flag in flags])
+    error = capsys.readouterr().err
+    assert got == code and words in error and error.count("\n") == 1
+    assert not (folder / "out").exists()
+
+
+def test_a_gap_of_zero_has_no_direction(folder, capsys):
+    assert run(folder, text="image.npy")[0] == 1
+    assert "no direction" in capsys.readouterr().err
