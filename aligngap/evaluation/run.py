@@ -52,7 +52,7 @@ def validation(run: Run) -> Validation:
 def evaluate(workdir: Path, step: int | None = None, data_dir: str = "") -> str:
     """Evaluates a checkpoint (the newest) and the run's own initial parameters; returns a table."""
     run = loop.reopen(workdir, data_dir)
-    step, params = _parameters(run, step)
+    step, params = parameters(run, step)
     embedder = Embedder(run.config, run.model, run.tokenizer, run.mesh)
     tests = [splits.read(run.config, name) for name in run.config.data.test_splits]
     classes = {
@@ -69,7 +69,7 @@ def evaluate(workdir: Path, step: int | None = None, data_dir: str = "") -> str:
     return _table(run, step, results)
 
 
-def _parameters(run: Run, step: int | None) -> tuple[int, dict[str, Any]]:
+def parameters(run: Run, step: int | None) -> tuple[int, dict[str, Any]]:
     """The step found, and the parameters at each moment."""
     with Checkpoints(run.workdir, run.config) as checkpoints:
         kept = checkpoints.steps()

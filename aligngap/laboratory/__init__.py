@@ -7,7 +7,11 @@ Each room has `add_flags(parser)`, `run(arguments) -> Result`, and its settings'
 EXPERIMENTS = {
     "close": "close the gap of embeddings after training, retrieval before and after",
     "cone": "mean cosine through random networks: the cone of each initialisation",
+    "dimension": "the gap against the size of the embedding",
     "idealised": "identical images as pairs: the gap that the loss opens by itself",
+    "init": "initialisation against optimisation: the gap from a start that has none",
+    "mismatch": "the gap against the share of shuffled captions",
     "shift": "loss and retrieval as the clouds are moved along the gap",
     "sphere": "six pairs on a sphere: where the loss wants the captions",
+    "temperature": "the gap against a fixed temperature, trained on from a checkpoint",
 }

@@ -14,25 +14,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
-from scipy.linalg import orthogonal_procrustes
 
-from aligngap import gap, objectives, progress
+from aligngap import progress
 from aligngap.config import default, tower
 from aligngap.data import images
 from aligngap.errors import UsageError
-from aligngap.laboratory import experiment, pictograms, points
+from aligngap.laboratory import experiment, pictograms, points, two_sides
 from aligngap.laboratory.experiment import Result
+from aligngap.laboratory.two_sides import Curve, Encode, Recipe, Sides
 from aligngap.models import dual_encoder
 from aligngap.reporting.figures import PALETTE, RUN_COLOURS, RUN_MARKERS
 
 SIZE, PATCH, SHAPE = 32, 16, (64, 2, 2, 4.0)  # Of the encoders: pixels; width, layers, heads, MLP.
-RATE, SCALE = 1e-3, 100.0  # Peak learning rate of Adam; s = 1/τ of the protocol.
-POINTS = 25  # Of a curve.
+SCALE = 100.0  # s = 1/τ of the protocol.
 
 
 class Setting(NamedTuple):
@@ -41,15 +39,6 @@ class Setting(NamedTuple):
     batch: int
     dimension: int
     seed: int
-
-
-class Curve(NamedTuple):
-    """What one training shows, at steps[i]; the loss is the mean since the point before."""
-
-    steps: list[int]
-    loss: list[float]
-    centroid_distance: list[float]
-    separability: tuple[float, float]  # At the start and at the end.
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +74,7 @@ def run(arguments: argparse.Namespace) -> Result:
     flight = points.fly(arguments.images, arguments.epochs, seed=0)
     return Result(
         name="idealised",
-        settings={**vars(arguments), "scale": SCALE, "peak_lr": RATE, "encoder": SHAPE},
+        settings={**vars(arguments), "scale": SCALE, "encoder": SHAPE},
         found={
             "trainings": [
                 {**setting._asdict(), **curve._asdict()}
@@ -102,43 +91,19 @@ def run(arguments: argparse.Namespace) -> Result:
 def train(
     pixels: UInt8[np.ndarray, "N R R 3"], setting: Setting, steps: int, bar: progress.Bar
 ) -> Curve:
-    """Trains one pair of encoders on the images as their own pairs."""
-    encode, params = _pair(setting)
+    """One pair of encoders on the images as their own pairs, aligned at the start."""
     mean, std = pixels.mean((0, 1, 2)) / 255, pixels.std((0, 1, 2)) / 255
     inputs = images.normalise(jnp.asarray(pixels), tuple(mean), tuple(std))
-    first, second = _clouds(encode, params, inputs)
-    turn = orthogonal_procrustes(second, first)[0].astype(np.float32)
-    tx = optax.adam(optax.cosine_decay_schedule(RATE, steps))
-    key = jax.random.key(setting.seed)
-
-    def loss(params: Any, batch: Array) -> Array:
-        first, second = (encode(p, batch) for p in params)
-        return objectives.contrastive_loss(first, second @ turn, jnp.float32(SCALE))
-
-    def step(state: Any, number: Array) -> tuple[Any, Array]:
-        params, opt_state = state
-        batch = inputs[_rows(key, number, len(inputs), setting.batch)]
-        value, gradients = jax.value_and_grad(loss)(params, batch)
-        updates, opt_state = tx.update(gradients, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), value
-
-    advance = jax.jit(lambda state, numbers: jax.lax.scan(step, state, numbers))
-    state = params, tx.init(params)
-    every = max(steps // POINTS, 1)
-    found = [(0, float(loss(params, inputs[: setting.batch])), (first, second @ turn))]
-    for start in range(0, steps, every):
-        numbers = jnp.arange(start, min(start + every, steps))
-        state, values = advance(state, numbers)
-        first, second = _clouds(encode, state[0], inputs)
-        found.append((start + len(numbers), float(values.mean()), (first, second @ turn)))
-        bar.note(f"batch {setting.batch}, D {setting.dimension}, loss {found[-1][1]:.3f}")
-        bar.advance(len(numbers))
-    distances = [float(gap.centroid_distance(*clouds)) for *_, clouds in found]
-    before, after = (float(gap.linear_separability(*found[i][2])) for i in (0, -1))
-    return Curve([f[0] for f in found], [f[1] for f in found], distances, (before, after))
+    encode, params = _pair(setting)
+    sides = Sides(
+        (lambda p, x: encode(p[0], x), lambda p, x: encode(p[1], x)),
+        (inputs, inputs),
+    )
+    recipe = Recipe(steps, setting.batch, SCALE, setting.seed)
+    return two_sides.train(sides, params, recipe, bar, two_sides.procrustes(sides, params))[0]
 
 
-def _pair(setting: Setting) -> tuple[Any, tuple[Any, Any]]:
+def _pair(setting: Setting) -> tuple[Encode, tuple[Any, Any]]:
     """(encode, the parameters of both encoders), which differ in the key alone."""
     config = default()
     config.model.embed_dim = setting.dimension
@@ -152,19 +117,6 @@ def _pair(setting: Setting) -> tuple[Any, tuple[Any, Any]]:
     first, second = jax.random.split(jax.random.key(setting.seed))
     params = jax.jit(init)(first)["params"], jax.jit(init)(second)["params"]
     return lambda p, x: model.apply({"params": p}, x, method="encode_image"), params
-
-
-def _clouds(encode: Any, params: tuple[Any, Any], inputs: Array) -> tuple[np.ndarray, np.ndarray]:
-    """The embeddings of all images by both encoders."""
-    first, second = (np.asarray(jax.jit(encode)(p, inputs)) for p in params)
-    return first, second
-
-
-def _rows(key: Array, number: Array, count: int, batch: int) -> Array:
-    """The images of a step: each epoch in an order of its own, its incomplete batch left out."""
-    steps = count // batch
-    order = jax.random.permutation(jax.random.fold_in(key, number // steps), count)
-    return jax.lax.dynamic_slice_in_dim(order, (number % steps) * batch, batch)
 
 
 def draw(settings: Sequence[Setting], curves: Sequence[Curve]) -> Figure:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from aligngap.cli import main
 from aligngap.laboratory import points
-from aligngap.laboratory.idealised import _rows
+from aligngap.laboratory.two_sides import batch_rows
 
 
 @pytest.mark.corpus
@@ -49,7 +49,7 @@ def test_sizes_that_cannot_be(tmp_path, capsys, flags, words):
 def test_each_epoch_sees_every_image_once():
     key = jax.random.key(0)
     epochs = [
-        np.concatenate([_rows(key, jnp.int32(n), 12, 4) for n in range(start, start + 3)])
+        np.concatenate([batch_rows(key, jnp.int32(n), 12, 4) for n in range(start, start + 3)])
         for start in (0, 3)
     ]
     assert [sorted(epoch.tolist()) for epoch in epochs] == [list(range(12))] * 2

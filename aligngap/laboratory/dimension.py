@@ -1,0 +1,33 @@
+"""The gap against the size of the embedding (Fahim et al. 2024: more dimensions, larger gap)."""
+
+import argparse
+
+from aligngap.errors import UsageError
+from aligngap.laboratory import small_clip
+from aligngap.laboratory.experiment import Result
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Sizes to sweep, and those of every training."""
+    small_clip.add_flags(parser, steps=600)
+    sizes = [8, 32, 128, 512]
+    parser.add_argument("--dimensions", type=int, nargs="+", default=sizes, help="to sweep")
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    """Trains from scratch at each size of the embedding."""
+    if min(arguments.dimensions) < 2:
+        raise UsageError(f"--dimensions: {min(arguments.dimensions)} must be at least 2")
+    pairs = small_clip.load(arguments)
+    trainings = small_clip.sweep(
+        arguments.dimensions,
+        arguments,
+        lambda value, _, recipe, bar: small_clip.train(pairs, int(value), recipe, bar),
+    )
+    return Result(
+        "dimension",
+        vars(arguments),
+        small_clip.found(trainings, "dimension"),
+        small_clip.draw(trainings, "D", "dimension of the embedding", logarithmic=True),
+        small_clip.lines(trainings, "dimension"),
+    )

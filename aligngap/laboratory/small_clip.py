@@ -1,0 +1,165 @@
+"""A small two-tower model on a fixed set of pictograms with captions: what sweeps are made with."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from aligngap import progress
+from aligngap.config import default, tower
+from aligngap.errors import UsageError
+from aligngap.laboratory import experiment, pictograms, two_sides
+from aligngap.laboratory.pictograms import Pairs
+from aligngap.laboratory.two_sides import Curve, Recipe, Sides
+from aligngap.models import dual_encoder
+from aligngap.reporting.figures import PALETTE, RUN_COLOURS
+
+SIZE, PATCH, CONTEXT, SHAPE = 32, 16, 12, (64, 2, 2, 4.0)  # Pixels, tokens; width, layers, heads.
+
+
+class Training(NamedTuple):
+    """One training of a sweep: the value that is swept, the seed, and what came of it."""
+
+    value: float
+    seed: int
+    curve: Curve
+
+
+def add_flags(parser: argparse.ArgumentParser, steps: int) -> None:
+    """Sizes of every training from scratch."""
+    add_size_flags(parser, pairs=1024, steps=steps)
+    parser.add_argument("--dimension", type=int, default=128, help="of the embedding")
+    parser.add_argument("--scale", type=float, default=100.0, help="s = 1/τ, fixed")
+
+
+def add_size_flags(parser: argparse.ArgumentParser, pairs: int, steps: int) -> None:
+    """Sizes of any training."""
+    parser.add_argument("--pairs", type=int, default=pairs, help="pictograms with their captions")
+    parser.add_argument("--steps", type=int, default=steps, help="optimiser steps of each training")
+    parser.add_argument("--batch", type=int, default=64, help="pairs a step")
+    parser.add_argument("--seeds", type=int, default=2, help="trainings of each setting")
+    pictograms.add_flags(parser)
+
+
+def check_sizes(arguments: argparse.Namespace) -> None:
+    """UsageError for a size that cannot be."""
+    for name in ("pairs", "steps", "batch", "seeds", "dimension", "scale"):
+        if getattr(arguments, name, 1) < 1:
+            raise UsageError(f"--{name}={getattr(arguments, name)} must be at least 1")
+    if arguments.batch > arguments.pairs:
+        raise UsageError(f"--batch={arguments.batch} is more than --pairs={arguments.pairs}")
+
+
+def load(arguments: argparse.Namespace) -> Pairs:
+    """The pairs that all trainings see."""
+    check_sizes(arguments)
+    return pictograms.pairs(arguments.pairs, SIZE, CONTEXT, arguments.data_dir)
+
+
+def make(pairs: Pairs, dimension: int, seed: int) -> tuple[Sides, Any]:
+    """(images against captions, the parameters at the start)."""
+    config = default()
+    config.model.embed_dim, config.model.scan = dimension, False
+    config.model.image.update(tower(*SHAPE), size=SIZE, patch_size=PATCH)
+    config.model.text.update(tower(*SHAPE), context_length=CONTEXT, vocab_size=pairs.vocab_size)
+    model = dual_encoder.make(config)
+    inputs = jnp.asarray(pairs.images), jnp.asarray(pairs.ids)
+    init = jax.jit(lambda key: nn.unbox(model.init(key, inputs[0][:1], inputs[1][:1])))
+    sides = Sides(
+        (
+            lambda p, x: model.apply({"params": p}, x, method="encode_image"),
+            lambda p, x: model.apply({"params": p}, x, method="encode_text"),
+        ),
+        inputs,
+    )
+    return sides, init(jax.random.key(seed))["params"]
+
+
+def sweep(
+    values: Sequence[float],
+    arguments: argparse.Namespace,
+    one: Callable[[float, int, Recipe, progress.Bar], Curve],
+) -> list[Training]:
+    """`one`(value, seed, recipe, bar) for each value and seed, with one bar for all of them."""
+    total = len(values) * arguments.seeds * arguments.steps
+    trainings = []
+    with progress.Bar("Training", total, "steps") as bar:
+        for value in values:
+            for seed in range(arguments.seeds):
+                scale = getattr(arguments, "scale", 1.0)  # One may be what is swept.
+                recipe = Recipe(arguments.steps, arguments.batch, scale, seed)
+                trainings.append(Training(value, seed, one(value, seed, recipe, bar)))
+    return trainings
+
+
+def found(trainings: Sequence[Training], name: str) -> dict[str, Any]:
+    """As JSON holds them; `name` is that of the swept value."""
+    return {"trainings": [{name: t.value, "seed": t.seed, **t.curve._asdict()} for t in trainings]}
+
+
+def by_value(trainings: Sequence[Training]) -> Mapping[float, list[Curve]]:
+    """The curves of each value, one a seed, in the order in which they were trained."""
+    groups: dict[float, list[Curve]] = {}
+    for training in trainings:
+        groups.setdefault(training.value, []).append(training.curve)
+    return groups
+
+
+def lines(trainings: Sequence[Training], name: str) -> str:
+    """A table: the gap at the start and the end of each value, and the range over seeds."""
+    rows = [
+        f"{name:<14} {'gap before':>10} {'after':>8} {'range':>17} {'separability':>13} {'loss':>8}"
+    ]
+    for value, curves in by_value(trainings).items():
+        starts, ends = (np.array([c.centroid_distance[i] for c in curves]) for i in (0, -1))
+        separable = np.mean([c.separability[1] for c in curves])
+        loss = np.mean([c.loss[-1] for c in curves])
+        rows.append(
+            f"{value:<14g} {starts.mean():>10.3f} {ends.mean():>8.3f} "
+            f"[{ends.min():.3f}, {ends.max():.3f}]".ljust(53)
+            + f"{separable:>11.2f} {loss:>8.4f}"
+        )
+    return "\n".join([*rows, f"Means over {len(next(iter(by_value(trainings).values())))} seeds."])
+
+
+def draw(trainings: Sequence[Training], name: str, label: str, *, logarithmic: bool) -> Figure:
+    """The gap against steps, a line a value, and at the end against the value."""
+    groups = by_value(trainings)
+    with experiment.style():
+        figure = Figure(figsize=(8.4, 3.2), layout="constrained")
+        along, end = figure.subplots(1, 2)
+        for number, (value, curves) in enumerate(groups.items()):
+            colour = PALETTE[RUN_COLOURS[number % len(RUN_COLOURS)]][0]
+            heights = np.array([curve.centroid_distance for curve in curves])
+            steps = curves[0].steps
+            along.plot(steps, heights.mean(0), color=colour, label=f"{name} {value:g}")
+            along.fill_between(steps, heights.min(0), heights.max(0), color=colour, alpha=0.2, lw=0)
+        along.set(xlabel="step", ylabel="distance between centroids", ylim=(0, None))
+        along.legend(frameon=False)
+        ends = np.array([[c.centroid_distance[-1] for c in curves] for curves in groups.values()])
+        starts = [np.mean([c.centroid_distance[0] for c in curves]) for curves in groups.values()]
+        mean = ends.mean(1)
+        spread = np.stack([mean - ends.min(1), ends.max(1) - mean])
+        ink, muted = PALETTE["ink"][0], PALETTE["muted"][0]
+        end.plot(list(groups), starts, "s--", color=muted, label="before training")
+        end.errorbar(list(groups), mean, spread, marker="o", color=ink, capsize=3, label="after")
+        end.set(
+            xlabel=label, ylabel="distance between centroids (range over seeds)", ylim=(0, None)
+        )
+        if logarithmic:
+            end.set_xscale("log")
+            end.set_xticks(list(groups), [f"{value:g}" for value in groups])
+            end.set_xticks([], minor=True)
+        end.legend(frameon=False)
+    return figure
+
+
+def train(pairs: Pairs, dimension: int, recipe: Recipe, bar: progress.Bar, **kw: Any) -> Curve:
+    """One training from scratch; further arguments are those of `two_sides.train`."""
+    sides, params = make(pairs, dimension, recipe.seed)
+    return two_sides.train(sides, params, recipe, bar, **kw)[0]
