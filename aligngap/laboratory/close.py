@@ -22,7 +22,7 @@ from aligngap import gap
 from aligngap.errors import AligngapError, UsageError
 from aligngap.evaluation import retrieval
 from aligngap.laboratory import experiment
-from aligngap.laboratory.shift import matches, read_pairs, sample
+from aligngap.laboratory.pairs import matches, read_pairs, sample
 from aligngap.reporting.figures import PALETTE, project, run_colour
 
 METHODS = ("mean", "spectral", "transport")

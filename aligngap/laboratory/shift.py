@@ -18,16 +18,15 @@ from jaxtyping import Array, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from aligngap import gap, objectives, progress
 from aligngap.errors import AligngapError, UsageError
 from aligngap.evaluation.intervals import estimate
 from aligngap.evaluation.retrieval import KS, chance_levels, expected_hits
-from aligngap.gap import files
 from aligngap.gap.embedding_shift import MOVES, shift_along
 from aligngap.laboratory import experiment
+from aligngap.laboratory.pairs import classes as classes_of
+from aligngap.laboratory.pairs import matches, read_pairs, sample
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
 
 TEMPERATURES = {"1/100": 100.0, "1/50": 50.0, "1": 1.0}  # τ: the logit scale 1/τ.
@@ -68,7 +67,7 @@ def run(arguments: argparse.Namespace) -> experiment.Result:
     """The curves against the gap, and the best shifts chosen on one half of the pairs."""
     deltas = _grid(arguments)
     image, text = read_pairs(Path(arguments.image), Path(arguments.text))
-    given, labels, classes = len(image), *_classes(arguments, image)
+    given, labels, classes = len(image), *classes_of(arguments, image)
     if given < arguments.batch:
         raise AligngapError(
             f"{given} pairs are no batch of {arguments.batch}; give --batch={given}"
@@ -99,38 +98,6 @@ def run(arguments: argparse.Namespace) -> experiment.Result:
     )
 
 
-def read_pairs(
-    image_path: Path, text_path: Path
-) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]:
-    """Two files of embeddings whose rows i are a pair, N ≥ 4; AligngapError says what is wrong."""
-    image, text = files.load(image_path), files.load(text_path)
-    if image.shape != text.shape:
-        raise AligngapError(
-            f"{image_path} has shape {image.shape} and {text_path} {text.shape}; expected the same "
-            "[N, D], row i of both being a pair"
-        )
-    if len(image) < 4:
-        raise AligngapError(f"{image_path} holds {len(image)} pairs; this needs at least 4")
-    return image, text
-
-
-def sample(count: int, most: int, seed: int) -> Int[np.ndarray, "n"]:
-    """All rows, or `most` of them in their order, drawn by the seed."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
-
-
-def matches(
-    image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "N D"]
-) -> Int[np.ndarray, "N"]:
-    """A label a pair: pairs that share an image or a caption (equal rows) answer each other."""
-    own = [np.unique(x, axis=0, return_inverse=True)[1].reshape(-1) for x in (image, text)]
-    size = int(max(own[0].max(), own[1].max())) + 1
-    links = sparse.coo_array((np.ones(len(image)), (own[0], own[1] + size)), (2 * size, 2 * size))
-    return connected_components(links, directed=False)[1][own[0]]
-
-
 def _grid(arguments: argparse.Namespace) -> Float[np.ndarray, "P"]:
     """Multiples of --step, so that no shift at all is one of them."""
     low, high, step = arguments.lowest, arguments.highest, arguments.step
@@ -145,46 +112,6 @@ def _grid(arguments: argparse.Namespace) -> Float[np.ndarray, "P"]:
     if arguments.pairs < arguments.batch:
         raise UsageError(f"--pairs={arguments.pairs} is less than --batch={arguments.batch}")
     return np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
-
-
-def _classes(
-    arguments: argparse.Namespace, image: np.ndarray
-) -> tuple[Int[np.ndarray, "N"], Float[np.ndarray, "C D"] | None]:
-    """Labels and class embeddings that fit the images; (zeros, None) where none were given."""
-    if not (arguments.labels or arguments.classes):
-        return np.zeros(len(image), int), None
-    if not (arguments.labels and arguments.classes):
-        raise UsageError("--labels and --classes go together: each label is a row of --classes")
-    classes, labels = files.load(Path(arguments.classes)), _labels(Path(arguments.labels))
-    if classes.shape[1] != image.shape[1] or len(classes) < 2:
-        raise AligngapError(
-            f"{arguments.classes} has shape {classes.shape}; expected [C, {image.shape[1]}], C ≥ 2"
-        )
-    if labels.shape != (len(image),):
-        raise AligngapError(
-            f"{arguments.labels} has shape {labels.shape}; expected [{len(image)}], one an image"
-        )
-    bad = np.flatnonzero((labels < 0) | (labels >= len(classes)))
-    if bad.size:
-        raise AligngapError(
-            f"{arguments.labels}: label {labels[bad[0]]} of image {bad[0]} is no row of "
-            f"{arguments.classes} (0 to {len(classes) - 1})"
-        )
-    return labels, classes
-
-
-def _labels(path: Path) -> Int[np.ndarray, "N"]:
-    """Whole numbers from an .npy array or from lines of text."""
-    try:
-        if path.suffix == ".npy":
-            labels = np.load(path, allow_pickle=False)
-        else:
-            labels = np.array([int(line) for line in path.read_text("utf-8").split()])
-    except (OSError, ValueError, EOFError) as error:
-        raise AligngapError(f"{path}: labels cannot be read ({error})") from error
-    if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
-        raise AligngapError(f"{path}: expected an array of whole numbers")
-    return labels.astype(int)
 
 
 def _conventions(image: np.ndarray, text: np.ndarray, deltas: np.ndarray) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aligngap import cli
-from aligngap.laboratory import shift
+from aligngap.laboratory import pairs, shift
 
 
 def unit(rows):
@@ -113,7 +113,7 @@ def test_the_best_shift_never_saw_the_half_that_it_is_reported_on():
 
 def test_pairs_that_share_a_row_answer_each_other():
     image, text = np.eye(5)[[0, 0, 1, 2, 3]], np.eye(5)[[0, 1, 2, 2, 4]]
-    labels = shift.matches(image, text)
+    labels = pairs.matches(image, text)
     assert labels[0] == labels[1] and labels[2] == labels[3]
     assert len(set(labels)) == 3
 
