@@ -15,4 +15,4 @@ say "mypy"
 say "Preparing the pictograms corpus"
 .venv/bin/aligngap prepare --corpus=pictograms
 say "pytest"
-.venv/bin/python -m pytest "$@"
+.venv/bin/python -m pytest -n 2 "$@"  # One process waits for compilers half of the time.
