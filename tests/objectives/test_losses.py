@@ -68,7 +68,8 @@ def test_gradients_by_finite_differences(unit_rows, name, scale, tile):
 
         numeric = (at(step) - at(-step)) / (2 * step)
         analytic = sum(float(np.sum(g * d)) for g, d in zip(found, directions, strict=True))
-        assert abs(numeric - analytic) <= 2e-5 * max(1.0, largest), (numeric, analytic)
+        # A sum of about 150 entries, each weighed by a number near 1.
+        assert abs(numeric - analytic) <= 1e-4 * largest, (numeric, analytic)
 
 
 @pytest.mark.parametrize(("batch", "dimension"), [(1, 8), (64, 64), (131, 768), (257, 8)])
@@ -79,8 +80,10 @@ def test_tiled_gradients_equal_dense_ones(unit_rows, batch, dimension):
         right, got = (f(*single(v, t, scale, BIAS, e, groups)) for f in (dense, tiled))
         for name in NAMES:
             for a, b in zip(got[name][1], right[name][1], strict=True):
-                largest = max(1.0, float(jnp.abs(b).max()))
-                assert float(jnp.abs(a - b).max()) <= 2e-5 * largest, (name, scale)
+                # Of the largest entry; of 1e-6 where all of them vanish.
+                largest = max(1e-6, float(jnp.abs(b).max()))
+                error = float(jnp.abs(a - b).max()) / largest
+                assert error <= 2e-5, (name, scale, error)
 
 
 def test_semantics_get_no_gradient(unit_rows):
