@@ -27,7 +27,7 @@ from aligngap.laboratory import experiment, pictograms, points, two_sides
 from aligngap.laboratory.experiment import Result
 from aligngap.laboratory.two_sides import Curve, Encode, Recipe, Sides
 from aligngap.models import dual_encoder
-from aligngap.reporting.figures import PALETTE, RUN_COLOURS, RUN_MARKERS
+from aligngap.reporting.figures import RUN_MARKERS, run_colour
 
 SIZE, PATCH, SHAPE = 32, 16, (64, 2, 2, 4.0)  # Of the encoders: pixels; width, layers, heads, MLP.
 SCALE = 100.0  # s = 1/τ of the protocol.
@@ -125,7 +125,7 @@ def draw(settings: Sequence[Setting], curves: Sequence[Curve]) -> Figure:
         figure = Figure(figsize=(10.5, 3.2), layout="constrained")
         loss, distance, final = figure.subplots(1, 3)
         for number, (label, group) in enumerate(_groups(settings, curves).items()):
-            colour = PALETTE[RUN_COLOURS[number % len(RUN_COLOURS)]][0]
+            colour = run_colour(number)
             for axes, field in ((loss, "loss"), (distance, "centroid_distance")):
                 values = np.array([getattr(curve, field) for curve in group])
                 axes.plot(group[0].steps, values.mean(0), color=colour, label=label)
@@ -153,7 +153,7 @@ def _draw_final(axes: Axes, settings: Sequence[Setting], curves: Sequence[Curve]
             [max(ends[b]) - m for m, b in zip(means, batches, strict=True)],
         ]
         marker = RUN_MARKERS[number % len(RUN_MARKERS)][0]
-        colour = PALETTE[RUN_COLOURS[number % len(RUN_COLOURS)]][0]
+        colour = run_colour(number)
         axes.errorbar(
             batches, means, spread, marker=marker, color=colour, capsize=3, label=f"D {dimension}"
         )

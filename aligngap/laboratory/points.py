@@ -19,6 +19,7 @@ from PIL import Image
 
 from aligngap import gap, objectives, progress
 from aligngap.laboratory import experiment
+from aligngap.laboratory.two_sides import batch_rows
 from aligngap.reporting.figures import MODALITY_MARKERS, PALETTE
 
 BATCH, RATE, WARMUP, SCALE = 128, 0.01, 100, 100.0
@@ -45,9 +46,7 @@ def fly(pairs: int, epochs: int, seed: int) -> Flight:
 
     def step(state: tuple, number: Array) -> tuple[tuple, Array]:
         sides, opt_state = state
-        epoch, place = number // (pairs // batch), number % (pairs // batch)
-        order = jax.random.permutation(jax.random.fold_in(key, epoch), pairs)
-        rows = jax.lax.dynamic_slice_in_dim(order, place * batch, batch)
+        rows = batch_rows(key, number, pairs, batch)
         value, gradient = jax.value_and_grad(_loss)(sides, rows)
         updates, opt_state = tx.update(gradient, opt_state)
         return (optax.apply_updates(sides, updates), opt_state), value

@@ -17,7 +17,7 @@ from aligngap.laboratory import experiment, pictograms, two_sides
 from aligngap.laboratory.pictograms import Pairs
 from aligngap.laboratory.two_sides import Curve, Recipe, Sides
 from aligngap.models import dual_encoder
-from aligngap.reporting.figures import PALETTE, RUN_COLOURS
+from aligngap.reporting.figures import PALETTE, run_colour
 
 SIZE, PATCH, CONTEXT, SHAPE = 32, 16, 12, (64, 2, 2, 4.0)  # Pixels, tokens; width, layers, heads.
 
@@ -134,7 +134,7 @@ def draw(trainings: Sequence[Training], name: str, label: str, *, logarithmic: b
         figure = Figure(figsize=(8.4, 3.2), layout="constrained")
         along, end = figure.subplots(1, 2)
         for number, (value, curves) in enumerate(groups.items()):
-            colour = PALETTE[RUN_COLOURS[number % len(RUN_COLOURS)]][0]
+            colour = run_colour(number)
             heights = np.array([curve.centroid_distance for curve in curves])
             steps = curves[0].steps
             along.plot(steps, heights.mean(0), color=colour, label=f"{name} {value:g}")
@@ -159,7 +159,7 @@ def draw(trainings: Sequence[Training], name: str, label: str, *, logarithmic: b
     return figure
 
 
-def train(pairs: Pairs, dimension: int, recipe: Recipe, bar: progress.Bar, **kw: Any) -> Curve:
-    """One training from scratch; further arguments are those of `two_sides.train`."""
+def train(pairs: Pairs, dimension: int, recipe: Recipe, bar: progress.Bar) -> Curve:
+    """One training from scratch."""
     sides, params = make(pairs, dimension, recipe.seed)
-    return two_sides.train(sides, params, recipe, bar, **kw)[0]
+    return two_sides.train(sides, params, recipe, bar)[0]
