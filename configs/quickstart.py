@@ -14,7 +14,7 @@ from aligngap.presets import preset
 def get_config(name: str = "clip") -> ConfigDict:
     """A small Vision Transformer at 32 pixels that 2 cores train in 5 minutes."""
     config = preset(name)
-    config.steps = 840
+    config.steps = 780
     config.batch_size = 256
 
     config.data.crop_scale = (0.8, 1.0)
@@ -35,6 +35,6 @@ def get_config(name: str = "clip") -> ConfigDict:
     optimizer = config.optimizer
     optimizer.peak_lr = 2e-3
     optimizer.warmup_steps = 80
-    config.checkpoint.every_steps = 168
-    config.evaluation.every_steps = 168
+    config.checkpoint.every_steps = 156
+    config.evaluation.every_steps = 156
     return config
