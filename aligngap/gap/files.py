@@ -11,8 +11,9 @@ from jaxtyping import Float
 
 from aligngap import progress, whole
 from aligngap.errors import AligngapError, UsageError
-from aligngap.gap import clouds, intervals, sources
+from aligngap.gap import clouds, examples, intervals, neighbours, sources, streaming
 from aligngap.gap.clouds import EXACT_PAIRS
+from aligngap.gap.examples import Examples
 from aligngap.gap.intervals import RESAMPLES, Interval
 from aligngap.gap.labels import ByLabel
 from aligngap.gap.sources import Source
@@ -34,6 +35,9 @@ class Measured:
     text: Float[np.ndarray, "S D"]
     intervals: Mapping[str, Interval]
     labels: Mapping[str, Mapping[str, Any]]
+    ranks: Mapping[str, Float[np.ndarray, "S"]]  # image_to_text, text_to_image: of its own pair
+    label: Sequence[str]  # of each sampled pair; empty where none were given
+    examples: Examples
 
     @property
     def pairs(self) -> int:
@@ -50,8 +54,10 @@ def measure(
     image: str | Path,
     text: str | Path,
     output: Path,
-    labels: Path | None = None,
+    labels: str | Path | None = None,
     exact_pairs: int = EXACT_PAIRS,
+    captions: str | Path | None = None,
+    pictures: str | Path | None = None,
 ) -> Measured:
     """Measures two files of paired embeddings in one pass and writes OUTPUT/gap.json."""
     if exact_pairs < 2:
@@ -59,6 +65,9 @@ def measure(
     images, texts = _pair(image, text)
     pairs, width = images.shape
     names, index = sources.labels(labels, pairs) if labels else ([], np.empty(0, int))
+    sampled = streaming.sample(pairs, exact_pairs, SEED)  # those that `gather` takes, too
+    # Before the long pass: a mistake in these files is told at once.
+    shown = examples.read(captions, pictures, sampled, pairs, SEED)
     by_label = ByLabel(names, width)
     chunks = _chunks(images, texts)
     if labels:
@@ -71,6 +80,9 @@ def measure(
         found.passed.text,
         intervals.of(found, SEED),
         by_label.measures(),
+        {k: neighbours.ranks(x) for k, x in neighbours.directions(found.neighbours).items()},
+        [names[i] for i in index[sampled]] if labels else [],
+        shown,
     )
     write(output, _contents(measured))
     return measured

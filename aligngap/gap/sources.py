@@ -1,9 +1,10 @@
-"""Embeddings and labels in files of others: .npy, .npz, .safetensors, text. Never unpickled."""
+"""Embeddings, labels and lines in files of others: .npy, .npz, .safetensors, text. Never
+unpickled."""
 
 import dataclasses
 import functools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -41,12 +42,7 @@ class Source:
 
 def embeddings(given: str | Path) -> Source:
     """The array of a file, its numbers not yet read; AligngapError where there is no such array."""
-    path, name = _split(str(given))
-    try:
-        source = _READERS.get(path.suffix.lower(), _npy)(str(given), path, name)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
-        kind = path.suffix if path.suffix.lower() in _READERS else ".npy"
-        raise AligngapError(f"{given}: not a readable {kind} array ({error})") from error
+    source = array(given)
     if len(source.shape) != 2 or source.shape[0] < 1 or source.shape[1] < 2:
         raise AligngapError(
             f"{given}: expected one array [N, D] of N ≥ 1 embeddings, D ≥ 2; "
@@ -57,17 +53,48 @@ def embeddings(given: str | Path) -> Source:
     return source
 
 
-def labels(path: Path, pairs: int) -> tuple[list[str], Int[np.ndarray, "N"]]:
-    """Names and, for each pair, the index of its own: a .npy [N] or a text file, a line a pair."""
-    found = _label_array(path) if path.suffix.lower() == ".npy" else _label_lines(path)
-    if len(found) != pairs:
-        raise AligngapError(
-            f"{path} holds {len(found)} labels for {pairs} pairs; expected one each"
-        )
+def array(given: str | Path) -> Source:
+    """Any array of a file of arrays; AligngapError where it cannot be read."""
+    path, name = _split(str(given))
+    try:
+        return _READERS.get(path.suffix.lower(), _npy)(str(given), path, name)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
+        kind = path.suffix if path.suffix.lower() in _READERS else ".npy"
+        raise AligngapError(f"{given}: not a readable {kind} array ({error})") from error
+
+
+def holds_array(given: str | Path) -> bool:
+    """Whether its name is that of a file of arrays; any other is read as text."""
+    return _split(str(given))[0].suffix.lower() in _READERS
+
+
+def lines(given: str | Path, what: str) -> Iterator[str]:
+    """The lines of a UTF-8 text file without their ends; `what` they are goes into the error."""
+    try:
+        with Path(given).open(encoding="utf-8") as file:
+            for line in file:
+                yield line.rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AligngapError(f"{given}: not a readable text file of {what} ({error})") from error
+
+
+def expect_each(given: str | Path, what: str, found: int, rows: int, of: str = "pairs") -> None:
+    """AligngapError where a file does not hold one for each row."""
+    if found != rows:
+        raise AligngapError(f"{given} holds {found} {what} for {rows} {of}; expected one each")
+
+
+def labels(
+    given: str | Path, rows: int, of: str = "pairs"
+) -> tuple[list[str], Int[np.ndarray, "N"]]:
+    """Names and, for each of the rows (`of` says of what), the index of its own: an array [N] of
+    whole numbers or strings in any file of arrays, or a text file, a line a row."""
+    found = _label_array(given) if holds_array(given) else np.array(list(lines(given, "labels")))
+    expect_each(given, "labels", len(found), rows, of)
     names, index = np.unique(found, return_inverse=True)
     if len(names) > MAX_LABELS:
         raise AligngapError(
-            f"{path} holds {len(names)} different labels; expected at most {MAX_LABELS}"
+            f"{given} holds {len(names)} different labels; expected at most {MAX_LABELS}"
         )
     return [str(name) for name in names], index
 
@@ -160,21 +187,14 @@ def _stored_header(file: IO[bytes], offset: int) -> tuple[tuple[int, ...], bool,
     return np.lib.format.read_array_header_2_0(file)
 
 
-def _label_array(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise AligngapError(f"{path}: not a readable .npy array ({error})") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iuU":
-        raise AligngapError(f"{path}: expected labels [N], whole numbers or strings")
-    return array
-
-
-def _label_lines(path: Path) -> np.ndarray:
-    try:
-        return np.array(path.read_text("utf-8").splitlines(), dtype=str)
-    except (OSError, UnicodeDecodeError) as error:
-        raise AligngapError(f"{path}: not a readable text file of labels ({error})") from error
+def _label_array(given: str | Path) -> np.ndarray:
+    source = array(given)
+    if len(source.shape) != 1 or source.dtype.kind not in "iuU":
+        raise AligngapError(
+            f"{given}: expected labels [N], whole numbers or strings; "
+            f"found {source.dtype} {list(source.shape)}"
+        )
+    return source.read(0, source.shape[0])
 
 
 def as_float32(rows: np.ndarray) -> Float[np.ndarray, "n D"]:

@@ -77,6 +77,22 @@ class Projection:
 
 
 @dataclasses.dataclass(frozen=True)
+class Plane:
+    """That of the greatest variance of both modalities; coordinates count from its centre."""
+
+    centre: Float[np.ndarray, "D"]
+    axes: Float[np.ndarray, "D 2"]
+    shares: tuple[float, float]
+
+    def project(
+        self, image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "C D"]
+    ) -> Projection:
+        """These images and captions in it."""
+        where = [(rows - self.centre) @ self.axes for rows in (image, text)]
+        return Projection(where[0], where[1], self.shares)
+
+
+@dataclasses.dataclass(frozen=True)
 class Comparison:
     """A line of an interval plot: (value, low, high) a run, as shares; a heading where none."""
 
@@ -88,6 +104,13 @@ class Comparison:
 def project(
     image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "C D"], concept: Int[np.ndarray, "N"]
 ) -> Projection:
+    """Images and captions in their own plane."""
+    return plane(image, text, concept).project(image, text)
+
+
+def plane(
+    image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "C D"], concept: Int[np.ndarray, "N"]
+) -> Plane:
     """Joint principal components of both modalities, every pair counted once in each of them.
 
     Signs are chosen so that captions lie to the right of images, and above them.
@@ -99,8 +122,7 @@ def project(
     axes = vectors[:, [-1, -2]]
     axes = axes * np.where((paired.mean(axis=0) - image.mean(axis=0)) @ axes < 0, -1, 1)
     total = max(values.sum(), 1e-12)
-    shares = float(values[-1] / total), float(values[-2] / total)
-    return Projection((image - centre) @ axes, (text - centre) @ axes, shares)
+    return Plane(centre, axes, (float(values[-1] / total), float(values[-2] / total)))
 
 
 def reach(projections: Sequence[Projection]) -> float:
@@ -125,11 +147,15 @@ def cloud(found: Projection, concept: Int[np.ndarray, "N"], half: float) -> str:
             markeredgewidth=0, zorder=2,
         )  # fmt: skip
     axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
-    axes.set_xlabel(f"PC 1 ({100 * found.shares[0]:.1f} % of variance)")
-    axes.set_ylabel(f"PC 2 ({100 * found.shares[1]:.1f} % of variance)")
+    axes.set(**dict(zip(("xlabel", "ylabel"), axis_titles(found.shares), strict=True)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5, symmetric=True))
     return _svg(figure)
+
+
+def axis_titles(shares: tuple[float, float]) -> list[str]:
+    """Of the first and the second principal component."""
+    return [f"PC {i} ({100 * share:.1f} % of variance)" for i, share in enumerate(shares, start=1)]
 
 
 def cosines(

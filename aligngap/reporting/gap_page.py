@@ -13,7 +13,8 @@ from aligngap.gap import clouds
 from aligngap.gap.files import Measured
 from aligngap.gap.intervals import RESAMPLES, Interval
 from aligngap.gap.neighbours import KS
-from aligngap.reporting import figures, findings, page, panels
+from aligngap.reporting import figures, findings, gap_map, page, panels
+from aligngap.reporting.figures import Plane
 from aligngap.reporting.panels import Panel
 from aligngap.reporting.runs import GAP
 from aligngap.training import provenance
@@ -171,6 +172,7 @@ def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
     shown = figures.sample(len(found.image), MAX_PAIRS)
     image, text = found.image[shown], found.text[shown]
     sampled = clouds.sampled_measures(found.intervals) if found.sampled else []
+    plane = figures.plane(image, text, np.arange(len(shown)))
     paired, strangers = figures.cosines(image, text, np.arange(len(shown)))
     return {
         "files": {"images": found.images, "captions": found.texts},
@@ -184,9 +186,11 @@ def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
         "all_strangers": len(strangers) == count * (count - 1),
         "pair_colour": figures.RUN_COLOURS[0],  # that of the histogram's first
         "pictures": [
-            _cloud(image, text, found.intervals[GAP]),
+            _cloud(image, text, plane, found.intervals[GAP]),
             *panels.histograms(["Cosines of pairs and of strangers"], [(paired, strangers)]),
         ],
+        "map": gap_map.content(found, plane),
+        "scripts": gap_map.scripts(),
         "measures": [
             (findings.MEASURES[name][0], _decimals(found.intervals[name]), meaning, name in sampled)
             for name, meaning in MEANINGS.items()
@@ -214,10 +218,9 @@ def _labels(found: Measured) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _cloud(image: np.ndarray, text: np.ndarray, gap: Interval) -> Panel:
-    concept = np.arange(len(image))
-    projection = figures.project(image, text, concept)
-    svg = figures.cloud(projection, concept, figures.reach([projection]))
+def _cloud(image: np.ndarray, text: np.ndarray, plane: Plane, gap: Interval) -> Panel:
+    projection = plane.project(image, text)
+    svg = figures.cloud(projection, np.arange(len(image)), figures.reach([projection]))
     in_plane = float(np.linalg.norm(projection.image.mean(axis=0) - projection.text.mean(axis=0)))
     note = f"gap {findings.decimal(gap.value)}, in this plane {findings.decimal(in_plane)}"
     alt = f"Images and captions, first two principal components; {note}"

@@ -18,6 +18,8 @@ def render(template: str, content: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # In the order of the data: Bokeh's objects stand before what refers to them.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     marks = {name: mark for name, (_, mark) in figures.MODALITY_MARKERS.items()}
     return environment.get_template(template).render(
         content, palette=figures.PALETTE, modalities=marks
