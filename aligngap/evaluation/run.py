@@ -1,6 +1,7 @@
 """A trained run, measured on its test splits: writes evaluation.json, gap.json, embeddings.npz."""
 
 import dataclasses
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,16 +12,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aligngap import progress, whole
-from aligngap.data import images, splits
+from aligngap.data import splits
 from aligngap.data.splits import Split
-from aligngap.errors import AligngapError
 from aligngap.evaluation import retrieval, zero_shot
 from aligngap.evaluation.embed import Embedder
 from aligngap.evaluation.intervals import Estimate
 from aligngap.evaluation.validation import Validation
 from aligngap.gap import files as gap_files
 from aligngap.gap.intervals import Interval, intervals
-from aligngap.training import loop, provenance, state
+from aligngap.training import loaded, loop, provenance, state
 from aligngap.training.checkpoints import Checkpoints
 from aligngap.training.loop import Run
 
@@ -72,15 +72,10 @@ def evaluate(workdir: Path, step: int | None = None, data_dir: str = "") -> str:
 def parameters(run: Run, step: int | None) -> tuple[int, dict[str, Any]]:
     """The step found, and the parameters at each moment."""
     with Checkpoints(run.workdir, run.config) as checkpoints:
-        kept = checkpoints.steps()
-        if not kept:
-            raise AligngapError(f"{run.workdir} has no checkpoint yet; `aligngap train` makes one")
-        step = kept[-1] if step is None else step
-        if step not in kept:
-            raise AligngapError(f"{run.workdir} has no checkpoint of step {step}; kept: {kept}")
-        trained = loop.load_state(run, checkpoints, step)
+        step = checkpoints.choose(step)
+        trained = loaded.params(run.config, run.model, run.mesh, checkpoints, step)
     initial = state.create(run.config, run.model, run.tx, run.mesh)
-    return step, {"initial": initial.params, "trained": trained.eval_params}
+    return step, {"initial": initial.params, "trained": trained}
 
 
 def _measure(
@@ -92,13 +87,11 @@ def _measure(
 ) -> Result:
     clouds = {moment: embedder.split(params[moment], split) for moment in MOMENTS}
     image, text = clouds["trained"]
-    labels = {}
-    for kind, prompts in classes.items():
-        names = list(prompts)
-        of_concept = np.array([names.index(name) for name in _classes(split, kind)])
-        labels[kind] = zero_shot.classify(
-            image, list(prompts.values()), of_concept[split.concept], split.concept, SEED
-        )
+    rows = {kind: _class_rows(split, kind, list(prompts)) for kind, prompts in classes.items()}
+    labels = {
+        kind: zero_shot.classify(image, list(prompts.values()), rows[kind], split.concept, SEED)
+        for kind, prompts in classes.items()
+    }
     pairs = one_image_a_concept(split.concept)
     found = {
         moment: intervals(image[pairs], text[split.concept[pairs]], seed=SEED)
@@ -109,7 +102,7 @@ def _measure(
         retrieval.evaluate(image, text, split.concept, captions, SEED),
         labels,
         found,
-        _arrays(split, clouds),
+        _arrays(split, clouds) | _class_arrays(split, classes, rows),
     )
 
 
@@ -141,25 +134,48 @@ def _classes(split: Split, kind: str) -> list[str]:
     return split.group if kind == "group" else split.subgroup
 
 
+def _class_rows(split: Split, kind: str, names: list[str]) -> Int[np.ndarray, "N"]:
+    """Each image's class as its place among the names."""
+    return np.array([names.index(name) for name in _classes(split, kind)])[split.concept]
+
+
+def _class_arrays(
+    split: Split, classes: Mapping[str, dict[str, np.ndarray]], rows: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What `aligngap gap shift | bias` need of zero-shot: names [C] of the classes, their texts'
+    embeddings [C, D] as `zero_shot.classify` uses them, and each image's row of these."""
+    found = {}
+    for kind, prompts in classes.items():
+        found[f"{split.name}/{kind}_names"] = np.array(list(prompts))
+        embedded = zero_shot.class_embeddings(list(prompts.values()))
+        found[f"{split.name}/{kind}_classes"] = embedded.astype(np.float32)
+        found[f"{split.name}/{kind}_rows"] = rows[kind]
+    return found
+
+
 def _arrays(
     split: Split, clouds: Mapping[str, tuple[Float[np.ndarray, "N D"], ...]]
 ) -> dict[str, np.ndarray]:
-    """What a report draws: embeddings at each moment, captions, and some of the images."""
+    """What a report draws: embeddings at each moment, captions, and some of the images.
+
+    `pair_*` have a row an image, as `aligngap gap` reads pairs.
+    """
     rows = np.random.default_rng(SEED).choice(
         len(split.source), size=min(GALLERY, len(split.source)), replace=False
     )
-    thumbnails = [
-        images.resize(images.decode(split.source[int(row)]["image"]), THUMBNAIL) for row in rows
-    ]
+    pictures = np.stack(list(split.pixels(THUMBNAIL)))
     found = {
         "image_concept": split.concept,
         "captions": np.array(split.captions),
         "group": np.array(split.group)[split.concept],
-        "thumbnails": np.stack(thumbnails),
+        "pair_caption": np.array(split.captions)[split.concept],
+        "pair_picture": pictures,
+        "thumbnails": pictures[rows],
         "thumbnail_rows": rows,
     }
     for moment, (image, text) in clouds.items():
         found |= {f"{moment}/image": image, f"{moment}/text": text}
+        found[f"{moment}/pair_text"] = text[split.concept]
     return {f"{split.name}/{name}": array for name, array in found.items()}
 
 
@@ -187,19 +203,16 @@ def _write(run: Run, step: int, tests: list[Split], results: Mapping[str, Result
         for moment in MOMENTS
     }
     main = gaps["trained"][MAIN_SPLIT if MAIN_SPLIT in results else next(iter(results))]
-    try:
-        arrays = {k: v for result in results.values() for k, v in result.arrays.items()}
-        _replace_npz(run.workdir / "embeddings.npz", arrays)
-    except OSError as error:
-        raise AligngapError(f"{run.workdir} cannot be written: {error.strerror}") from error
+    arrays = {k: v for result in results.values() for k, v in result.arrays.items()}
+    whole.write(run.workdir / "embeddings.npz", _npz(arrays))
     gap_files.write(run.workdir, main | {"splits": gaps["trained"], "initial": gaps["initial"]})
     whole.write(run.workdir / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
 
 
-def _replace_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    temporary = path.with_suffix(".new.npz")
-    np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-    temporary.replace(path)
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
 
 
 def _plain(found: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:

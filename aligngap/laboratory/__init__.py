@@ -5,6 +5,7 @@ Each room has `add_flags(parser)`, `run(arguments) -> Result`, and its settings'
 
 # name: what `aligngap gap --help` says of it. The room has the same name.
 EXPERIMENTS = {
+    "bias": "what each group of images is matched to, as the clouds are moved along the gap",
     "close": "close the gap of embeddings after training, retrieval before and after",
     "cone": "mean cosine through random networks: the cone of each initialisation",
     "dimension": "the gap against the size of the embedding",

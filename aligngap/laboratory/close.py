@@ -22,7 +22,7 @@ from aligngap import gap
 from aligngap.errors import AligngapError, UsageError
 from aligngap.evaluation import retrieval
 from aligngap.laboratory import experiment
-from aligngap.laboratory.pairs import matches, read_pairs, sample
+from aligngap.laboratory.pairs import FILES, distinct, matches, read_pairs, sample
 from aligngap.reporting.figures import PALETTE, project, run_colour
 
 METHODS = ("mean", "spectral", "transport")
@@ -39,7 +39,7 @@ Rows = Float[np.ndarray, "N D"]
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The files, the method, and its settings."""
-    parser.add_argument("--image", required=True, help="image embeddings [N, D], .npy")
+    parser.add_argument("--image", required=True, help=f"image embeddings [N, D]: {FILES}")
     parser.add_argument("--text", required=True, help="text embeddings [N, D]; row i is the pair")
     parser.add_argument("--method", choices=METHODS, default="mean", help="how (mean)")
     parser.add_argument("--eigenvectors", type=int, default=32, help="spectral: how many (32)")
@@ -55,12 +55,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> experiment.Result:
     """Closes the gap of all pairs, and measures before and after."""
     _check(arguments)
-    image, text = read_pairs(Path(arguments.image), Path(arguments.text))
+    image, text = read_pairs(arguments.image, arguments.text)
     closed, notes = _close(image, text, arguments)
     rows = sample(len(image), arguments.pairs, arguments.seed)
     same = matches(image[rows], text[rows])
+    kept = distinct(image[rows]), distinct(text[rows])
     before, after = (
-        _measured(v[rows], t[rows], same, arguments) for v, t in ((image, text), closed)
+        _measured(v[rows], t[rows], same, kept, arguments.seed) for v, t in ((image, text), closed)
     )
     found = {"before": before, "after": after, "method": notes}
     settings = {name: value for name, value in vars(arguments).items() if name != "output"}
@@ -174,8 +175,12 @@ def _close(
     return (np.asarray(v, np.float32), np.asarray(t, np.float32)), notes
 
 
-def _measured(v: Rows, t: Rows, same: np.ndarray, arguments: argparse.Namespace) -> dict[str, Any]:
-    recalls = retrieval.evaluate(v, t, same, same, seed=arguments.seed)
+def _measured(
+    v: Rows, t: Rows, same: np.ndarray, kept: tuple[np.ndarray, np.ndarray], seed: int
+) -> dict[str, Any]:
+    """The gap of the pairs, and retrieval among the distinct (`kept`) images and captions."""
+    a, b = kept
+    recalls = retrieval.evaluate(v[a], t[b], same[a], same[b], seed)
     return {
         "gap": gap.summary(v, t),
         "fid": frechet_distance(v, t),

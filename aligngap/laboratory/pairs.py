@@ -9,11 +9,13 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from aligngap.errors import AligngapError, UsageError
-from aligngap.gap import files
+from aligngap.gap import files, sources
+
+FILES = "FILE.npy, FILE.npz:NAME or FILE.safetensors"  # what help texts say of embeddings
 
 
 def read_pairs(
-    image_path: Path, text_path: Path
+    image_path: str | Path, text_path: str | Path
 ) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]:
     """Two files of embeddings whose rows i are a pair, N ≥ 4; AligngapError says what is wrong."""
     image, text = files.load(image_path), files.load(text_path)
@@ -44,6 +46,11 @@ def matches(
     return connected_components(links, directed=False)[1][own[0]]
 
 
+def distinct(rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "U"]:
+    """One place of every row that occurs: copies are one candidate, or they fill the first k."""
+    return np.unique(rows, axis=0, return_index=True)[1]
+
+
 def classes(
     arguments: argparse.Namespace, image: np.ndarray
 ) -> tuple[Int[np.ndarray, "N"], Float[np.ndarray, "C D"] | None]:
@@ -52,33 +59,20 @@ def classes(
         return np.zeros(len(image), int), None
     if not (arguments.labels and arguments.classes):
         raise UsageError("--labels and --classes go together: each label is a row of --classes")
-    found, labels = files.load(Path(arguments.classes)), _labels(Path(arguments.labels))
-    if found.shape[1] != image.shape[1] or len(found) < 2:
-        raise AligngapError(
-            f"{arguments.classes} has shape {found.shape}; expected [C, {image.shape[1]}], C ≥ 2"
-        )
-    if labels.shape != (len(image),):
-        raise AligngapError(
-            f"{arguments.labels} has shape {labels.shape}; expected [{len(image)}], one an image"
-        )
-    bad = np.flatnonzero((labels < 0) | (labels >= len(found)))
-    if bad.size:
-        raise AligngapError(
-            f"{arguments.labels}: label {labels[bad[0]]} of image {bad[0]} is no row of "
-            f"{arguments.classes} (0 to {len(found) - 1})"
-        )
-    return labels, found
+    found = read_texts(arguments.classes, image.shape[1])
+    names, index = sources.labels(arguments.labels, len(image), "images")
+    for name in names:
+        if not (name.isdecimal() and int(name) < len(found)):
+            raise AligngapError(
+                f"{arguments.labels}: label {name!r} is no row of {arguments.classes} "
+                f"(0 to {len(found) - 1})"
+            )
+    return np.array([int(name) for name in names])[index], found
 
 
-def _labels(path: Path) -> Int[np.ndarray, "N"]:
-    """Whole numbers from an .npy array or from lines of text."""
-    try:
-        if path.suffix == ".npy":
-            labels = np.load(path, allow_pickle=False)
-        else:
-            labels = np.array([int(line) for line in path.read_text("utf-8").split()])
-    except (OSError, ValueError, EOFError) as error:
-        raise AligngapError(f"{path}: labels cannot be read ({error})") from error
-    if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
-        raise AligngapError(f"{path}: expected an array of whole numbers")
-    return labels.astype(int)
+def read_texts(given: str, width: int) -> Float[np.ndarray, "C D"]:
+    """Embeddings of at least two texts, of the images' width; AligngapError says what is wrong."""
+    found = files.load(given)
+    if found.shape[1] != width or len(found) < 2:
+        raise AligngapError(f"{given} has shape {found.shape}; expected [C, {width}], C ≥ 2")
+    return found

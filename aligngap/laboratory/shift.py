@@ -6,9 +6,8 @@ that it reports; here it is chosen on one half, and reported on the other.
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,14 +23,14 @@ from aligngap.errors import AligngapError, UsageError
 from aligngap.evaluation.intervals import estimate
 from aligngap.evaluation.retrieval import KS, chance_levels, expected_hits
 from aligngap.gap.embedding_shift import MOVES, shift_along
-from aligngap.laboratory import experiment
+from aligngap.laboratory import along, experiment
+from aligngap.laboratory.pairs import FILES, distinct, matches, read_pairs, sample
 from aligngap.laboratory.pairs import classes as classes_of
-from aligngap.laboratory.pairs import matches, read_pairs, sample
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
 
 TEMPERATURES = {"1/100": 100.0, "1/50": 50.0, "1": 1.0}  # τ: the logit scale 1/τ.
 DIRECTIONS = {"text_retrieval": "image", "image_retrieval": "text"}  # name: who asks
-SMALLEST_GAP = 1e-6  # below it the gap vector is rounding, and its direction means nothing
+PRINTED = (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75)  # the δ whose gaps the paper prints
 Hits = Float[np.ndarray, "Q"]
 
 
@@ -48,16 +47,13 @@ class Task:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The files, the grid of shifts, and sizes."""
-    parser.add_argument("--image", required=True, help="image embeddings [N, D], .npy")
+    parser.add_argument("--image", required=True, help=f"image embeddings [N, D]: {FILES}")
     parser.add_argument("--text", required=True, help="text embeddings [N, D]; row i is the pair")
     parser.add_argument(
-        "--labels", help="each image's row of --classes: .npy, or .txt line by line"
+        "--labels", help="each image's row of --classes: an array [N], or a text file of lines"
     )
-    parser.add_argument("--classes", help="embeddings of the classes' texts [C, D], .npy")
-    parser.add_argument("--move", choices=MOVES, default="both", help="what is moved (both)")
-    parser.add_argument("--lowest", type=float, default=-1.0, help="lowest δ (-1)")
-    parser.add_argument("--highest", type=float, default=2.0, help="highest δ (2)")
-    parser.add_argument("--step", type=float, default=0.05, help="δ from point to point (0.05)")
+    parser.add_argument("--classes", help="embeddings of the classes' texts [C, D]")
+    along.add_flags(parser)
     parser.add_argument("--batch", type=int, default=50, help="pairs a batch of the loss (50)")
     parser.add_argument("--pairs", type=int, default=3000, help="most pairs; beyond, a sample")
     parser.add_argument("--seed", type=int, default=0, help="of sample, batches and halves (0)")
@@ -65,8 +61,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> experiment.Result:
     """The curves against the gap, and the best shifts chosen on one half of the pairs."""
-    deltas = _grid(arguments)
-    image, text = read_pairs(Path(arguments.image), Path(arguments.text))
+    _check(arguments)
+    deltas = along.grid(arguments)
+    image, text = read_pairs(arguments.image, arguments.text)
     given, labels, classes = len(image), *classes_of(arguments, image)
     if given < arguments.batch:
         raise AligngapError(
@@ -74,20 +71,18 @@ def run(arguments: argparse.Namespace) -> experiment.Result:
         )
     rows = sample(given, arguments.pairs, arguments.seed)
     image, text, labels = image[rows], text[rows], labels[rows]
-    distance = float(gap.centroid_distance(image, text))
-    if distance < SMALLEST_GAP:
-        raise AligngapError(f"the gap is {distance:.1e}: no direction to move the clouds along")
-    same = matches(image, text)
+    distance, same = along.distance(image, text), matches(image, text)
     move, seed = arguments.move, arguments.seed
 
-    found: dict[str, Any] = {"gap": distance, "curves": _conventions(image, text, deltas)}
+    curves = {each: along.curve(image, text, deltas, each) for each in MOVES}
+    found: dict[str, Any] = {"gap": distance, "curves": curves}
     gaps = found["curves"][move]["gap"]
     found["loss"] = _landscape(image, text, deltas, gaps, arguments)
     retrieval = partial(_retrieval, image, text, same)
     found["recall"] = _recalls(image, text, same, deltas, move)
     found["best_for_retrieval"] = _held_out(retrieval, same, deltas, move, seed)
     if classes is not None:
-        zero_shot = partial(_zero_shot, image, classes, labels)
+        zero_shot = partial(_zero_shot, image, classes, labels, same)
         found["accuracy"] = _accuracies(zero_shot(np.arange(len(image))), deltas, move)
         found["best_for_zero_shot"] = _held_out(zero_shot, same, deltas, move, seed)
     settings = {name: value for name, value in vars(arguments).items() if name != "output"}
@@ -98,41 +93,12 @@ def run(arguments: argparse.Namespace) -> experiment.Result:
     )
 
 
-def _grid(arguments: argparse.Namespace) -> Float[np.ndarray, "P"]:
-    """Multiples of --step, so that no shift at all is one of them."""
-    low, high, step = arguments.lowest, arguments.highest, arguments.step
-    if not (low < 0 < high and 0 < step <= (high - low) / 4) or not np.isfinite([low, high]).all():
-        raise UsageError(
-            f"--lowest={low:g} --highest={high:g} --step={step:g}: expected a lowest below 0, a "
-            "highest above 0, and a step of at most a quarter of their distance"
-        )
+def _check(arguments: argparse.Namespace) -> None:
     for name, least in (("batch", 2), ("pairs", 4), ("seed", 0)):
         if getattr(arguments, name) < least:
             raise UsageError(f"--{name}={getattr(arguments, name)}: expected at least {least}")
     if arguments.pairs < arguments.batch:
         raise UsageError(f"--pairs={arguments.pairs} is less than --batch={arguments.batch}")
-    return np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
-
-
-def _conventions(image: np.ndarray, text: np.ndarray, deltas: np.ndarray) -> dict[str, Any]:
-    """δ → gap for each way to move, by both conventions at the λ where they are the same shift."""
-    vector = gap.gap_vector(image, text)
-    found = {}
-    for move in MOVES:
-        lambdas = deltas / float(jnp.linalg.norm(vector)) / (2 if move == "both" else 1)
-        signed = jax.jit(
-            lambda amount, unit, move=move: gap.signed_gap(
-                *shift_along(vector, image, text, amount, unit=unit, move=move), vector
-            ),
-            static_argnums=1,
-        )
-        found[move] = {
-            "delta": deltas.tolist(),
-            "gap": [float(signed(delta, True)) for delta in deltas],
-            "lambda": lambdas.tolist(),
-            "gap_by_lambda": [float(signed(each, False)) for each in lambdas],
-        }
-    return found
 
 
 def _landscape(
@@ -166,12 +132,12 @@ def _landscape(
 def _recalls(
     image: np.ndarray, text: np.ndarray, same: np.ndarray, deltas: np.ndarray, move: str
 ) -> dict[str, list[float]]:
-    """name → recall at each δ, on all pairs."""
-    vector = gap.gap_vector(image, text)
+    """name → recall at each δ, among the distinct images and captions of all pairs."""
+    vector, a, b = gap.gap_vector(image, text), distinct(image), distinct(text)
     rows = []
     for delta in progress.track(deltas, "retrieval", len(deltas), "shifts"):
-        v, t = map(np.asarray, shift_along(vector, image, text, delta, move=move))
-        hits = expected_hits(v, t, same, same), expected_hits(t, v, same, same)
+        v, t = map(np.asarray, shift_along(vector, image[a], text[b], delta, move=move))
+        hits = expected_hits(v, t, same[a], same[b]), expected_hits(t, v, same[b], same[a])
         rows.append(np.concatenate([found.mean(axis=0) for found in hits]))
     names = [f"{direction}_recall@{k}" for direction in DIRECTIONS for k in KS]
     return dict(zip(names, np.array(rows).T.tolist(), strict=True))
@@ -190,26 +156,35 @@ def _accuracies(task: Task, deltas: np.ndarray, move: str) -> dict[str, Any]:
 
 
 def _retrieval(image: np.ndarray, text: np.ndarray, same: np.ndarray, rows: np.ndarray) -> Task:
-    """R@1 of these pairs among themselves, a pair's two directions averaged."""
-    labels = same[rows]
+    """R@1 of these pairs among their distinct rows, a pair's two directions averaged."""
+    labels, a, b = same[rows], distinct(image[rows]), distinct(text[rows])
 
     def score(v: np.ndarray, t: np.ndarray) -> Hits:
-        both = [expected_hits(a, b, labels, labels, ks=(1,))[:, 0] for a, b in ((v, t), (t, v))]
-        return np.mean(both, axis=0)
+        to_text = expected_hits(v, t[b], labels, labels[b], ks=(1,))
+        to_image = expected_hits(t, v[a], labels, labels[a], ks=(1,))
+        return (to_text + to_image)[:, 0] / 2
 
-    return Task(image[rows], text[rows], score, labels, chance_levels(labels, labels, (1,))[0])
+    chances = [chance_levels(labels, labels[places], (1,))[0] for places in (a, b)]
+    return Task(image[rows], text[rows], score, labels, float(np.mean(chances)))
 
 
 def _zero_shot(
-    image: np.ndarray, classes: np.ndarray, labels: np.ndarray, rows: np.ndarray
+    image: np.ndarray,
+    classes: np.ndarray,
+    labels: np.ndarray,
+    same: np.ndarray,
+    rows: np.ndarray,
 ) -> Task:
-    """Accuracy of these images among all classes; the clouds are images and class texts (paper)."""
+    """Accuracy of these images among all classes; the clouds are images and class texts (paper).
+
+    Images of one caption are alike: the bootstrap draws them together.
+    """
     count = len(classes)
 
     def score(v: np.ndarray, t: np.ndarray) -> Hits:
         return expected_hits(v, t, labels[rows], np.arange(count), ks=(1,))[:, 0]
 
-    return Task(image[rows], classes, score, np.arange(len(rows)), 1 / count)
+    return Task(image[rows], classes, score, same[rows], 1 / count)
 
 
 def _held_out(
@@ -251,18 +226,40 @@ def _held_out(
 
 
 def _picture(found: Mapping[str, Any], move: str) -> Figure:
-    """Loss, retrieval and (where it was measured) accuracy against the signed gap."""
-    gaps, panels = found["curves"][move]["gap"], 3 if "accuracy" in found else 2
+    """δ → gap, then loss, retrieval and (where it was measured) accuracy against the gap."""
+    gaps, rows, columns = found["curves"][move]["gap"], *((2, 2) if "accuracy" in found else (1, 3))
     with experiment.style():
-        figure = Figure(figsize=(4.1 * panels, 4.1), layout="constrained")
-        axes = figure.subplots(1, panels)
-        _draw_losses(axes[0], gaps, found["loss"])
-        _draw_recalls(axes[1], gaps, found["recall"])
-        for each in axes[:2]:
-            _mark(each, found["gap"], "signed gap between images and captions")
-        if panels == 3:
-            _draw_accuracy(axes[2], found["accuracy"])
+        figure = Figure(figsize=(4.3 * columns, 4.1 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns).flat
+        _draw_curves(axes[0], found["gap"], found["curves"])
+        _draw_losses(axes[1], gaps, found["loss"])
+        _draw_recalls(axes[2], gaps, found["recall"])
+        for each in axes[1:3]:
+            along.mark(each, found["gap"], "signed gap between images and captions")
+        if "accuracy" in found:
+            _draw_accuracy(axes[3], found["accuracy"])
     return figure
+
+
+def _draw_curves(axes: Axes, distance: float, curves: Mapping[str, Any]) -> None:
+    """A line a way to move by δ; dots the paper's λ at the δ where the shifts are the same."""
+    for number, (move, found) in enumerate(curves.items()):
+        name, colour = "both sides" if move == "both" else f"{move}s only", run_colour(number)
+        axes.plot(found["delta"], found["gap"], color=colour, ls=RUN_DASHES[number], label=name)
+        sides = 2 if move == "both" else 1
+        deltas = np.array(found["lambda"]) * distance * sides
+        axes.plot(deltas[number::6], found["gap_by_lambda"][number::6], "o", color=colour, ms=3)
+    ends = np.array([deltas[0], deltas[-1]])
+    axes.plot(ends, distance - ends, color=PALETTE["muted"][0], lw=0.8, ls=":",
+              label="without normalising: ‖Δ‖ − δ")  # fmt: skip
+    axes.axhline(0, color=PALETTE["muted"][0], lw=0.7)
+    axes.axvline(0, color=PALETTE["ink"][0], lw=1, ls=(0, (3, 2)))
+    gaps = np.concatenate([found["gap"] for found in curves.values()])
+    room = 0.08 * np.ptp(gaps)
+    axes.set(xlabel="δ along the unit gap vector", ylabel="signed gap between the centroids",
+             ylim=(gaps.min() - room, gaps.max() + room))  # fmt: skip
+    axes.set_title("Gap; dots: the same shifts as λ times the gap vector", fontsize=9, loc="left")
+    axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
 
 
 def _draw_losses(axes: Axes, gaps: list[float], loss: Mapping[str, Any]) -> None:
@@ -302,23 +299,12 @@ def _draw_accuracy(axes: Axes, accuracy: Mapping[str, Any]) -> None:
     axes.set(ylabel="accuracy (% of images)", ylim=(0, None))
     axes.set_title("Zero-shot classification, on all images", fontsize=9, loc="left")
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    _mark(axes, accuracy["unshifted_gap"], "signed gap between images and class texts")
-
-
-def _mark(axes: Axes, unshifted: float, label: str) -> None:
-    """The gap as it was found, dashed, and the closed gap, thin."""
-    axes.axvline(unshifted, color=PALETTE["ink"][0], lw=1, ls=(0, (3, 2)))
-    axes.axvline(0, color=PALETTE["muted"][0], lw=0.7)
-    for place, words in ((unshifted, "unshifted"), (0, "closed")):
-        axes.annotate(words, (place, 0), (2, 3), rotation=90, fontsize=7, va="bottom",
-                      color=PALETTE["muted"][0], textcoords="offset points",
-                      xycoords=("data", "axes fraction"))  # fmt: skip
-    axes.set_xlabel(label)
+    along.mark(axes, accuracy["unshifted_gap"], "signed gap between images and class texts")
 
 
 def _summary(found: Mapping[str, Any]) -> str:
     """The gap, where each τ's loss is lowest, and the best shifts as they did on unseen pairs."""
-    lines = [f"gap of the pairs, unshifted: {found['gap']:.4f}"]
+    lines = [f"gap of the pairs, unshifted: {found['gap']:.4f}", *_printed(found["curves"])]
     for name, values in found["loss"].items():
         at = values["lowest_at"]
         edge = ": the end of the grid, the minimum lies beyond" if at["at_edge"] else ""
@@ -334,3 +320,17 @@ def _summary(found: Mapping[str, Any]) -> str:
                 f"[{change['low']:+.4f}, {change['high']:+.4f}])"
             )
     return "\n".join(lines)
+
+
+def _printed(curves: Mapping[str, Any]) -> Iterator[str]:
+    """δ → gap at the paper's δ that are on the grid, a line a way to move."""
+    deltas = np.array(curves["both"]["delta"])
+    shown = [
+        int(at[0]) for at in (np.flatnonzero(abs(deltas - x) < 1e-9) for x in PRINTED) if at.size
+    ]
+    yield "δ → gap".ljust(11) + "".join(f"{deltas[place]:9.2f}" for place in shown)
+    for move, found in curves.items():
+        gaps = "".join(f"{found['gap'][place]:9.4f}" for place in shown)
+        at = found["closes_at"]
+        closes = "beyond the grid" if at is None else f"at δ = {at:.3f}"
+        yield f"  {move:<9}{gaps}   closes {closes}; slope at 0: {found['slope']:.3f}"

@@ -1,12 +1,17 @@
 """`aligngap gap shift`: its numbers against float64 NumPy, its held-out choice, its bad input."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aligngap import cli
-from aligngap.laboratory import pairs, shift
+from aligngap.laboratory import along, pairs, shift
+
+# 158 pictograms of concepts and a drawing style that were not trained on, embedded by quickstart's
+# clip after 780 steps: `aligngap evaluate`, every second pair of test_unseen_both, in float16.
+REAL = Path(__file__).parents[1] / "data" / "quickstart_clip.npz"
 
 
 def unit(rows):
@@ -89,6 +94,101 @@ def test_conventions_give_one_curve(folder):
         np.testing.assert_allclose(ratio, 0, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """What the verb finds on real embeddings, and those in float64."""
+    output = tmp_path_factory.mktemp("real")
+    named = {"image": "image", "text": "text", "labels": "group_rows", "classes": "group_classes"}
+    flags = [f"--{flag}={REAL}:{name}" for flag, name in named.items()]
+    assert cli.main(["gap", "shift", *flags, f"--output={output}"]) == 0
+    with np.load(REAL) as arrays:
+        v, t = (unit(arrays[name].astype(np.float64)) for name in ("image", "text"))
+        c, rows = unit(arrays["group_classes"].astype(np.float64)), arrays["group_rows"]
+    return json.loads((output / "shift.json").read_text())["results"], v, t, c, rows
+
+
+def signed(v, t, step, sides, vector):
+    """The signed gap after images moved by −step and texts by +step, whichever of them move."""
+    a, b = unit(v - step * (sides != "text")), unit(t + step * (sides != "image"))
+    left = a.mean(0) - b.mean(0)
+    return np.linalg.norm(left) * np.sign(left @ vector)
+
+
+@pytest.mark.parametrize("move", ["both", "image", "text"])
+def test_real_embeddings_by_the_paper_and_by_its_code(real, move):
+    """Two formulas, each in float64 at its own numbers: δ = 2λ‖Δ‖ and δ = λ‖Δ‖ are one curve."""
+    found, v, t, *_ = real
+    curve, vector = found["curves"][move], v.mean(0) - t.mean(0)
+    length = np.linalg.norm(vector)
+    assert length == pytest.approx(found["gap"], abs=1e-6)
+    for delta, amount, gap, by_lambda in zip(
+        curve["delta"], curve["lambda"], curve["gap"], curve["gap_by_lambda"], strict=True
+    ):
+        assert delta == pytest.approx((2 if move == "both" else 1) * amount * length, abs=1e-6)
+        half = 0.5 if move == "both" else 1.0
+        by_code = signed(v, t, half * delta * vector / length, move, vector)
+        assert gap == pytest.approx(by_code, abs=1e-5)
+        assert by_lambda == pytest.approx(signed(v, t, amount * vector, move, vector), abs=1e-5)
+
+
+@pytest.mark.parametrize("move", ["both", "image", "text"])
+def test_real_embeddings_have_the_shape_of_the_papers_table(real, move):
+    """METHODS §3: the gap falls with δ, rises by less than it falls, and closes at about δ = ‖Δ‖;
+    to first order it changes by `slope`."""
+    found, v, t, *_ = real
+    curve, vector = found["curves"][move], v.mean(0) - t.mean(0)
+    gaps = dict(zip(np.round(curve["delta"], 6), curve["gap"], strict=True))
+    assert (np.diff(curve["gap"]) < 0).all()
+    assert gaps[0.0] == pytest.approx(found["gap"], abs=1e-6)
+    for delta in (0.25, 0.5):
+        assert 0 < gaps[-delta] - gaps[0.0] < gaps[0.0] - gaps[delta]
+    assert curve["closes_at"] == pytest.approx(found["gap"], rel=0.1)
+    step = 1e-4 * vector / np.linalg.norm(vector) * (0.5 if move == "both" else 1.0)
+    ends = (signed(v, t, way * step, move, vector) for way in (1, -1))
+    assert curve["slope"] == pytest.approx(-np.subtract(*list(ends)[::-1]) / 2e-4, abs=1e-5)
+    assert -1 <= curve["slope"] < 0
+
+
+def test_both_sides_open_real_embeddings_wider_than_one(real):
+    found, *_ = real
+    at = {move: curve["gap"][0] for move, curve in found["curves"].items()}  # δ = −1
+    assert at["both"] > max(at["image"], at["text"])
+
+
+def test_zero_shot_of_real_embeddings(real):
+    found, v, _, c, rows = real
+    right = ((v @ c.T).argmax(1) == rows).mean()
+    place = int(np.abs(found["curves"]["both"]["delta"]).argmin())
+    assert found["accuracy"]["acc1"][place] == pytest.approx(right, abs=1.01 / len(rows))
+    best = found["best_for_zero_shot"]
+    assert best["chosen_on"] + best["reported_on"] == len(rows)
+    assert best["change"]["low"] <= best["change"]["value"] <= best["change"]["high"]
+
+
+def test_where_the_grid_does_not_close_the_gap():
+    v, t = np.eye(4)[[0, 1]], np.eye(4)[[2, 3]]
+    assert along.curve(v, t, np.array([-0.5, 0, 0.5]), "both")["closes_at"] is None
+    # ±√½ apart: (1 − δ/2·√½ …) meet where each has moved by half of ‖Δ‖ = 1.
+    assert along.curve(v, t, np.array([0, 0.5, 1.5]), "both")["closes_at"] == pytest.approx(1)
+
+
+def test_copies_of_a_caption_are_one_candidate(folder):
+    """Every caption is there for two images: the second place is not its own copy's."""
+    text = np.load(folder / "text.npy")
+    text[1::2] = text[::2]
+    np.save(folder / "twice.npy", text)
+    found = run(folder, text="twice.npy")[1]["results"]
+    v, place = (
+        np.load(folder / "image.npy").astype(float),
+        found["curves"]["both"]["delta"].index(0),
+    )
+    scores = v @ text[::2].astype(float).T
+    ranks = (scores > scores[np.arange(120), np.arange(120) // 2][:, None]).sum(1)
+    for k in (1, 5, 10):
+        got = found["recall"][f"text_retrieval_recall@{k}"][place]
+        assert got == pytest.approx((ranks < k).mean(), abs=1.01 / 120)
+
+
 def test_the_best_shift_never_saw_the_half_that_it_is_reported_on():
     """The other half is replaced by noise: δ and the vector stay, the report changes."""
     random = np.random.default_rng(1)
@@ -128,10 +228,14 @@ def test_pairs_that_share_a_row_answer_each_other():
         (["--batch=500"], 1, "--batch=120"),
         (["--labels=none.npy", "--classes={}/classes.npy"], 1, "none.npy"),
         (["--labels={}/labels.txt", "--classes={}/classes.npy"], 1, "no row"),
+        (["--labels={}/short.txt", "--classes={}/classes.npy"], 1, "2 labels for 120 images"),
+        (["--labels={}/words.txt", "--classes={}/classes.npy"], 1, "'cat' is no row"),
     ],
 )
 def test_bad_input_is_one_line(folder, capsys, flags, code, words):
     (folder / "labels.txt").write_text("\n".join(["9"] * 120))
+    (folder / "words.txt").write_text("\n".join(["cat"] * 120))
+    (folder / "short.txt").write_text("0\n1\n")
     got, _ = run(folder, *[flag.format(folder) for flag in flags])
     error = capsys.readouterr().err
     assert got == code and words in error and error.count("\n") == 1
