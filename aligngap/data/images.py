@@ -5,30 +5,56 @@ import io
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aligngap.errors import AligngapError
 
 CROP_ATTEMPTS = 10
+LARGEST = 2**27  # Pixels of a resized image, 400 MB: a strip of one pixel could become any size.
+# What strangers' images may be: not the formats for which Pillow starts another program (EPS).
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
 
 
 def decode(encoded: bytes, name: str = "") -> Image.Image:
-    """PNG, JPEG, ... bytes → an RGB image; AligngapError with the record's name if they are not."""
+    """PNG, JPEG, ... bytes → an upright RGB image; AligngapError names the record if they are not.
+
+    What transformers' image processors make of a file's path: turned by its EXIF orientation, an
+    alpha channel dropped, a transparent colour turned white. open_clip neither turns nor whitens.
+    """
     try:
-        return Image.open(io.BytesIO(encoded)).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise AligngapError(
-            f"record {name or '?'}: its image cannot be decoded ({error})"
-        ) from error
+        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        ImageOps.exif_transpose(image, in_place=True)
+        return _without_transparent_colour(image.convert("RGB"))
+    except Exception as error:  # Pillow's readers raise anything for a broken file.
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
+        raise AligngapError(f"image {name or '?'} cannot be decoded ({reason})") from error
+
+
+def _without_transparent_colour(image: Image.Image) -> Image.Image:
+    """A palette's transparent entry, and PNG's single colour, on white: they outlive `convert`."""
+    if image.info.get("transparency") is None:
+        return image
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
 def resize(image: Image.Image, size: int) -> UInt8[np.ndarray, "R R 3"]:
-    """The shorter side to `size` (bicubic), then the centre: CLIP's preprocessing."""
+    """The shorter side to `size` (bicubic), then the centre: CLIP's preprocessing.
+
+    Pixel by pixel that of transformers' CLIPImageProcessor with Pillow. (open_clip rounds the
+    crop's corner where that rounds down: its crop may lie one pixel further.)
+    """
     width, height = image.size
     short = min(width, height)
-    left, top = (width - short) / 2, (height - short) / 2
-    box = (left, top, left + short, top + short)
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+    width, height = int(size * width / short), int(size * height / short)
+    if width * height > LARGEST:
+        raise AligngapError(
+            f"an image of {image.width} × {image.height} pixels is too narrow: its shorter side "
+            f"at {size} makes {width} × {height}"
+        )
+    left, top = (width - size) // 2, (height - size) // 2
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized.crop((left, top, left + size, top + size)))
 
 
 def random_crop(
@@ -48,7 +74,10 @@ def random_crop(
             left, top = rng.integers(width - w + 1), rng.integers(height - h + 1)
             box = (left, top, left + w, top + h)
             return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
-    return resize(image, size)
+    short = min(width, height)
+    left, top = (width - short) / 2, (height - short) / 2
+    box = (left, top, left + short, top + short)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
 
 
 def normalise(

@@ -5,6 +5,7 @@ start and end of text as the two highest ids, so that pooling finds the end of a
 argmax of its ids. Ids equal those of transformers' CLIPTokenizerFast over the same merges.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import tokenizers
 from jaxtyping import Int32
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from aligngap.data import cleaning
 from aligngap.errors import AligngapError, UsageError
 
 FILE = "tokenizer.json"
@@ -35,6 +37,7 @@ class Tokenizer:
     """A trained vocabulary; make one with `train`, `load` or `from_merges`. It can be pickled."""
 
     backend: tokenizers.Tokenizer
+    clean: bool = False  # Captions first, as CLIP does. Not in the file: `data.tokenizer` says it.
 
     def __post_init__(self) -> None:
         # Captions come from strangers: "<|endoftext|>" in one is text, not the end of the caption.
@@ -42,12 +45,17 @@ class Tokenizer:
         self.backend.encode_special_tokens = True
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _from_json, (self.backend.to_str(),)
+        return _from_json, (self.backend.to_str(), self.clean)
 
     @property
     def vocab_size(self) -> int:
         """Number of tokens, start and end of text included."""
         return self.backend.get_vocab_size()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that ids depend on."""
+        return hashlib.sha256(repr((self.backend.to_str(), self.clean)).encode()).hexdigest()
 
     @property
     def start_id(self) -> int:
@@ -89,15 +97,16 @@ class Tokenizer:
             raise AligngapError(f"cannot write {folder / FILE}: {error.strerror}") from error
 
     def _words(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        given = [cleaning.clean(text) for text in texts] if self.clean else list(texts)
+        encodings = self.backend.encode_batch_fast(given, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
 
-def load(folder: Path) -> Tokenizer:
+def load(folder: Path, *, clean: bool = False) -> Tokenizer:
     """The tokenizer that `save` wrote; AligngapError if missing, corrupt or of another form."""
     path = folder / FILE
     try:
-        return _from_json(path.read_text(encoding="utf-8"))
+        return _from_json(path.read_text(encoding="utf-8"), clean)
     except OSError as error:
         raise AligngapError(f"cannot read the tokenizer {path}: {error.strerror}") from error
     except Exception as error:  # the library raises nothing more specific for a broken file
@@ -129,7 +138,7 @@ def train(captions: Iterable[str], vocab_size: int) -> Tokenizer:
     return from_merges([(left, right) for left, right in merges])
 
 
-def from_merges(merges: Sequence[tuple[str, str]]) -> Tokenizer:
+def from_merges(merges: Sequence[tuple[str, str]], *, clean: bool = False) -> Tokenizer:
     """The tokenizer of these merges, in order of their rank; CLIP's 48,894 give its 49,408 ids."""
     tokens = dict.fromkeys([*_bytes(), *(left + right for left, right in merges), START, END])
     vocabulary = {token: i for i, token in enumerate(tokens)}
@@ -158,12 +167,12 @@ def from_merges(merges: Sequence[tuple[str, str]]) -> Tokenizer:
         trim_offsets=False,
         add_prefix_space=False,
     )
-    return Tokenizer(backend)
+    return Tokenizer(backend, clean)
 
 
-def _from_json(text: str) -> Tokenizer:
+def _from_json(text: str, clean: bool) -> Tokenizer:
     """Raises whatever the library raises for text that it cannot read, else ValueError."""
-    tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(text))
+    tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(text), clean)
     backend = tokenizer.backend
     last = (backend.token_to_id(START), backend.token_to_id(END))
     if last != (tokenizer.start_id, tokenizer.end_id):

@@ -191,7 +191,7 @@ def test_an_empty_split_is_an_error(config, vocabulary):
 
 
 def test_bytes_that_are_no_image():
-    with pytest.raises(AligngapError, match="record 7 of train"):
+    with pytest.raises(AligngapError, match="image 7 of train cannot be decoded"):
         images.decode(b"\x89PNG\r\n\x1a\n garbage", "7 of train")
 
 
