@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aligngap.errors import AligngapError, UsageError
+from aligngap.interop import FORMATS
 from aligngap.laboratory import EXPERIMENTS
 
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _experiment(given)
             return 0
         parsed, rest = _parser().parse_known_args(given)
-        if rest and parsed.verb != "train":
+        if rest and parsed.verb not in ("train", "import"):
             raise UsageError(f"unknown argument {rest[0]!r}; see `aligngap {parsed.verb} --help`")
         parsed.overrides, parsed.command = rest, given
         parsed.run(parsed)
@@ -48,10 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="aligngap", description="Measure, explain and close the modality gap.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    prepare = _verb(verbs, "prepare", _prepare, "fetch and build a corpus")
-    prepare.add_argument("--corpus", default="pictograms", help="which corpus (pictograms)")
+    prepare = _verb(verbs, "prepare", _prepare, "fetch and build a corpus, or fetch a tokenizer")
+    prepare.add_argument("--corpus", help="which corpus; default: pictograms, if no tokenizer")
+    prepare.add_argument("--tokenizer", help="clip: the 49,408 tokens of CLIP's vocabulary")
     prepare.add_argument("--data_dir", default="", help="where; default ~/tensorflow_datasets")
-    prepare.add_argument("--list", action="store_true", help="list the corpus's sources, licences")
+    prepare.add_argument("--list", action="store_true", help="list sources and their licences")
 
     train = _verb(verbs, "train", _train, "train a model, or continue its run")
     train.add_argument("--config", required=True, help="FILE[:preset]; then --config.key=value ...")
@@ -62,6 +64,24 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--workdir", required=True, help="the run's folder")
     evaluate.add_argument("--data_dir", default="", help="of the corpus; default: as in training")
     evaluate.add_argument("--step", type=int, help="of a kept checkpoint; default: the newest")
+
+    embed = _verb(verbs, "embed", _embed, "embeddings of images and texts that you have")
+    embed.add_argument("--workdir", required=True, help="of a run, or of an imported model")
+    embed.add_argument("--step", type=int, help="of a kept checkpoint; default: the newest")
+    named = "*.tar shards or CORPUS/SPLIT"
+    embed.add_argument(
+        "--images", help=f"folder, file, 'glob', LIST.txt (a path a line), {named}", metavar="NAME"
+    )
+    embed.add_argument("--texts", help=f"UTF-8 file of a text a line, {named}", metavar="NAME")
+    embed.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for image.npy, text.npy and ids"
+    )
+    embed.add_argument("--dtype", choices=("float32", "float16"), default="float32")
+    embed.add_argument("--format", choices=("npy", "safetensors"), default="npy")
+    embed.add_argument(
+        "--skip_corrupt", action="store_true", help="leave out images that cannot be decoded"
+    )
+    embed.add_argument("--data_dir", default="", help="of CORPUS/SPLIT; default: as in training")
 
     gap = _verb(verbs, "gap", _gap, "the modality gap of embeddings that you have")
     gap.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -79,7 +99,17 @@ def _parser() -> argparse.ArgumentParser:
     gap.add_argument(
         "--labels",
         metavar="FILE",
-        help="one for each pair: .npy of whole numbers or strings, or a text file of lines",
+        help="one for each pair: an array of whole numbers or strings, or a text file of lines",
+    )
+    each = "one for each pair, shown by the page's map: an array (as above) of"
+    gap.add_argument(
+        "--captions", metavar="FILE", help=f"{each} strings [N], or a text file of lines"
+    )
+    gap.add_argument(
+        "--pictures",
+        metavar="FILE",
+        help=f"{each} uint8 [N, H, W] or [N, H, W, 1, 3 or 4], or a text file of image files' "
+        "names, a line each, relative to its folder",
     )
     gap.add_argument(
         "--exact_pairs",
@@ -88,6 +118,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="up to N pairs (20000) quadratic measures take all; beyond, a random sample of N",
     )
+
+    imported = _verb(verbs, "import", _import, "a model trained elsewhere becomes a workdir")
+    imported.add_argument(
+        "--source",
+        required=True,
+        metavar="PATH",
+        help="a folder of transformers (CLIPModel, SiglipModel) or open_clip, or a file: a state "
+        "dict of open_clip or AlignCLIP (.safetensors, .pt), big_vision's two towers (.npz)",
+    )
+    imported.add_argument("--workdir", required=True, help="a new folder for the model")
+    imported.add_argument("--data_dir", default="", help="of corpora and CLIP's tokenizer")
+    imported.epilog = "--config.key=value ... says what the source does not"
+
+    exported = _verb(verbs, "export", _export, "a model's weights for other programs")
+    exported.add_argument("--workdir", required=True, help="a trained or imported model's folder")
+    exported.add_argument("--format", required=True, choices=FORMATS, help="who is to read it")
+    exported.add_argument("--output", required=True, metavar="DIR", help="a new folder")
+    exported.add_argument("--step", type=int, help="of a kept checkpoint; default: the newest")
 
     report = _verb(verbs, "report", _report, "one page about one or several runs")
     report.add_argument("--workdir", required=True, action="append", help="a run; may be repeated")
@@ -124,14 +172,20 @@ def _verb(
 
 def _prepare(arguments: argparse.Namespace) -> None:
     from aligngap.config import data_dir
-    from aligngap.data import corpora
+    from aligngap.data import corpora, vocabulary
 
+    folder, corpus, tokenizer = data_dir(arguments.data_dir), arguments.corpus, arguments.tokenizer
+    corpus = corpus or ("" if tokenizer else "pictograms")
     if arguments.list:
-        for entry in corpora.licences(arguments.corpus):
+        entries = corpora.licences(corpus) if corpus else []
+        for entry in [*entries, *(vocabulary.licences(tokenizer) if tokenizer else [])]:
             print(f"{entry.source:<28} {entry.version:<8} {entry.licence:<14} {entry.package}")
             print(f"{'':<28} {entry.provides}")
-    else:
-        corpora.prepare(arguments.corpus, data_dir(arguments.data_dir))
+        return
+    if tokenizer:
+        vocabulary.prepare(tokenizer, folder)
+    if corpus:
+        corpora.prepare(corpus, folder)
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -159,13 +213,51 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(run.evaluate(Path(arguments.workdir), arguments.step, arguments.data_dir))
 
 
+def _embed(arguments: argparse.Namespace) -> None:
+    from aligngap.evaluation import files
+
+    if not (arguments.images or arguments.texts):
+        raise UsageError("embed needs --images=NAME, --texts=NAME or both")
+    request = files.Request(
+        Path(arguments.workdir),
+        arguments.step,
+        arguments.images,
+        arguments.texts,
+        arguments.data_dir,
+        arguments.skip_corrupt,
+    )
+    print(files.embed(request, Path(arguments.output), arguments.dtype, arguments.format))
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from aligngap.interop import importing
+
+    source, workdir = Path(arguments.source), Path(arguments.workdir)
+    given, overrides = arguments.command, arguments.overrides
+    print(importing.import_model(source, workdir, overrides, arguments.data_dir, given))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from aligngap.interop import exporting
+
+    workdir, output = Path(arguments.workdir), Path(arguments.output)
+    print(exporting.export(workdir, arguments.format, output, arguments.step))
+
+
 def _gap(arguments: argparse.Namespace) -> None:
     from aligngap.gap import files
     from aligngap.reporting import gap_page
 
     output = Path(arguments.output)
-    labels = Path(arguments.labels) if arguments.labels else None
-    found = files.measure(arguments.image, arguments.text, output, labels, arguments.exact_pairs)
+    found = files.measure(
+        arguments.image,
+        arguments.text,
+        output,
+        arguments.labels,
+        arguments.exact_pairs,
+        arguments.captions,
+        arguments.pictures,
+    )
     gap_page.build(found, arguments.command, output / "report.html")
     print(files.table(found))
 

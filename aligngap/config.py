@@ -6,9 +6,10 @@ METHODS of the papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et
 """
 
 import difflib
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,15 @@ from aligngap.errors import UsageError
 TIES = ("none", "transformer", "transformer+projection")
 MODALITIES = ("image", "text")
 TERMS = ("contrastive", "sigmoid", "separation", "alignment", "uniformity", "cross_uniformity")
+CLIP_VOCABULARY = 49_408  # Tokens, start and end included. [CLIP]
 ONE_OF = {
+    "data.tokenizer": ("trained", "clip", "clip_fast"),
     "model.tie": TIES,
     "model.scale_form": ("exp", "softplus"),
+    **{f"model.{m}.activation": ("gelu", "gelu_tanh", "quick_gelu") for m in MODALITIES},
+    **{f"model.{m}.projection": ("linear", "affine", "none") for m in MODALITIES},
+    "model.image.pooling": ("class_token", "attention"),
+    "model.text.pooling": ("end_of_text", "last"),
     "compute_dtype": ("float32", "bfloat16"),
     "objective.temperature": ("learned", "fixed", "scheduled"),
     "objective.mask_duplicates": ("none", "concept", "caption"),
@@ -64,6 +71,9 @@ def default() -> ConfigDict:
     data.train_split = "train"
     data.validation_split = "validation"
     data.test_splits = ("test_unseen_style", "test_unseen_concept", "test_unseen_both")
+    # trained: learnt from the captions | clip: CLIP's own, captions cleaned as open_clip does |
+    # clip_fast: CLIP's own without the cleaning, as transformers' CLIPTokenizerFast.
+    data.tokenizer = "trained"
     data.mean = (0.48145466, 0.4578275, 0.40821073)  # Of RGB in [0, 1]. [CLIP]
     data.std = (0.26862954, 0.26130258, 0.27577711)
     data.crop_scale = (0.9, 1.0)  # Share of the area that a random crop keeps. [AC]
@@ -87,9 +97,21 @@ def default() -> ConfigDict:
     model.image = tower(768, 12, 12, 4.0)
     model.image.size = 224  # Pixels a side.
     model.image.patch_size = 16
+    # (): a Vision Transformer. Else blocks a stage of CLIP's ResNet, (3, 4, 6, 3) in RN50: width is
+    # its stem's (64), heads are its pooling's (32), and the other fields of a ViT are not used.
+    model.image.stages = ()
+    model.image.patch_bias = False  # Of the patch convolution. [SL]: True.
+    model.image.input_norm = True  # A LayerNorm before the blocks. [CLIP]; False: [SL].
+    model.image.pooling = "class_token"  # [CLIP] | attention of a learned query to all. [SL]
     model.text = tower(512, 12, 8, 4.0)
     model.text.context_length = 77  # Tokens, start and end included. [CLIP]
-    model.text.vocab_size = 49_408  # Tokens, start and end included. [CLIP]
+    model.text.vocab_size = CLIP_VOCABULARY
+    model.text.causal = True  # A token sees those before it. [CLIP]; False: every other one. [SL]
+    model.text.pooling = "end_of_text"  # The first of the highest id. [CLIP] | last token: [SL].
+    for part in (model.image, model.text):
+        part.activation = "gelu"  # Exact. [AC] | gelu_tanh [SL] | quick_gelu: x·σ(1.702x) [CLIP]
+        part.norm_eps = 1e-5  # What LayerNorms add to the variance. [CLIP]; 1e-6: [SL].
+        part.projection = "linear"  # To embed_dim. [CLIP] | affine: with a bias | none. [SL]: both.
 
     # Default: half of [AC]'s total CE_i2t + CE_t2i + ½·IMSep(images). Their total: 2.0 and 0.5.
     config.objective = objective = ConfigDict()
@@ -144,15 +166,7 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
     file = Path(path.partition(":")[0])
     if not file.is_file():
         raise UsageError(f"config file {file} does not exist (--config=FILE[:preset])")
-    known = keys(default())
-    for override in overrides:
-        name = override.partition("=")[0].removeprefix("--config.")
-        if override.startswith("--config.") and name not in known:
-            raise UsageError(_unknown(name, known))
-        if not override.startswith("--config."):
-            raise UsageError(
-                f"unknown argument {override!r}; config overrides are --config.key=value"
-            )
+    _check_overrides(overrides)
     values = flags.FlagValues()
     arguments = ["aligngap", f"--config={path}", *overrides]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
@@ -166,6 +180,33 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UsageError(f"config {path}: {reason}") from error
     return config
+
+
+def overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+    """A config with `--config.key=value` overrides applied, validated; UsageError as in `load`."""
+    _check_overrides(overrides)
+    values = flags.FlagValues()
+    arguments = ["aligngap", *overrides]
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
+    try:
+        values(arguments)
+    except (flags.Error, TypeError, ValueError) as error:
+        raise UsageError(f"config: {str(error).strip().splitlines()[-1]}") from error
+    found: ConfigDict = values["config"].value
+    validate(found)
+    return found
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    known = keys(default())
+    for override in overrides:
+        name = override.partition("=")[0].removeprefix("--config.")
+        if override.startswith("--config.") and name not in known:
+            raise UsageError(_unknown(name, known))
+        if not override.startswith("--config."):
+            raise UsageError(
+                f"unknown argument {override!r}; config overrides are --config.key=value"
+            )
 
 
 def validate(config: ConfigDict) -> None:
@@ -184,6 +225,19 @@ def validate(config: ConfigDict) -> None:
 def data_dir(path: str) -> Path:
     """Where corpora are prepared: the path given, else where TFDS keeps its own."""
     return Path(path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def complete(tree: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a config, with the defaults of what it lacks: a field that is younger than a run
+    has the value by which the run went."""
+
+    def filled(default: Any, given: Any) -> Any:
+        if not (isinstance(default, dict) and isinstance(given, dict)):
+            return given
+        known = {k: filled(v, given[k]) if k in given else v for k, v in default.items()}
+        return known | {k: v for k, v in given.items() if k not in default}
+
+    return filled(json.loads(default().to_json()), tree)
 
 
 def from_json(tree: dict[str, Any]) -> ConfigDict:
@@ -228,10 +282,15 @@ def _problems(config: ConfigDict) -> Iterator[str]:
         yield f"seed={config.seed} must be in [0, 2**32)"
     if config.model.text.context_length < 3:
         yield f"model.text.context_length={config.model.text.context_length} must be at least 3"
-    if config.model.text.vocab_size < 514:
+    if config.model.text.pooling == "end_of_text" and config.model.text.vocab_size < 514:
         yield (
             f"model.text.vocab_size={config.model.text.vocab_size} must be at least 514: "
             "every byte inside and at the end of a word, start and end of text"
+        )
+    if config.data.tokenizer.startswith("clip") and config.model.text.vocab_size != CLIP_VOCABULARY:
+        yield (
+            f"model.text.vocab_size={config.model.text.vocab_size} does not fit data.tokenizer="
+            f"{config.data.tokenizer}, which has {CLIP_VOCABULARY} tokens: give that, or `trained`"
         )
     for name, allowed in ONE_OF.items():
         if flat[name] not in allowed:
@@ -254,16 +313,44 @@ def _problems(config: ConfigDict) -> Iterator[str]:
 
 def _model_problems(model: ConfigDict) -> Iterator[str]:
     image, text = model.image, model.text
+    if image.stages:
+        yield from _resnet_problems(model)
     for name, size in (("image", image), ("text", text)):
         if size.width % size.heads:
             yield f"model.{name}: width {size.width} is no multiple of heads {size.heads}"
+        if size.norm_eps <= 0:
+            yield f"model.{name}.norm_eps={size.norm_eps} must be above 0"
+        maps = name == "image" and image.stages  # Its pooling has the embedding's size.
+        if size.projection == "none" and size.width != model.embed_dim and not maps:
+            yield (
+                f"model.{name}.projection=none: its width {size.width} must be "
+                f"model.embed_dim={model.embed_dim}"
+            )
     if image.size % image.patch_size:
         yield f"model.image: size {image.size} is no multiple of patch {image.patch_size}"
-    shape = ("width", "layers", "heads", "mlp_ratio")
+    shape = ("width", "layers", "heads", "mlp_ratio", "activation", "norm_eps")
     if model.tie != "none" and any(image[field] != text[field] for field in shape):
         yield f"model.tie={model.tie} needs image and text towers of one shape ({', '.join(shape)})"
+    if model.tie == "transformer+projection" and image.projection != text.projection:
+        yield (
+            f"model.tie={model.tie}: image.projection={image.projection} and "
+            f"text.projection={text.projection} must be the same"
+        )
     if not 1 <= model.scale_init <= model.scale_max:
         yield f"model.scale_init={model.scale_init} must be in [1, model.scale_max]"
+
+
+def _resnet_problems(model: ConfigDict) -> Iterator[str]:
+    image = model.image
+    if len(image.stages) != 4 or min(image.stages) < 1:
+        yield f"model.image.stages={image.stages}: () or four whole numbers of at least 1"
+    if model.tie != "none" or image.projection != "none":
+        yield (
+            f"model.tie={model.tie}, model.image.projection={image.projection}: expected none "
+            "for both, since a ResNet (model.image.stages) shares no blocks and projects by itself"
+        )
+    if image.size % 32:
+        yield f"model.image: size {image.size} of a ResNet is no multiple of 32"
 
 
 def _data_problems(data: ConfigDict) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from aligngap.config import default, tower
+from aligngap.config import MODALITIES, default, tower
 from aligngap.errors import UsageError
 
 _TIED = {"model.tie": "transformer+projection"}
@@ -33,6 +33,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "model.scale_init": 10.0,
         "model.logit_bias": True,
     },
+}
+# Fields of config.model in which SigLIP's towers are not as CLIP's. [SL]
+SIGLIP_TOWERS: dict[str, Any] = {
+    "image.patch_bias": True,
+    "image.input_norm": False,
+    "image.pooling": "attention",
+    "image.projection": "none",
+    "text.causal": False,
+    "text.pooling": "last",
+    "text.projection": "affine",
+    **{f"{modality}.activation": "gelu_tanh" for modality in MODALITIES},
+    **{f"{modality}.norm_eps": 1e-6 for modality in MODALITIES},
 }
 # (width, layers, heads, MLP ratio) of the image tower and of the text tower that goes with it.
 # Dosovitskiy et al. 2021, Zhai et al. 2022; texts as in CLIP and open_clip.

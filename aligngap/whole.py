@@ -1,10 +1,13 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
+import contextlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, UsageError
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -26,3 +29,31 @@ def write(path: Path, content: str | bytes) -> None:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which has its final name once the block has ended without an error.
+
+    UsageError where there is something already, AligngapError where it cannot be written.
+    """
+    empty(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        filling = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from None
+    try:
+        filling.chmod(0o755)  # mkdtemp lets nobody else in
+        yield filling
+        filling.replace(path)
+    except OSError as error:
+        raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(filling, ignore_errors=True)
+
+
+def empty(path: Path) -> None:
+    """UsageError unless nothing is there, or a folder with nothing in it."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} is there already and not empty; give another folder")

@@ -17,6 +17,7 @@ def get_config(name: str = "alignclip") -> ConfigDict:
     """30 epochs of 10,030,127 pairs at batch 512; images 224 px, context 77, embedding 768."""
     config = preset(name)
     config.data.corpus = "cc12m"
+    config.data.tokenizer = "clip"
     config.compute_dtype = "bfloat16"
     config.model.embed_dim = 768
     set_size(config, "B/16")

@@ -54,3 +54,24 @@ environment() {
     die "the installation failed; see the lines above"
   echo "$wanted" >".venv/installed-${extras:-base}"
 }
+
+# open_clip in .venv-open_clip, for the tests that it loads what is exported for it. It shares
+# .venv's packages, but torchvision must not be among those: transformers would try to use it.
+open_clip_environment() {
+  local site target wanted
+  .venv/bin/python -c 'import torch' 2>/dev/null || { say "No torch: no .venv-open_clip"; return; }
+  site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  wanted=$({ cat launch/constraints.txt; echo "$site"; } | cksum)
+  [ "$(cat .venv-open_clip/installed 2>/dev/null)" = "$wanted" ] && return
+  say "Making .venv-open_clip (50 MB)"
+  .venv/bin/python -m venv --clear --without-pip .venv-open_clip
+  target=$(.venv-open_clip/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  if .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+    --constraint launch/constraints.txt --target "$target" open_clip_torch timm torchvision; then
+    echo "$site" >"$target/main.pth"
+    echo "$wanted" >.venv-open_clip/installed
+  else
+    rm -rf .venv-open_clip
+    say "It cannot be made: the tests that need open_clip will be skipped"
+  fi
+}

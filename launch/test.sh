@@ -1,18 +1,26 @@
 #!/usr/bin/env bash
 # Lint, types and tests, from nothing: makes .venv, prepares the corpus, runs everything on the CPU.
+# Installs Debian's chromium where it may; without a browser, the tests of pages in one are skipped.
 #
 #   bash launch/test.sh [pytest arguments]      e.g. bash launch/test.sh tests/objectives -k values
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
 environment test
+open_clip_environment
+
+if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  say "Installing chromium, for the tests of pages"
+  { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; } >/dev/null ||
+    say "It cannot be installed: those tests will be skipped"
+fi
 
 say "ruff"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 say "mypy"
 .venv/bin/mypy
-say "Preparing the pictograms corpus"
-.venv/bin/aligngap prepare --corpus=pictograms
+say "Preparing the pictograms corpus and CLIP's tokenizer"
+.venv/bin/aligngap prepare --corpus=pictograms --tokenizer=clip
 say "pytest"
 .venv/bin/python -m pytest -n 2 "$@"  # One process waits for compilers half of the time.

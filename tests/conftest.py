@@ -28,6 +28,15 @@ def pictograms_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def clip_dir(pictograms_dir) -> Path:
+    """The same folder, with CLIP's merges in it; fetched here if they are not there."""
+    from aligngap.data import vocabulary
+
+    vocabulary.prepare("clip", pictograms_dir)
+    return pictograms_dir
+
+
 @pytest.fixture
 def unit_rows():
     """(rows, dimension, seed) → random L2-normalised float64 rows."""

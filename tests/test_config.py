@@ -96,6 +96,11 @@ def test_a_config_file_that_fails(tmp_path):
         ("objective.swap_share", 2.0, "swap_share"),
         ("objective.tile", -1, "tile=-1"),
         ("model.scale_form", "sinh", "exp, softplus"),
+        ("model.image.activation", "relu", "gelu, gelu_tanh, quick_gelu"),
+        ("model.text.norm_eps", 0.0, "norm_eps=0.0 must be above 0"),
+        ("model.text.projection", "none", "width 128 must be model.embed_dim=256"),
+        ("model.image.stages", (3, 4), "four whole numbers"),
+        ("model.image.stages", (3, 4, 6, 3), "a ResNet .* projects by itself"),
         ("optimizer.lr_factors", (("(", 1.0),), "regular expression"),
         ("optimizer.lr_factors", (("logit_scale", -1.0),), "at least 0"),
     ],
@@ -127,3 +132,15 @@ def test_only_what_does_not_change_learning_may_change():
     for override in ("--config.seed=1", "--config.optimizer.peak_lr=1", "--config.data.corpus=x"):
         new = json.loads(configs.load(QUICKSTART, [override]).to_json())
         assert override[9:].partition("=")[0] in str(configs.difference(old, new))
+
+
+def test_a_run_older_than_a_field_went_by_its_default():
+    """The models of configs before this field's day are as they were; their runs go on."""
+    new = json.loads(configs.load(QUICKSTART, []).to_json())
+    old = json.loads(json.dumps(new))
+    for modality in ("image", "text"):
+        for field in ("activation", "norm_eps", "projection", "pooling"):
+            del old["model"][modality][field]
+    assert configs.difference(old, new) is not None
+    assert configs.difference(configs.complete(old), new) is None
+    assert configs.complete(old)["model"] == new["model"]

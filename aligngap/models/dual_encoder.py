@@ -1,4 +1,6 @@
-"""The model: two towers, or one transformer tied across the modalities (AlignCLIP, SharedCLIP)."""
+"""The model: two towers, or one transformer tied across the modalities (AlignCLIP, SharedCLIP).
+
+A tower of images is a Vision Transformer, or CLIP's ResNet where the config has its stages."""
 
 from typing import Any
 
@@ -8,28 +10,43 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from aligngap.models.logit_scale import parameter_of, scale_of
-from aligngap.models.towers import ImageInput, TextInput, pool_image, pool_text
+from aligngap.models.resnet import ResNet
+from aligngap.models.towers import (
+    TEXT_POOLINGS,
+    AttentionPooling,
+    ImageInput,
+    TextInput,
+    pool_class_token,
+)
 from aligngap.models.transformer import Transformer, parameter_std
 
 
 class Projection(nn.Module):
-    """The bias-free map into the space of both modalities; L2-normalised rows in float32."""
+    """The map into the space of both modalities; L2-normalised rows in float32."""
 
     embed_dim: int
+    form: str  # linear | affine | none
     dtype: Any
 
     @nn.compact
     def __call__(self, x: Float[Array, "B W"]) -> Float[Array, "B D"]:
+        embedding = x.astype(jnp.float32) if self.form == "none" else self._mapped(x)
+        norm = jnp.linalg.norm(embedding, axis=-1, keepdims=True)
+        embedding = embedding / jnp.maximum(norm, 1e-12)
+        return nn.with_logical_constraint(embedding, ("batch", "activation"))
+
+    def _mapped(self, x: Float[Array, "B W"]) -> Float[Array, "B D"]:
         init = nn.initializers.normal(parameter_std(x.shape[-1]))
         axes = ("embed", "projection")
         kernel_init = nn.with_logical_partitioning(init, axes)
         kernel = self.param("kernel", kernel_init, (x.shape[-1], self.embed_dim), jnp.float32)
-        embedding = jnp.dot(
+        mapped = jnp.dot(
             x.astype(self.dtype), kernel.astype(self.dtype), preferred_element_type=jnp.float32
         )
-        norm = jnp.linalg.norm(embedding, axis=-1, keepdims=True)
-        embedding = embedding / jnp.maximum(norm, 1e-12)
-        return nn.with_logical_constraint(embedding, ("batch", "activation"))
+        if self.form == "linear":
+            return mapped
+        zeros = nn.with_logical_partitioning(nn.initializers.zeros, ("projection",))
+        return mapped + self.param("bias", zeros, (self.embed_dim,), jnp.float32)
 
 
 class DualEncoder(nn.Module):
@@ -44,18 +61,35 @@ class DualEncoder(nn.Module):
     def setup(self) -> None:
         config = self.config
         image, text = config.image, config.text
-        self.image_input = ImageInput(image.size, image.patch_size, image.width, self.dtype)
+        if image.stages:
+            self.image_resnet = ResNet(
+                image.stages, image.width, image.heads, config.embed_dim, self.dtype
+            )
+        else:
+            self.image_input = ImageInput(
+                image.size,
+                image.patch_size,
+                image.width,
+                image.patch_bias,
+                image.pooling == "class_token",
+                image.norm_eps if image.input_norm else None,
+                self.dtype,
+            )
         self.text_input = TextInput(text.vocab_size, text.context_length, text.width, self.dtype)
         if config.tie == "none":
             self.image_transformer = self._transformer(image)
             self.text_transformer = self._transformer(text)
         else:
             self.transformer = self._transformer(image)
+        if image.pooling == "attention":  # Without images that go through it, it has no parameters.
+            self.image_pooling = AttentionPooling(
+                image.heads, image.mlp_ratio, image.activation, image.norm_eps, self.dtype
+            )
         if config.tie == "transformer+projection":
-            self.projection = Projection(config.embed_dim, self.dtype)
+            self.projection = Projection(config.embed_dim, image.projection, self.dtype)
         else:
-            self.image_projection = Projection(config.embed_dim, self.dtype)
-            self.text_projection = Projection(config.embed_dim, self.dtype)
+            self.image_projection = Projection(config.embed_dim, image.projection, self.dtype)
+            self.text_projection = Projection(config.embed_dim, text.projection, self.dtype)
         self.logit_scale = self.param(
             "logit_scale",
             nn.initializers.constant(parameter_of(config.scale_init, config.scale_form)),
@@ -68,17 +102,21 @@ class DualEncoder(nn.Module):
 
     def encode_image(self, images: Float[Array, "B R R 3"]) -> Float[Array, "B D"]:
         """L2-normalised embeddings; images are already normalised by mean and std."""
+        if self.config.image.stages:
+            return self._projection("image")(self.image_resnet(images))
         tied = self.config.tie != "none"
         transformer = self.transformer if tied else self.image_transformer
-        pooled = pool_image(transformer(self.image_input(images), causal=False))
+        x = transformer(self.image_input(images), causal=False)
+        by_attention = self.config.image.pooling == "attention"
+        pooled = self.image_pooling(x) if by_attention else pool_class_token(x)
         return self._projection("image")(pooled)
 
     def encode_text(self, ids: Int[Array, "B L"]) -> Float[Array, "B D"]:
-        """L2-normalised embeddings; the causal mask is on the text pass only."""
-        tied = self.config.tie != "none"
+        """L2-normalised embeddings; a causal mask, if any, is on the text pass only."""
+        tied, text = self.config.tie != "none", self.config.text
         transformer = self.transformer if tied else self.text_transformer
-        pooled = pool_text(transformer(self.text_input(ids), causal=True), ids)
-        return self._projection("text")(pooled)
+        x = transformer(self.text_input(ids), causal=text.causal)
+        return self._projection("text")(TEXT_POOLINGS[text.pooling](x, ids))
 
     def encode(
         self, images: Float[Array, "B R R 3"], ids: Int[Array, "B L"]
@@ -102,6 +140,8 @@ class DualEncoder(nn.Module):
             layers=tower.layers,
             heads=tower.heads,
             mlp_ratio=tower.mlp_ratio,
+            activation=tower.activation,
+            norm_eps=tower.norm_eps,
             dtype=self.dtype,
             remat=self.config.remat,
             scan=self.config.scan,

@@ -4,6 +4,8 @@ Shapes: B batch, L length, W width, H heads.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -11,13 +13,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-LAYER_NORM_EPS = 1e-5  # CLIP's; Flax's default is 1e-6.
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),  # Of OpenAI's weights.
+}
 
 
-def layer_norm(dtype: Any, name: str | None = None) -> nn.LayerNorm:
-    """LayerNorm with CLIP's epsilon, its statistics in float32."""
+def layer_norm(dtype: Any, eps: float, name: str | None = None) -> nn.LayerNorm:
+    """LayerNorm with its statistics in float32."""
     return nn.LayerNorm(
-        epsilon=LAYER_NORM_EPS,
+        epsilon=eps,
         dtype=dtype,
         scale_init=nn.with_logical_partitioning(nn.initializers.ones, ("embed",)),
         bias_init=nn.with_logical_partitioning(nn.initializers.zeros, ("embed",)),
@@ -72,9 +78,10 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two dense layers with the exact (erf) GELU between them."""
+    """Two dense layers with one of ACTIVATIONS between them."""
 
     hidden: int
+    activation: str
     output_std: float
     dtype: Any
 
@@ -84,7 +91,7 @@ class MLP(nn.Module):
         hidden_std = (2 * width) ** -0.5
         x = Dense((self.hidden,), hidden_std, ("embed", "mlp"), self.dtype, name="hidden")(x)
         x = nn.with_logical_constraint(x, ("batch", "length", "mlp"))
-        x = jax.nn.gelu(x, approximate=False)
+        x = ACTIVATIONS[self.activation](x)
         return Dense((width,), self.output_std, ("mlp", "embed"), self.dtype, name="output")(x)
 
 
@@ -95,6 +102,8 @@ class Block(nn.Module):
     heads: int
     mlp_ratio: float
     layers: int
+    activation: str
+    norm_eps: float
     dtype: Any
 
     @nn.compact
@@ -102,9 +111,10 @@ class Block(nn.Module):
         # Both outputs are added 2·layers times to the residual stream (METHODS of CLIP: its init).
         output_std = self.width**-0.5 * (2 * self.layers) ** -0.5
         attention = Attention(self.heads, output_std, self.dtype, name="attention")
-        x = x + attention(layer_norm(self.dtype, "attention_norm")(x), causal)
-        mlp = MLP(round(self.width * self.mlp_ratio), output_std, self.dtype, name="mlp")
-        x = x + mlp(layer_norm(self.dtype, "mlp_norm")(x))
+        x = x + attention(layer_norm(self.dtype, self.norm_eps, "attention_norm")(x), causal)
+        hidden = round(self.width * self.mlp_ratio)
+        mlp = MLP(hidden, self.activation, output_std, self.dtype, name="mlp")
+        x = x + mlp(layer_norm(self.dtype, self.norm_eps, "mlp_norm")(x))
         return nn.with_logical_constraint(x, ("batch", "length", "activation"))
 
 
@@ -119,13 +129,23 @@ class Transformer(nn.Module):
     layers: int
     heads: int
     mlp_ratio: float
+    activation: str
+    norm_eps: float
     dtype: Any
     remat: bool
     scan: bool
 
     def setup(self) -> None:
-        self.blocks = Block(self.width, self.heads, self.mlp_ratio, self.layers, self.dtype)
-        self.final_norm = layer_norm(self.dtype)
+        self.blocks = Block(
+            self.width,
+            self.heads,
+            self.mlp_ratio,
+            self.layers,
+            self.activation,
+            self.norm_eps,
+            self.dtype,
+        )
+        self.final_norm = layer_norm(self.dtype, self.norm_eps)
 
     def __call__(self, x: Float[Array, "B L W"], causal: bool) -> Float[Array, "B L W"]:
         def body(block: Block, x: Array, _: None) -> tuple[Array, None]:
@@ -134,7 +154,7 @@ class Transformer(nn.Module):
         step = nn.remat(body, prevent_cse=not self.scan) if self.remat else body
         run = nn.scan(
             step,
-            variable_axes={"params": 0},
+            variable_axes={"params": 0, "intermediates": 0},
             split_rngs={"params": True},
             length=self.layers,
             unroll=1 if self.scan else self.layers,

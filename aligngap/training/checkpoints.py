@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -35,11 +36,24 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._checkpointer.close()
+        try:
+            self._checkpointer.close()
+        except (OSError, ValueError) as error:  # Of a save in the background, a full disk's too.
+            folder = self._checkpointer.directory
+            raise AligngapError(f"{folder} cannot be written: {_reason(error)}") from error
 
     def steps(self) -> list[int]:
         """The steps of the complete checkpoints, ascending."""
         return [int(checkpoint.step) for checkpoint in self._checkpointer.checkpoints]
+
+    def choose(self, step: int | None) -> int:
+        """The newest step, or the one that is asked for; AligngapError where it is not kept."""
+        kept, workdir = self.steps(), Path(self._checkpointer.directory).parent
+        if not kept:
+            raise AligngapError(f"{workdir} has no checkpoint yet; `aligngap train` makes one")
+        if step is not None and step not in kept:
+            raise AligngapError(f"{workdir} has no checkpoint of step {step}; kept: {kept}")
+        return kept[-1] if step is None else step
 
     def save(self, step: int, state: TrainState, position: dict[str, int]) -> None:
         """Copies the state off the device and writes it in the background."""
@@ -50,18 +64,37 @@ class Checkpoints:
         self, step: int, abstract: TrainState, shardings: TrainState
     ) -> tuple[TrainState, dict[str, int]]:
         """The state, laid out by `shardings` (not necessarily those it was saved from)."""
-        target = jax.tree.map(
-            lambda array, sharding: jax.ShapeDtypeStruct(
-                array.shape, array.dtype, sharding=sharding
-            ),
-            nn.unbox(abstract),
-            shardings,
-        )
-        try:
-            parts = self._checkpointer.load_checkpointables(step, {"state": target, "data": None})
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise AligngapError(
-                f"checkpoint of step {step} in {self._checkpointer.directory} is damaged: {reason}"
-            ) from error
+        parts = self._load(step, {"state": _target(abstract, shardings), "data": None})
         return parts["state"], parts["data"]
+
+    def restore_params(self, step: int, abstract: Any, shardings: Any, *, averaged: bool) -> Any:
+        """The parameters alone, or their moving average: all that an imported model has."""
+        part = "averaged" if averaged else "params"
+        context = ocp.Context()
+        context.pytree.loading.partial_load = True
+        with context:
+            parts = self._load(step, {"state": {part: _target(abstract, shardings)}})
+        return parts["state"][part]
+
+    def _load(self, step: int, target: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._checkpointer.load_checkpointables(step, target)
+        except (OSError, ValueError) as error:
+            folder = self._checkpointer.directory
+            raise AligngapError(
+                f"checkpoint of step {step} in {folder} is damaged: {_reason(error)}"
+            ) from error
+
+
+def _target(abstract: Any, shardings: Any) -> Any:
+    """What Orbax is to fill: shape and dtype of each array, and where it goes."""
+    return jax.tree.map(
+        lambda array, sharding: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding),
+        nn.unbox(abstract),
+        shardings,
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Orbax's words, in one line."""
+    return " ".join(str(error).split())[:300]

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from aligngap import progress
-from aligngap.data import pipeline, tokenizer
+from aligngap.data import pipeline, tokenizer, vocabulary
 from aligngap.data.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
 from aligngap.models import dual_encoder
@@ -54,8 +54,11 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
     for split in (config.data.validation_split, *config.data.test_splits):
         pipeline.open_split(config, split)
     pipeline.own_semantics(config, len(source))
+    words = _tokenizer(config, folder, source)
     workdir.claim(folder, config)
-    return Run(config, folder, mesh, model, tx, _tokenizer(config, folder, source), source)
+    if not (folder / "tokenizer" / tokenizer.FILE).exists():
+        words.save(folder / "tokenizer")
+    return Run(config, folder, mesh, model, tx, words, source)
 
 
 def reopen(folder: Path, data_dir: str = "") -> Run:
@@ -69,7 +72,8 @@ def reopen(folder: Path, data_dir: str = "") -> Run:
     mesh = meshes.make(config)
     model, tx = dual_encoder.make(config), optimizer.make(config)
     source = pipeline.open_split(config, config.data.train_split)
-    return Run(config, folder, mesh, model, tx, tokenizer.load(folder / "tokenizer"), source)
+    words = vocabulary.reopen(config, folder / "tokenizer")
+    return Run(config, folder, mesh, model, tx, words, source)
 
 
 def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, int]:
@@ -77,6 +81,8 @@ def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, int]:
     kept = checkpoints.steps()
     if not kept:
         return state.create(run.config, run.model, run.tx, run.mesh), 0
+    if kept[-1] == 0:
+        raise AligngapError(f"{run.workdir} holds an imported model; give a run another --workdir")
     return load_state(run, checkpoints, kept[-1]), kept[-1]
 
 
@@ -222,9 +228,9 @@ def _position(config: ConfigDict, step: int) -> dict[str, int]:
 
 
 def _tokenizer(config: ConfigDict, folder: Path, source: Any) -> Tokenizer:
-    """The run's tokenizer, trained on the training captions when the run starts."""
+    """The tokenizer that the run's folder holds, or a new one for a run that starts."""
     path = folder / "tokenizer"
-    if not (path / tokenizer.FILE).exists():
-        captions = (text for row in range(len(source)) for text in pipeline.captions(source[row]))
-        tokenizer.train(captions, config.model.text.vocab_size).save(path)
-    return tokenizer.load(path)
+    if (path / tokenizer.FILE).exists():
+        return vocabulary.reopen(config, path)
+    captions = (text for row in range(len(source)) for text in pipeline.captions(source[row]))
+    return vocabulary.make(config, captions)

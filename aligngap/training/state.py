@@ -31,15 +31,25 @@ class TrainState:
         return self.params if self.averaged is None else self.averaged
 
 
-def _boxed(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformation) -> TrainState:
-    """The state at step 0, its parameters still boxed with their logical axis names."""
+def abstract_params(config: ConfigDict, model: DualEncoder) -> Any:
+    """Shapes, dtypes and logical axis names of the parameters alone."""
+    return jax.eval_shape(lambda: _boxed_params(config, model))
+
+
+def _boxed_params(config: ConfigDict, model: DualEncoder) -> Any:
+    """The parameters at step 0, boxed with their logical axis names."""
     image, text = config.model.image, config.model.text
     variables = model.init(
         jax.random.key(config.seed),
         jnp.zeros((1, image.size, image.size, 3)),
         jnp.zeros((1, text.context_length), jnp.int32),
     )
-    params = variables["params"]
+    return variables["params"]
+
+
+def _boxed(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformation) -> TrainState:
+    """The state at step 0, its parameters still boxed."""
+    params = _boxed_params(config, model)
     averaged = jax.tree.map(jnp.copy, params) if config.optimizer.ema_decay else None
     return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), averaged)
 

@@ -21,18 +21,18 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     wanted = json.loads(config.to_json())
     wanted["data"]["data_dir"] = str(configs.data_dir(config.data.data_dir).absolute())
     if path.exists():
-        _same_run(workdir, read_json(path), wanted)
+        _same_run(workdir, configs.complete(read_json(path)), wanted)
     whole.write(path, json.dumps(wanted, indent=2) + "\n")
 
 
 @contextlib.contextmanager
-def alone(workdir: Path) -> Iterator[None]:
-    """One process at a time trains in a folder; AligngapError where another one does."""
+def alone(workdir: Path, work: str = "training") -> Iterator[None]:
+    """One process at a time works in a folder; AligngapError where another one does."""
     with (workdir / ".lock").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise AligngapError(f"another process is training in {workdir}") from error
+            raise AligngapError(f"another process is {work} in {workdir}") from error
         yield
 
 
@@ -43,7 +43,7 @@ def read_config(workdir: Path) -> ConfigDict:
         raise AligngapError(
             f"{workdir} holds no run (no config.json); `aligngap train --workdir=...` makes one"
         )
-    config = configs.from_json(read_json(path))
+    config = configs.from_json(configs.complete(read_json(path)))
     try:
         configs.validate(config)
     except Exception as error:  # Someone wrote in it: its values can be anything.

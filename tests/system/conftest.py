@@ -82,3 +82,11 @@ def finished(program, tmp_path_factory) -> Path:
     done = program.train(workdir)
     assert done.returncode == 0, done.stderr
     return workdir
+
+
+@pytest.fixture(scope="session")
+def evaluated(program, finished) -> subprocess.CompletedProcess:
+    """What `aligngap evaluate` of that run said; its files are in `finished`."""
+    done = program.run("evaluate", f"--workdir={finished}")
+    assert done.returncode == 0, done.stderr
+    return done

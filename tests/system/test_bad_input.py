@@ -45,6 +45,7 @@ def test_unknown_key_names_the_nearest(program, tmp_path):
         ({"data.semantics": "nowhere.npy"}, ["nowhere.npy"]),
         ({"data.test_splits": "('test',)"}, ["'test'"]),
         ({"model.text.vocab_size": 100}, ["vocab_size=100", "514"]),
+        ({"data.tokenizer": "clip"}, ["vocab_size=600", "data.tokenizer=clip", "49408"]),
         ({"seed": -1}, ["seed=-1"]),
     ],
 )

@@ -1,5 +1,6 @@
 """Training as a user meets it: its files, killing it, continuing it, and other topologies."""
 
+import json
 import os
 import signal
 import subprocess
@@ -104,16 +105,28 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(
     assert "Traceback" not in done.stderr
 
 
-def test_evaluate_report_and_gap(finished, program, tmp_path):
-    done = program.run("evaluate", f"--workdir={finished}")
-    assert done.returncode == 0, done.stderr
-    assert "test_unseen_both" in done.stdout
+def test_evaluate_report_and_gap(finished, evaluated, program, tmp_path):
+    assert "test_unseen_both" in evaluated.stdout
     page = tmp_path / "report.html"
     done = program.run("report", f"--workdir={finished}", f"--output={page}")
     assert done.returncode == 0, done.stderr
     assert "AlignCLIP" in page.read_text()
     arrays = np.load(finished / "embeddings.npz")
     text = arrays["test_unseen_both/trained/text"][arrays["test_unseen_both/image_concept"]]
+    np.testing.assert_array_equal(arrays["test_unseen_both/trained/pair_text"], text)
+    evaluated = json.loads((finished / "evaluation.json").read_text())
+    for kind in ("group", "subgroup"):
+        names, classes, rows = (
+            arrays[f"test_unseen_both/{kind}_{name}"] for name in ("names", "classes", "rows")
+        )
+        assert len(names) == len(classes) and len(rows) == len(text)
+        right = (arrays["test_unseen_both/trained/image"] @ classes.T).argmax(1) == rows
+        acc1 = evaluated["splits"]["test_unseen_both"]["zero_shot"][kind]["acc1"]["value"]
+        assert right.mean() == pytest.approx(acc1, abs=1.01 / len(rows))
+    np.testing.assert_array_equal(
+        arrays["test_unseen_both/group_names"][arrays["test_unseen_both/group_rows"]],
+        arrays["test_unseen_both/group"],
+    )
     np.save(tmp_path / "image.npy", arrays["test_unseen_both/trained/image"])
     np.save(tmp_path / "text.npy", text)
     files = (f"--image={tmp_path / 'image.npy'}", f"--text={tmp_path / 'text.npy'}")

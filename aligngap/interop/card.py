@@ -1,0 +1,62 @@
+"""The model card: what an exported model is, from what its workdir says of it."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from aligngap.data import corpora
+from aligngap.errors import UsageError
+from aligngap.training import provenance
+from aligngap.training.loaded import Loaded
+from aligngap.training.workdir import read_json
+
+TEMPLATE = "model_card.md.j2"
+SHOWN = ("text_retrieval_recall@10", "image_retrieval_recall@10")
+GAPS = ("centroid_distance", "alignment_score", "relative_modality_gap")
+
+
+def text(model: Loaded, form: str) -> str:
+    """Markdown for README.md: data, recipe, gap, evaluation, licence, and how to load it."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(resources.files("aligngap.interop"))),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # Markdown, and no caption or other text of strangers goes in.
+    )
+    page = environment.get_template(TEMPLATE)
+    config = model.config
+    return page.render(
+        config=config,
+        form=form,
+        step=model.step,
+        trained=model.step > 0,
+        cleaned=bool(model.tokenizer and model.tokenizer.clean),
+        commands=provenance.commands(model.workdir),
+        objective={k: v for k, v in config.objective.items() if k.endswith("_weight") and v},
+        evaluation=_evaluation(model.workdir, model.step),
+        licences=_licences(config.data.corpus) if model.step else [],
+    )
+
+
+def _evaluation(workdir: Path, step: int) -> list[dict[str, Any]]:
+    """Recall at 10 and the gap of each split; empty where this step has not been evaluated."""
+    path = workdir / "evaluation.json"
+    if not path.exists() or (found := read_json(path)).get("step") != step:
+        return []
+    gaps = read_json(workdir / "gap.json")["splits"]
+    rows = []
+    for name, split in found["splits"].items():
+        measures = gaps[name]["measures"]
+        recalls = {key: split["retrieval"][key] for key in SHOWN}
+        rows.append({"split": name, **recalls, **{key: measures[key] for key in GAPS}})
+    return rows
+
+
+def _licences(corpus: str) -> list[corpora.Licence]:
+    try:
+        return corpora.licences(corpus)
+    except UsageError:  # A corpus that this version does not know.
+        return []

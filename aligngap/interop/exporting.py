@@ -1,0 +1,116 @@
+"""`aligngap export`: a workdir's model as other programs read it, beside a model card."""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from aligngap import whole
+from aligngap.data.tokenizer import Tokenizer
+from aligngap.errors import AligngapError
+from aligngap.interop import card, huggingface, mapping, npz, open_clip, processor
+from aligngap.training import loaded
+from aligngap.training.loaded import Loaded
+
+Write = Callable[[Path], None]  # Fills a folder with what has been computed before.
+
+
+def export(workdir: Path, form: str, output: Path, step: int | None = None) -> str:
+    """Writes the folder `output`, whole or not at all; returns what was done.
+
+    AligngapError for a model that the format cannot express exactly, with every reason.
+    """
+    whole.empty(output)
+    model = loaded.load(workdir, step)
+    write, readme = WRITERS[form](model), card.text(model, form)
+    with whole.folder(output) as folder:
+        write(folder)
+        whole.write(folder / "README.md", readme)
+    return f"Exported {workdir} at step {model.step} for {form} into {output}"
+
+
+def _transformers(model: Loaded) -> Write:
+    family = _family(model)
+    text = model.config.model.text
+    words = model.tokenizer
+    end = words.end_id if words else text.vocab_size - 1
+    config = huggingface.write(family, model.config.model, end - 1, end)
+    tensors = mapping.to_theirs(family.rules(model.config.model), model.params)
+
+    def write(folder: Path) -> None:
+        _write_json(folder / "config.json", config)
+        _write_tensors(folder / "model.safetensors", tensors)
+        _write_words(words, text.context_length, folder)
+        processor.write_image_processor(model.config, folder)
+
+    return write
+
+
+def _open_clip(model: Loaded) -> Write:
+    config = model.config
+    _refuse(list(open_clip.problems(config.model)), "open_clip")
+    settings = open_clip.write(config.model, config.data, model.tokenizer is not None)
+    tensors = mapping.to_theirs(open_clip.rules(config.model), model.params)
+
+    def write(folder: Path) -> None:
+        _write_json(folder / "open_clip_config.json", settings)
+        _write_tensors(folder / "open_clip_model.safetensors", tensors)
+        _write_words(model.tokenizer, config.model.text.context_length, folder)
+
+    return write
+
+
+def _npz(model: Loaded) -> Write:
+    arrays = mapping.to_theirs(npz.rules(model.config.model), model.params)
+    archive = io.BytesIO()
+    np.savez(archive, **arrays)  # type: ignore[arg-type]
+
+    def write(folder: Path) -> None:
+        _write_json(folder / "config.json", npz.write(model.config))
+        whole.write(folder / npz.FILE, archive.getvalue())
+        if model.tokenizer:
+            model.tokenizer.save(folder)
+
+    return write
+
+
+WRITERS: Mapping[str, Callable[[Loaded], Write]] = {
+    "transformers": _transformers,
+    "open_clip": _open_clip,
+    "npz": _npz,
+}
+
+
+def _family(model: Loaded) -> huggingface.Family:
+    """The class of transformers that expresses the model; else why the likeliest does not."""
+    reasons = {
+        name: list(f.problems(model.config.model)) for name, f in huggingface.FAMILIES.items()
+    }
+    name = min(reasons, key=lambda name: len(reasons[name]))
+    _refuse(reasons[name], "transformers")
+    return huggingface.FAMILIES[name]
+
+
+def _refuse(reasons: list[str], form: str) -> None:
+    if reasons:
+        raise AligngapError(
+            f"{form} cannot express this model exactly: {'; '.join(reasons)}. --format=npz can"
+        )
+
+
+def _write_words(words: Tokenizer | None, context_length: int, folder: Path) -> None:
+    if words:
+        processor.write_tokenizer(words, context_length, folder)
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    # transformers refuses a file that does not say whose tensors it holds.
+    whole.write(path, save(dict(tensors), metadata={"format": "pt"}))
+
+
+def _write_json(path: Path, content: Any) -> None:
+    whole.write(path, json.dumps(content, indent=2) + "\n")

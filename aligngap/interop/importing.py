@@ -1,0 +1,120 @@
+"""`aligngap import`: a model trained elsewhere → a workdir with its parameters at step 0."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from aligngap import config as configs
+from aligngap import whole
+from aligngap.data import vocabulary
+from aligngap.data.tokenizer import Tokenizer
+from aligngap.errors import AligngapError, UsageError
+from aligngap.interop import mapping, positions, sources
+from aligngap.interop.sources import Found
+from aligngap.models import dual_encoder
+from aligngap.models.logit_scale import scale_of
+from aligngap.training import provenance, state, workdir
+from aligngap.training.checkpoints import Checkpoints
+from aligngap.training.state import TrainState
+
+
+def import_model(
+    source: Path, folder: Path, overrides: Sequence[str], data_dir: str, command: Sequence[str]
+) -> str:
+    """Reads a model and writes its workdir, whole or not at all; returns what was done.
+
+    `overrides` (--config.key=value) say what the source does not. AligngapError for a source that
+    is damaged, incomplete or of an architecture that our towers do not have.
+    """
+    whole.empty(folder)
+    found = sources.find(source)
+    config = config_of(found, overrides, data_dir)
+    params = parameters(found, config)
+    scale = float(scale_of(params["logit_scale"], config.model.scale_form))
+    config.model.scale_max = max(config.model.scale_max, scale)  # SigLIP's may be above CLIP's.
+    words, notes = _tokenizer(found, config)
+    with whole.folder(folder) as filling:
+        workdir.claim(filling, config)
+        provenance.record(filling, command)
+        if words:
+            words.save(filling / "tokenizer")
+        save(filling, config, params)
+    return _summary(found, config, folder, notes)
+
+
+def parameters(found: Found, config: ConfigDict) -> Any:
+    """The source's tensors as our parameters; positions fitted to an image size that is given."""
+    own = ConfigDict(config.to_dict())
+    own.model.image.size = found.fields.get("model.image.size", config.model.image.size)
+    abstract = state.abstract_params(own, dual_encoder.make(own))
+    rules = found.rules(own.model)
+    params = mapping.to_ours(rules, found.tensors, abstract, str(found.path))
+    return positions.fitted(params, config.model)
+
+
+def save(folder: Path, config: ConfigDict, params: Any) -> None:
+    """A checkpoint of step 0, of parameters alone: nothing has been optimised."""
+    arrays = jax.tree.map(jnp.asarray, params)
+    with Checkpoints(folder, config, writing=True) as checkpoints:
+        bare = TrainState(jnp.zeros((), jnp.int32), arrays, None, None)
+        checkpoints.save(0, bare, {"examples": 0, "seed": config.seed})
+
+
+def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDict:
+    config = configs.default()
+    config.name = found.name
+    config.data.data_dir = data_dir
+    try:
+        config.update_from_flattened_dict(dict(found.fields))
+        if config.model.text.vocab_size == configs.CLIP_VOCABULARY:
+            config.data.tokenizer = "clip" if found.cleans else "clip_fast"
+        configs.validate(config)
+    except (UsageError, TypeError, ValueError, KeyError) as error:
+        raise AligngapError(f"{found.path}: unknown architecture: {error}") from error
+    return configs.overridden(config, overrides)
+
+
+def _tokenizer(found: Found, config: ConfigDict) -> tuple[Tokenizer | None, list[str]]:
+    """That of the source; else CLIP's where the model has its vocabulary and it is prepared."""
+    words, notes = (
+        found.tokenizer,
+        ["no tokenizer was imported: the source has none of CLIP's form"],
+    )
+    if words is None and config.data.tokenizer != "trained":
+        try:
+            folder = configs.data_dir(config.data.data_dir)
+            words = vocabulary.clip(folder, clean=found.cleans)
+        except AligngapError as error:
+            notes = [f"no tokenizer was imported: {error}"]
+    _check_tokens(found, words, config.model.text.vocab_size)
+    return words, [] if words else notes
+
+
+def _check_tokens(found: Found, words: Tokenizer | None, vocab_size: int) -> None:
+    """AligngapError where the tokenizer does not fit the model, or it pools at another token."""
+    last = words.end_id if words else vocab_size - 1
+    if last >= vocab_size:
+        raise AligngapError(
+            f"{found.path.parent}: its tokenizer has {last + 1} tokens, its model {vocab_size}"
+        )
+    if found.end_of_text not in (None, last):
+        raise AligngapError(
+            f"{found.path.parent}: texts are pooled at token {found.end_of_text}; expected the "
+            f"highest id, {last}"
+        )
+
+
+def _summary(found: Found, config: ConfigDict, folder: Path, notes: Sequence[str]) -> str:
+    model = config.model
+    image, text = model.image, model.text
+    lines = [
+        f"Imported {found.kind} {found.path} into {folder}",
+        f"images {image.size} px, patch {image.patch_size}, width {image.width}, {image.layers} "
+        f"layers; texts {text.context_length} of {text.vocab_size} tokens, width {text.width}, "
+        f"{text.layers} layers; embedding {model.embed_dim}",
+    ]
+    return "\n".join(lines + [f"Note: {note}" for note in (*found.notes, *notes)])
