@@ -226,29 +226,20 @@ def _embed_dim(family: Family, given: dict[str, Any], sections: dict[str, Any]) 
     return int(width)
 
 
-def _defaults(eps: float, activation: str, length: int, vocabulary: int) -> dict[str, Any]:
-    tower = {"num_hidden_layers": 12, "layer_norm_eps": eps, "hidden_act": activation}
-    image = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
-    return {
-        "image": tower | image | {"image_size": 224},
-        "text": tower
-        | {"max_position_embeddings": length, "vocab_size": vocabulary, "eos_token_id": 49_407},
-    }
+def _tower(width: int, heads: int, eps: float, activation: str) -> dict[str, Any]:
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": heads}
+    return sizes | {"num_hidden_layers": 12, "layer_norm_eps": eps, "hidden_act": activation}
 
 
-_CLIP_DEFAULTS = _defaults(1e-5, "quick_gelu", 77, 49_408)
-_CLIP_DEFAULTS["image"]["patch_size"] = 32
-_CLIP_DEFAULTS["text"] |= {
-    "hidden_size": 512,
-    "intermediate_size": 2048,
-    "num_attention_heads": 8,
+_CLIP_DEFAULTS = {
+    "image": _tower(768, 12, 1e-5, "quick_gelu") | {"image_size": 224, "patch_size": 32},
+    "text": _tower(512, 8, 1e-5, "quick_gelu")
+    | {"max_position_embeddings": 77, "vocab_size": 49_408, "eos_token_id": 49_407},
 }
-_SIGLIP_DEFAULTS = _defaults(1e-6, "gelu_pytorch_tanh", 64, 32_000)
-_SIGLIP_DEFAULTS["image"]["patch_size"] = 16
-_SIGLIP_DEFAULTS["text"] |= {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_attention_heads": 12,
+_SIGLIP_DEFAULTS = {
+    "image": _tower(768, 12, 1e-6, "gelu_pytorch_tanh") | {"image_size": 224, "patch_size": 16},
+    "text": _tower(768, 12, 1e-6, "gelu_pytorch_tanh")
+    | {"max_position_embeddings": 64, "vocab_size": 32_000},
 }
 CLIP = Family(
     "CLIPModel",

@@ -70,7 +70,8 @@ def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDi
     config.data.data_dir = data_dir
     try:
         config.update_from_flattened_dict(dict(found.fields))
-        if config.model.text.vocab_size == configs.CLIP_VOCABULARY:
+        clips = config.model.text.vocab_size == configs.CLIP_VOCABULARY
+        if clips and "data.tokenizer" not in found.fields:
             config.data.tokenizer = "clip" if found.cleans else "clip_fast"
         configs.validate(config)
     except (UsageError, TypeError, ValueError, KeyError) as error:
@@ -80,18 +81,15 @@ def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDi
 
 def _tokenizer(found: Found, config: ConfigDict) -> tuple[Tokenizer | None, list[str]]:
     """That of the source; else CLIP's where the model has its vocabulary and it is prepared."""
-    words, notes = (
-        found.tokenizer,
-        ["no tokenizer was imported: the source has none of CLIP's form"],
-    )
+    words, reason = found.tokenizer, "the source has none of CLIP's form"
     if words is None and config.data.tokenizer != "trained":
         try:
             folder = configs.data_dir(config.data.data_dir)
             words = vocabulary.clip(folder, clean=found.cleans)
         except AligngapError as error:
-            notes = [f"no tokenizer was imported: {error}"]
+            reason = str(error)
     _check_tokens(found, words, config.model.text.vocab_size)
-    return words, [] if words else notes
+    return words, [] if words else [f"no tokenizer was imported: {reason}"]
 
 
 def _check_tokens(found: Found, words: Tokenizer | None, vocab_size: int) -> None:

@@ -13,6 +13,7 @@ transformers = pytest.importorskip("transformers")
 from aligngap.cli import main  # noqa: E402
 from aligngap.data import vocabulary  # noqa: E402
 from aligngap.interop import processor, sources  # noqa: E402
+from aligngap.training import loaded  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small import (  # noqa: E402
@@ -55,13 +56,11 @@ def test_an_export_embeds_there_as_here(
     assert "# small" in card and "24 dimensions" in card
 
 
-def test_both_tokenizers_have_the_same_ids(
-    pictograms_dir, words, captions, sampled_captions, tmp_path
-):
+def test_both_tokenizers_have_the_same_ids(clip_dir, words, captions, sampled_captions, tmp_path):
     """The trained vocabulary and CLIP's own, on 10,000 captions and strange ones."""
     texts = [*captions, *sampled_captions, *STRANGE]
     assert len(set(texts)) >= 10_000
-    clip = vocabulary.clip(pictograms_dir, clean=False)
+    clip = vocabulary.clip(clip_dir, clean=False)
     for name, ours_ in (("trained", words), ("clip", clip)):
         processor.write_tokenizer(ours_, 16, tmp_path / name)
         expected = ours_.encode(texts, 16)
@@ -125,6 +124,29 @@ def test_an_import_embeds_here_as_there_and_comes_out_the_same(words, pictures, 
         assert {k: v for k, v in again[section].items() if k != "pad_token_id"} == {
             k: v for k, v in model.config.to_dict()[section].items() if k != "pad_token_id"
         } | {"projection_dim": 24}
+
+
+def test_clips_vocabulary_goes_with_a_model_of_its_size(clip_dir, tmp_path):
+    """The folder has no tokenizer; captions are not cleaned, as transformers does not."""
+    source, workdir = tmp_path / "source", tmp_path / "run"
+    small_clip(vocab_size=49_408, eos_token_id=49_407, bos_token_id=49_406).save_pretrained(source)
+    flags = [f"--source={source}", f"--workdir={workdir}", f"--data_dir={clip_dir}"]
+    assert main(["import", *flags]) == 0
+    model = loaded.load(workdir)
+    assert model.config.data.tokenizer == "clip_fast"
+    assert model.config.name == "source"
+    expected = vocabulary.clip(clip_dir, clean=False).encode(STRANGE, 12)
+    np.testing.assert_array_equal(model.tokenizer.encode(STRANGE, 12), expected)
+
+
+def test_another_resolution(words, tmp_path):
+    """Positions are resampled (test_positions.py) where the command gives another size."""
+    save_clip(small_clip(), words, tmp_path / "source")
+    model, params = imported(tmp_path / "source", "--config.model.image.size=64")
+    assert params["image_input"]["positions"].shape == (65, 64)
+    pixels = np.zeros((1, 64, 64, 3), np.float32)
+    image, _ = encode(model, params, pixels, words.encode(["a cat"], 12))
+    assert np.isfinite(image).all()
 
 
 def test_shards_are_one_model(tmp_path):

@@ -10,7 +10,8 @@ from scipy.special import erf
 from aligngap.config import TIES, default, tower
 from aligngap.models import dual_encoder
 from aligngap.models.logit_scale import parameter_of, scale_of
-from aligngap.presets import SIZES, set_size
+from aligngap.models.transformer import ACTIVATIONS
+from aligngap.presets import SIGLIP_TOWERS, SIZES, set_size
 
 WIDTH, HEADS, LAYERS, CONTEXT, VOCABULARY, SIDE, PATCH = 32, 4, 3, 9, 50, 16, 4
 
@@ -241,3 +242,54 @@ def test_a_bias_where_the_config_asks_for_one():
     model, params = at_the_start(small(logit_bias=True))
     assert float(params["logit_bias"]) == -10.0
     assert float(model.apply({"params": params}, method="scale_and_bias")[1]) == -10.0
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "quick_gelu"])
+def test_activations(name):
+    x = np.linspace(-6, 6, 101)
+    wanted = {
+        "gelu": x * 0.5 * (1 + erf(x / np.sqrt(2))),
+        "gelu_tanh": x * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+        "quick_gelu": x / (1 + np.exp(-1.702 * x)),
+    }[name]
+    np.testing.assert_allclose(ACTIVATIONS[name](jnp.asarray(x, jnp.float32)), wanted, atol=2e-6)
+
+
+def shapes_of(config):
+    params = nn.unbox(jax.eval_shape(dual_encoder.make(config).init, jax.random.key(0), *inputs(1)))
+    return jax.tree.map(lambda p: p.shape, params["params"])
+
+
+def test_what_siglips_towers_have_and_lack():
+    config = small(embed_dim=WIDTH, logit_bias=True)
+    config.model.update_from_flattened_dict(SIGLIP_TOWERS)
+    found = shapes_of(config)
+    assert set(found["image_input"]) == {"patch_kernel", "patch_bias", "positions"}
+    assert found["image_input"]["positions"] == ((SIDE // PATCH) ** 2, WIDTH)
+    assert found["image_pooling"]["qkv"]["kernel"] == (WIDTH, 3, HEADS, WIDTH // HEADS)
+    assert set(found["text_projection"]) == {"kernel", "bias"}
+    assert "image_projection" not in found
+
+
+def test_without_a_causal_mask_every_token_sees_the_last():
+    config = small(embed_dim=WIDTH)
+    config.model.update_from_flattened_dict(SIGLIP_TOWERS)
+    model, params = parameters(config)
+    _, ids = inputs()
+    changed = ids.copy()
+    changed[:, 1] = 3
+    encode = jax.jit(lambda x: model.apply({"params": params}, x, method="encode_text"))
+    assert np.abs(encode(ids) - encode(changed)).max(axis=1).min() > 1e-4
+
+
+def test_a_resnet_takes_the_place_of_the_image_tower():
+    config = small()
+    config.model.image.update(
+        stages=(1, 1, 1, 1), width=8, heads=4, size=32, patch_size=32, projection="none"
+    )
+    model, pixels = dual_encoder.make(config), jnp.zeros((2, 32, 32, 3))
+    variables = jax.eval_shape(model.init, jax.random.key(0), pixels, inputs(2)[1])
+    assert "image_resnet" in variables["params"]
+    assert not {"image_input", "image_transformer", "image_projection"} & set(variables["params"])
+    image = jax.eval_shape(lambda v: model.apply(v, pixels, method="encode_image"), variables)
+    assert image.shape == (2, 24)

@@ -1,0 +1,35 @@
+"""Folders that are written whole or not at all."""
+
+import pytest
+
+from aligngap import whole
+from aligngap.errors import AligngapError, UsageError
+
+
+def test_a_folder_has_its_name_once_it_is_filled(tmp_path):
+    with whole.folder(tmp_path / "new" / "out") as filling:
+        (filling / "file").write_text("content")
+        assert not (tmp_path / "new" / "out").exists()
+    assert (tmp_path / "new" / "out" / "file").read_text() == "content"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
+
+
+def test_an_error_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), whole.folder(tmp_path / "out") as filling:
+        (filling / "file").write_text("half")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_stays(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    for path in (tmp_path, tmp_path / "mine"):
+        with pytest.raises(UsageError, match="there already"), whole.folder(path):
+            pass
+    with pytest.raises(AligngapError, match="cannot be written"):
+        whole.folder(tmp_path / "mine" / "out").__enter__()
+    (tmp_path / "empty").mkdir()
+    with whole.folder(tmp_path / "empty") as filling:
+        (filling / "file").write_text("content")
+    assert (tmp_path / "empty" / "file").exists()
+    assert (tmp_path / "mine").read_text() == "mine"
