@@ -44,7 +44,7 @@ class Setting(NamedTuple):
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Sizes; the paper's: 2,048 images, batch 64, dimension 512, 1,200 epochs, one seed."""
     parser.add_argument("--images", type=int, default=2048, help="pairs of identical images")
-    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps of each training")
+    parser.add_argument("--steps", type=int, default=1200, help="optimiser steps of each training")
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256], help="batch sizes")
     parser.add_argument("--dimension", type=int, nargs="+", default=[32, 512], help="embedding")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each setting")

@@ -29,11 +29,10 @@ def run(arguments: argparse.Namespace) -> Result:
         return two_sides.train(sides, params, recipe, bar, turn)[0]
 
     trainings = small_clip.sweep([AS_IT_IS, TURNED], arguments, one)
-    label = "0: as initialised, 1: turned onto each other at the start"
     return Result(
         "init",
         vars(arguments),
         small_clip.found(trainings, "procrustes"),
-        small_clip.draw(trainings, "Procrustes", label, logarithmic=False),
+        small_clip.draw(trainings, "", "start", words=("as initialised", "Procrustes")),
         small_clip.lines(trainings, "procrustes"),
     )

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> Result:
         "mismatch",
         vars(arguments),
         small_clip.found(trainings, "share"),
-        small_clip.draw(trainings, "share", "share of mismatched pairs", logarithmic=False),
+        small_clip.draw(trainings, "share", "share of mismatched pairs"),
         small_clip.lines(trainings, "share"),
     )
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from aligngap import progress
 from aligngap.config import default, tower
@@ -127,18 +128,33 @@ def lines(trainings: Sequence[Training], name: str) -> str:
     return "\n".join([*rows, f"Means over {len(next(iter(by_value(trainings).values())))} seeds."])
 
 
-def draw(trainings: Sequence[Training], name: str, label: str, *, logarithmic: bool) -> Figure:
-    """The gap against steps, a line a value, and at the end against the value."""
+def draw(
+    trainings: Sequence[Training],
+    name: str,
+    label: str,
+    *,
+    logarithmic: bool = False,
+    words: Sequence[str] = (),
+) -> Figure:
+    """Loss and gap against steps, a line a value, and the gap at the end against the value.
+
+    `words` name values that are no quantities, which no line joins then.
+    """
     groups = by_value(trainings)
+    shown = list(words) or [f"{name} {value:g}" for value in groups]
     with experiment.style():
-        figure = Figure(figsize=(8.4, 3.2), layout="constrained")
-        along, end = figure.subplots(1, 2)
-        for number, (value, curves) in enumerate(groups.items()):
+        figure = Figure(figsize=(11.4, 3.2), layout="constrained")
+        losses, along, end = figure.subplots(1, 3)
+        for number, curves in enumerate(groups.values()):
             colour = run_colour(number)
-            heights = np.array([curve.centroid_distance for curve in curves])
-            steps = curves[0].steps
-            along.plot(steps, heights.mean(0), color=colour, label=f"{name} {value:g}")
-            along.fill_between(steps, heights.min(0), heights.max(0), color=colour, alpha=0.2, lw=0)
+            for axes, field in ((losses, "loss"), (along, "centroid_distance")):
+                heights, steps = np.array([getattr(c, field) for c in curves]), curves[0].steps
+                axes.plot(steps, heights.mean(0), color=colour, label=shown[number])
+                bounds = heights.min(0), heights.max(0)
+                axes.fill_between(steps, *bounds, color=colour, alpha=0.2, lw=0)
+        losses.set(xlabel="step", ylabel="contrastive loss (nats, log scale)", yscale="log")
+        losses.yaxis.set_major_formatter("{x:g}")
+        losses.yaxis.set_minor_formatter(NullFormatter())
         along.set(xlabel="step", ylabel="distance between centroids", ylim=(0, None))
         along.legend(frameon=False)
         ends = np.array([[c.centroid_distance[-1] for c in curves] for curves in groups.values()])
@@ -146,15 +162,25 @@ def draw(trainings: Sequence[Training], name: str, label: str, *, logarithmic: b
         mean = ends.mean(1)
         spread = np.stack([mean - ends.min(1), ends.max(1) - mean])
         ink, muted = PALETTE["ink"][0], PALETTE["muted"][0]
-        end.plot(list(groups), starts, "s--", color=muted, label="before training")
-        end.errorbar(list(groups), mean, spread, marker="o", color=ink, capsize=3, label="after")
-        end.set(
-            xlabel=label, ylabel="distance between centroids (range over seeds)", ylim=(0, None)
+        joined = ("s", "o") if words else ("s--", "o-")
+        end.plot(list(groups), starts, joined[0], color=muted, label="before training")
+        end.errorbar(
+            list(groups),
+            mean,
+            spread,
+            fmt=joined[1],
+            color=ink,
+            capsize=3,
+            label="after (range over seeds)",
         )
+        end.set(xlabel=label, ylabel="distance between centroids", ylim=(0, None))
         if logarithmic:
             end.set_xscale("log")
             end.set_xticks(list(groups), [f"{value:g}" for value in groups])
             end.set_xticks([], minor=True)
+        if words:
+            end.set_xticks(list(groups), words)
+            end.margins(x=0.3)
         end.legend(frameon=False)
     return figure
 
