@@ -25,7 +25,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", required=True, help="the run whose newest checkpoint it is")
     parser.add_argument("--scales", type=float, nargs="+", default=scales, help="s = 1/τ, fixed")
     parser.add_argument("--rate", type=float, default=3e-4, help="peak learning rate")
-    small_clip.add_size_flags(parser, pairs=1024, steps=150)
+    small_clip.add_size_flags(parser, pairs=1024, steps=100)
 
 
 def run(arguments: argparse.Namespace) -> Result:
