@@ -33,6 +33,7 @@ def text(model: Loaded, form: str) -> str:
         form=form,
         step=model.step,
         trained=model.step > 0,
+        words=model.tokenizer,
         cleaned=bool(model.tokenizer and model.tokenizer.clean),
         commands=provenance.commands(model.workdir),
         objective={k: v for k, v in config.objective.items() if k.endswith("_weight") and v},

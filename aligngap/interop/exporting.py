@@ -10,9 +10,10 @@ import numpy as np
 from safetensors.numpy import save
 
 from aligngap import whole
+from aligngap.config import MODALITIES
 from aligngap.data.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
-from aligngap.interop import card, huggingface, mapping, npz, open_clip, processor
+from aligngap.interop import card, huggingface, mapping, npz, open_clip, processor, stablehlo
 from aligngap.training import loaded
 from aligngap.training.loaded import Loaded
 
@@ -78,10 +79,24 @@ def _npz(model: Loaded) -> Write:
     return write
 
 
+def _stablehlo(model: Loaded) -> Write:
+    write_parameters = _npz(model)
+    programs = {modality: stablehlo.program(model, modality) for modality in MODALITIES}
+
+    def write(folder: Path) -> None:
+        write_parameters(folder)
+        _write_json(folder / stablehlo.SETTINGS, stablehlo.settings(model))
+        for modality, program in programs.items():
+            whole.write(folder / stablehlo.file(modality), program)
+
+    return write
+
+
 WRITERS: Mapping[str, Callable[[Loaded], Write]] = {
     "transformers": _transformers,
     "open_clip": _open_clip,
     "npz": _npz,
+    "stablehlo": _stablehlo,
 }
 
 

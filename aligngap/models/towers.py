@@ -34,7 +34,7 @@ class ImageInput(nn.Module):
         std = parameter_std(self.width)
         if self.class_token:
             class_token = self._parameter("class_token", std, (self.width,), ("embed",))
-            first = jnp.broadcast_to(class_token, (len(x), 1, self.width))
+            first = jnp.broadcast_to(class_token, (x.shape[0], 1, self.width))
             x = jnp.concatenate([first, x], axis=1)
         positions_shape = (x.shape[1], self.width)
         x = x + self._parameter("positions", std, positions_shape, ("length", "embed"))
@@ -44,6 +44,7 @@ class ImageInput(nn.Module):
 
     def _patches(self, images: Float[Array, "B R R 3"]) -> Float[Array, "B N W"]:
         """The patch convolution: stride = kernel, so it is a product of matrices."""
+        batch = images.shape[0]  # Not len(images): an exported program leaves it open.
         side, grid = self.patch_size, self.size // self.patch_size
         # The initialisation of torch's convolutions, which CLIP leaves as it is.
         init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -53,8 +54,8 @@ class ImageInput(nn.Module):
             (side * side * 3, self.width),
             jnp.float32,
         )
-        x = images.reshape(len(images), grid, side, grid, side, 3).swapaxes(2, 3)
-        x = x.reshape(len(images), grid * grid, side * side * 3)
+        x = images.reshape(batch, grid, side, grid, side, 3).swapaxes(2, 3)
+        x = x.reshape(batch, grid * grid, side * side * 3)
         x = x.astype(self.dtype) @ kernel.astype(self.dtype)
         if self.patch_bias:
             x = x + self._parameter("patch_bias", 0.0, (self.width,), ("embed",))
@@ -109,7 +110,7 @@ class AttentionPooling(nn.Module):
         width, std = x.shape[-1], parameter_std(x.shape[-1])
         initial = nn.with_logical_partitioning(nn.initializers.normal(std), ("embed",))
         token = self.param("query_token", initial, (width,), jnp.float32).astype(self.dtype)
-        first = jnp.broadcast_to(token, (len(x), 1, width))
+        first = jnp.broadcast_to(token, (x.shape[0], 1, width))
         features, axes = (3, self.heads, width // self.heads), ("heads", "head_dim")
         # One product for the query of the first and the keys and values of the others.
         qkv_axes = ("embed", "qkv", *axes)

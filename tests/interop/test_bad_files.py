@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from aligngap.cli import main
+from aligngap.interop import FORMATS
 from aligngap.training import workdir
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -229,6 +230,17 @@ def test_what_is_there_is_not_overwritten(capsys, source, tmp_path):
     refused(capsys, source, "run is there already", code=2)
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_export_overwrites_nothing(capsys, tmp_path, form):
+    """Said before the model is looked for."""
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "mine").write_text("mine")
+    assert main(["export", "--workdir=none", f"--format={form}", f"--output={output}"]) == 2
+    assert "out is there already and not empty" in capsys.readouterr().err
+    assert (output / "mine").read_text() == "mine" and len(list(output.iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("form", "fields", "said"),
     [
@@ -260,14 +272,15 @@ def full_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.parametrize("form", ["transformers", "stablehlo"])
 def test_a_half_written_export_has_no_final_name(
-    capsys, pictograms_dir, hold, words, tmp_path, request
+    capsys, pictograms_dir, hold, words, tmp_path, request, form
 ):
     config = small_config(pictograms_dir)
     folder = hold(config, random_params(config), words)
     request.getfixturevalue("full_disk")
     command = ["export", f"--workdir={folder}", f"--output={tmp_path / 'out'}"]
-    assert main([*command, "--format=transformers"]) == 1
+    assert main([*command, f"--format={form}"]) == 1
     assert "cannot be written: File too large" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["held"]
 
