@@ -20,8 +20,9 @@ from aligngap.evaluation.intervals import CONFIDENCE, estimate
 from aligngap.evaluation.retrieval import TIE
 from aligngap.gap import files, sources
 from aligngap.gap.embedding_shift import shift_along
+from aligngap.gap.streaming import sample
 from aligngap.laboratory import along, bias_figure, experiment
-from aligngap.laboratory.pairs import FILES, read_texts, sample
+from aligngap.laboratory.pairs import FILES, read_texts
 
 MOST_CATEGORIES = 12  # each is a panel
 SHUFFLES = 1000

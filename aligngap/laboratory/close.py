@@ -21,8 +21,9 @@ from scipy.sparse.linalg import svds
 from aligngap import gap
 from aligngap.errors import AligngapError, UsageError
 from aligngap.evaluation import retrieval
+from aligngap.gap.streaming import sample
 from aligngap.laboratory import experiment
-from aligngap.laboratory.pairs import FILES, distinct, matches, read_pairs, sample
+from aligngap.laboratory.pairs import FILES, distinct, matches, read_pairs
 from aligngap.reporting.figures import PALETTE, project, run_colour
 
 METHODS = ("mean", "spectral", "transport")

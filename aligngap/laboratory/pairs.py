@@ -29,13 +29,6 @@ def read_pairs(
     return image, text
 
 
-def sample(count: int, most: int, seed: int) -> Int[np.ndarray, "n"]:
-    """All rows, or `most` of them in their order, drawn by the seed."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
-
-
 def matches(
     image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "N D"]
 ) -> Int[np.ndarray, "N"]:

@@ -23,8 +23,9 @@ from aligngap.errors import AligngapError, UsageError
 from aligngap.evaluation.intervals import estimate
 from aligngap.evaluation.retrieval import KS, chance_levels, expected_hits
 from aligngap.gap.embedding_shift import MOVES, shift_along
+from aligngap.gap.streaming import sample
 from aligngap.laboratory import along, experiment
-from aligngap.laboratory.pairs import FILES, distinct, matches, read_pairs, sample
+from aligngap.laboratory.pairs import FILES, distinct, matches, read_pairs
 from aligngap.laboratory.pairs import classes as classes_of
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
 

@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from aligngap.gap.streaming import sample
+
 # name: (light, dark). Hues of Okabe & Ito and of Tol, told apart with any colour vision; shapes
 # and dashes say the same again. A figure is drawn in the light ones, which become CSS variables.
 PALETTE = {
@@ -41,6 +43,7 @@ SQUARE, WIDE, SMALL = (4.0, 3.8), (4.0, 2.5), (3.1, 2.3)  # inches: two or three
 MAX_POINTS = 1000
 MAX_LINKS = 40
 MAX_COSINES = 2_000_000
+SEED = 0  # of what is drawn where there is more than a picture shows
 BINS = 60
 
 STYLE = {
@@ -135,11 +138,15 @@ def reach(projections: Sequence[Projection]) -> float:
 def cloud(found: Projection, concept: Int[np.ndarray, "N"], half: float) -> str:
     """Both modalities in one square plane of ±half, thin lines joining some images to captions."""
     figure, axes = _panel(*SQUARE)
-    images = sample(len(found.image), MAX_POINTS)
-    for row in images[sample(len(images), MAX_LINKS)]:  # a line never ends on an image not drawn
+    images = sample(len(found.image), MAX_POINTS, SEED)
+    # A line never ends on an image that is not drawn.
+    for row in images[sample(len(images), MAX_LINKS, SEED)]:
         ends = np.stack([found.image[row], found.text[concept[row]]])
         axes.plot(*ends.T, color=PALETTE["muted"][0], linewidth=0.5, alpha=0.55, zorder=1)
-    shown = {"image": found.image[images], "text": found.text[sample(len(found.text), MAX_POINTS)]}
+    shown = {
+        "image": found.image[images],
+        "text": found.text[sample(len(found.text), MAX_POINTS, SEED)],
+    }
     for name, points in shown.items():
         marker = MODALITY_MARKERS[name][0]
         axes.plot(
@@ -163,7 +170,7 @@ def cosines(
 ) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "M"]]:
     """Cosines of every image with its caption, and with the others (of at most MAX_COSINES)."""
     paired = np.einsum("nd,nd->n", image, text[concept])
-    rows = sample(len(image), max(1, MAX_COSINES // len(text)))
+    rows = sample(len(image), max(1, MAX_COSINES // len(text)), SEED)
     others = concept[rows, None] != np.arange(len(text))
     return paired, (image[rows] @ text.T)[others]
 
@@ -250,13 +257,6 @@ def run_colour(number: int) -> str:
 def run_marker(number: int) -> tuple[str, str]:
     """A run's marker, as matplotlib names it and as a character for legends."""
     return RUN_MARKERS[number % len(RUN_MARKERS)]
-
-
-def sample(count: int, most: int) -> Int[np.ndarray, "n"]:
-    """All rows, or a fixed random choice of them in their order."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from aligngap.gap import clouds
 from aligngap.gap.files import Measured
 from aligngap.gap.intervals import RESAMPLES, Interval
 from aligngap.gap.neighbours import KS
+from aligngap.gap.streaming import sample
 from aligngap.reporting import figures, findings, gap_map, page, panels
 from aligngap.reporting.figures import Plane
 from aligngap.reporting.panels import Panel
@@ -169,7 +170,7 @@ def build(found: Measured, arguments: Sequence[str], output: Path) -> None:
 
 def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
     count, width = found.images.shape
-    shown = figures.sample(len(found.image), MAX_PAIRS)
+    shown = sample(len(found.image), MAX_PAIRS, figures.SEED)
     image, text = found.image[shown], found.text[shown]
     sampled = clouds.sampled_measures(found.intervals) if found.sampled else []
     plane = figures.plane(image, text, np.arange(len(shown)))
