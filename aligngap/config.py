@@ -23,7 +23,8 @@ MODALITIES = ("image", "text")
 TERMS = ("contrastive", "sigmoid", "separation", "alignment", "uniformity", "cross_uniformity")
 CLIP_VOCABULARY = 49_408  # Tokens, start and end included. [CLIP]
 ONE_OF = {
-    "data.tokenizer": ("trained", "clip", "clip_fast"),
+    "data.tokenizer": ("trained", "clip", "clip_fast", "siglip"),
+    "data.resize": ("crop", "squash"),
     "model.tie": TIES,
     "model.scale_form": ("exp", "softplus"),
     **{f"model.{m}.activation": ("gelu", "gelu_tanh", "quick_gelu") for m in MODALITIES},
@@ -72,10 +73,14 @@ def default() -> ConfigDict:
     data.validation_split = "validation"
     data.test_splits = ("test_unseen_style", "test_unseen_concept", "test_unseen_both")
     # trained: learnt from the captions | clip: CLIP's own, captions cleaned as open_clip does |
-    # clip_fast: CLIP's own without the cleaning, as transformers' CLIPTokenizerFast.
+    # clip_fast: CLIP's own without the cleaning, as transformers' CLIPTokenizerFast |
+    # siglip: the sentencepiece vocabulary that came with an imported model.
     data.tokenizer = "trained"
     data.mean = (0.48145466, 0.4578275, 0.40821073)  # Of RGB in [0, 1]. [CLIP]
     data.std = (0.26862954, 0.26130258, 0.27577711)
+    # How evaluation makes an image square. crop: the shorter side to size, then the centre [CLIP] |
+    # squash: both sides to size [SL]. Training has its random crops.
+    data.resize = "crop"
     data.crop_scale = (0.9, 1.0)  # Share of the area that a random crop keeps. [AC]
     data.crop_ratio = (3 / 4, 4 / 3)  # Width by height of the crop.
     data.max_keywords = 0  # That may follow the name in a caption, as in "dog, pet, animal".
@@ -291,6 +296,11 @@ def _problems(config: ConfigDict) -> Iterator[str]:
         yield (
             f"model.text.vocab_size={config.model.text.vocab_size} does not fit data.tokenizer="
             f"{config.data.tokenizer}, which has {CLIP_VOCABULARY} tokens: give that, or `trained`"
+        )
+    if config.data.tokenizer == "siglip" and config.model.text.pooling != "last":
+        yield (
+            f"model.text.pooling={config.model.text.pooling} does not fit data.tokenizer=siglip, "
+            "whose end of text is not its highest id: expected last"
         )
     for name, allowed in ONE_OF.items():
         if flat[name] not in allowed:

@@ -1,11 +1,13 @@
 """Files and folders that are written whole or not at all."""
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from aligngap.errors import AligngapError, UsageError
 
@@ -29,6 +31,11 @@ def write(path: Path, content: str | bytes) -> None:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """`write` of what JSON can hold, indented for people."""
+    write(path, json.dumps(content, indent=2) + "\n")
 
 
 @contextlib.contextmanager

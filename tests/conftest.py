@@ -39,6 +39,29 @@ def clip_dir(pictograms_dir) -> Path:
     return pictograms_dir
 
 
+@pytest.fixture(scope="session")
+def spiece_dir(pictograms_dir, tmp_path_factory) -> Path:
+    """A folder with a spiece.model in SigLIP's form, learnt from the corpus's captions."""
+    import io
+
+    import sentencepiece
+
+    from aligngap.data import corpora, pipeline
+
+    source = corpora.open_split("pictograms", pictograms_dir, "train")
+    captions = {text for row in range(len(source)) for text in pipeline.captions(source[row])}
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sorted(captions)),
+        model_writer=model,
+        vocab_size=1000,
+        **{"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "minloglevel": 2},
+    )
+    folder = tmp_path_factory.mktemp("sentencepieces")
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    return folder
+
+
 @pytest.fixture
 def unit_rows():
     """(rows, dimension, seed) → random L2-normalised float64 rows."""

@@ -85,6 +85,8 @@ def test_a_config_file_that_fails(tmp_path):
         ("data.crop_ratio", (0.0, 1.0), "crop_ratio"),
         ("data.std", (1.0, 0.0, 1.0), "std above 0"),
         ("data.test_splits", (), "test_splits"),
+        ("data.resize", "stretch", "crop, squash"),
+        ("data.tokenizer", "siglip", "pooling=end_of_text does not fit .* expected last"),
         ("model.image.layers", 0, "model.image.layers=0"),
         ("model.scale_init", 200.0, "scale_init"),
         ("optimizer.warmup_steps", 700, "warmup_steps"),

@@ -1,9 +1,18 @@
 """Folders that are written whole or not at all."""
 
+import json
+
 import pytest
 
 from aligngap import whole
 from aligngap.errors import AligngapError, UsageError
+
+
+def test_json_comes_back_as_it_was(tmp_path):
+    content = {"name": "Ä → 5", "values": [1, 0.5, None]}
+    whole.write_json(tmp_path / "new" / "content.json", content)
+    assert json.loads((tmp_path / "new" / "content.json").read_text()) == content
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["content.json"]
 
 
 def test_a_folder_has_its_name_once_it_is_filled(tmp_path):

@@ -57,6 +57,14 @@ def resize(image: Image.Image, size: int) -> UInt8[np.ndarray, "R R 3"]:
     return np.asarray(resized.crop((left, top, left + size, top + size)))
 
 
+def squash(image: Image.Image, size: int) -> UInt8[np.ndarray, "R R 3"]:
+    """Both sides to `size` (bicubic): SigLIP's preprocessing, as in transformers with Pillow."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+RESIZES = {"crop": resize, "squash": squash}  # By the config's `data.resize`.
+
+
 def random_crop(
     image: Image.Image,
     size: int,

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from aligngap.config import data_dir
 from aligngap.data import corpora, images
-from aligngap.data.tokenizer import Tokenizer
+from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError, UsageError
 
 Record = dict[str, Any]
@@ -30,7 +30,7 @@ class Example(grain.transforms.RandomMap):
     """A record → what one row of a batch holds; all randomness from the generator it is given."""
 
     config: ConfigDict
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     semantics: np.ndarray | None
 
     def random_map(self, element: tuple[int, Record], rng: np.random.Generator) -> Batch:
@@ -115,7 +115,7 @@ def sample_caption(record: Record, data: ConfigDict, rng: np.random.Generator) -
 def batches(
     config: ConfigDict,
     source: Any,
-    tokenizer: Tokenizer,
+    tokenizer: AnyTokenizer,
     *,
     start_step: int = 0,
     process: int = 0,

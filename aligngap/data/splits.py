@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
+from PIL.Image import Image
 
 from aligngap.data import images, pipeline
 
@@ -22,11 +23,14 @@ class Split:
     group: list[str]  # [C]
     subgroup: list[str]  # [C]
 
-    def pixels(self, size: int) -> Iterator[UInt8[np.ndarray, "R R 3"]]:
-        """The images in order, resized as CLIP does at evaluation."""
+    def pixels(self, size: int, how: str = "crop") -> Iterator[UInt8[np.ndarray, "R R 3"]]:
+        """The images in order, made square as `data.resize` says."""
+        return (images.RESIZES[how](image, size) for image in self.decoded())
+
+    def decoded(self) -> Iterator[Image]:
+        """The images in order, one at a time."""
         for row in range(len(self.source)):
-            image = images.decode(self.source[row]["image"], f"{row} of {self.name}")
-            yield images.resize(image, size)
+            yield images.decode(self.source[row]["image"], f"{row} of {self.name}")
 
 
 def read(config: ConfigDict, name: str) -> Split:

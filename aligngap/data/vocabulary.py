@@ -3,6 +3,7 @@
 trained    learnt from the training captions; captions are taken as they are.
 clip       CLIP's 49,408 tokens, captions cleaned first: what open_clip and OpenAI's code do.
 clip_fast  the same tokens without the cleaning: what transformers' CLIPTokenizerFast does.
+siglip     sentencepieces that came with an imported model; none are learnt here.
 """
 
 import gzip
@@ -13,10 +14,12 @@ from ml_collections import ConfigDict
 
 from aligngap import progress
 from aligngap.config import data_dir
-from aligngap.data import corpora, fetch, tokenizer
+from aligngap.data import corpora, fetch, sentencepieces, tokenizer
+from aligngap.data.sentencepieces import Sentencepieces
 from aligngap.data.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 
+AnyTokenizer = Tokenizer | Sentencepieces
 CLEANED = ("clip",)
 WHEEL = fetch.WheelPin(  # Ships the merges; nothing of it is installed or run.
     name="open_clip_torch",
@@ -37,16 +40,29 @@ LICENCE = corpora.Licence(
 def make(config: ConfigDict, captions: Iterable[str]) -> Tokenizer:
     """The tokenizer of a run that starts; only `trained` looks at the captions.
 
-    AligngapError where CLIP's merges have not been prepared.
+    AligngapError where CLIP's merges have not been prepared, and for `siglip`.
     """
     kind = config.data.tokenizer
+    if kind == "siglip":
+        raise AligngapError(
+            "data.tokenizer=siglip comes with an imported model and cannot be learnt: "
+            "give a run trained, clip or clip_fast"
+        )
     if kind == "trained":
         return tokenizer.train(captions, config.model.text.vocab_size)
     return clip(data_dir(config.data.data_dir), clean=kind in CLEANED)
 
 
-def reopen(config: ConfigDict, folder: Path) -> Tokenizer:
-    """The tokenizer that a run's folder holds; errors as `tokenizer.load`."""
+def held(config: ConfigDict, folder: Path) -> bool:
+    """Whether a run's folder holds the tokenizer of its config: an import may have none."""
+    siglip = config.data.tokenizer == "siglip"
+    return (folder / (sentencepieces.FILE if siglip else tokenizer.FILE)).exists()
+
+
+def reopen(config: ConfigDict, folder: Path) -> AnyTokenizer:
+    """The tokenizer that a run's folder holds; errors as `load` of its room."""
+    if config.data.tokenizer == "siglip":
+        return sentencepieces.load(folder)
     return tokenizer.load(folder, clean=config.data.tokenizer in CLEANED)
 
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from aligngap.data import images
 from aligngap.data.splits import Split
-from aligngap.data.tokenizer import Tokenizer
+from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.parallel import mesh as meshes
@@ -26,7 +26,7 @@ class Embedder:
     """
 
     def __init__(
-        self, config: ConfigDict, model: DualEncoder, tokenizer: Tokenizer | None, mesh: Mesh
+        self, config: ConfigDict, model: DualEncoder, tokenizer: AnyTokenizer | None, mesh: Mesh
     ) -> None:
         self._config, self._tokenizer, self._mesh = config, tokenizer, mesh
         parts = mesh.shape["data"] * mesh.shape["fsdp"]
@@ -59,7 +59,7 @@ class Embedder:
         self, params: Any, split: Split
     ) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "C D"]]:
         """The images of a split and the captions of its concepts."""
-        pixels = split.pixels(self._config.model.image.size)
+        pixels = split.pixels(self._config.model.image.size, self._config.data.resize)
         return self.images(params, pixels), self.texts(params, split.captions)
 
     def tokens(self, texts: Sequence[str]) -> Int32[np.ndarray, "C L"]:

@@ -102,7 +102,7 @@ def _image_parts(
     """From item `start` on; decoded by as many threads as there are processors."""
     size = model.config.model.image.size
     items = range(start, len(pictures.ids))
-    function = functools.partial(_pixels, pictures, size)
+    function = functools.partial(_pixels, pictures, size, model.config.data.resize)
     decoded = _ahead(function, items, embedder.batch)
     left_out: list[tuple[int, dict[int, str]]] = []  # Of the batches under way.
 
@@ -150,11 +150,11 @@ def _ahead(function: Any, items: range, batch: int) -> Generator[Any, None, None
         yield from results
 
 
-def _pixels(pictures: Inputs[bytes], size: int, item: int) -> np.ndarray | AligngapError:
+def _pixels(pictures: Inputs[bytes], size: int, how: str, item: int) -> np.ndarray | AligngapError:
     """An image as the model sees it, or what is wrong with it."""
     name = pictures.ids[item]
     try:
-        return images.resize(images.decode(pictures.read(item), name), size)
+        return images.RESIZES[how](images.decode(pictures.read(item), name), size)
     except AligngapError as error:
         return error
 
@@ -229,8 +229,9 @@ def _plan(
 def _digest(model: Loaded) -> str:
     """SHA-256 of the parameters and of what says how they are used."""
     config = model.config
-    parts = [config.compute_dtype, config.model.to_json(), str(config.data.mean)]
-    sha = hashlib.sha256(json.dumps([*parts, str(config.data.std)]).encode())
+    data = [str(config.data.mean), str(config.data.std), config.data.resize]
+    parts = [config.compute_dtype, config.model.to_json(), *data]
+    sha = hashlib.sha256(json.dumps(parts).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(model.params)):
         sha.update(jax.tree_util.keystr(path).encode())
         sha.update(np.ascontiguousarray(leaf).tobytes())

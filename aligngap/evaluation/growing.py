@@ -85,7 +85,7 @@ class Growing:
             self._growing.replace(self.path)
         named = [[ids[item], reason] for item, reason in self.skipped.items()]
         record = {**about, "rows": self.rows, **self._counts(), "skipped_ids": named}
-        whole.write(self._record, json.dumps(record, indent=2) + "\n")
+        whole.write_json(self._record, record)
         self._state.unlink()
 
     def close(self) -> None:

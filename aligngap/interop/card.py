@@ -7,6 +7,8 @@ from typing import Any
 import jinja2
 
 from aligngap.data import corpora
+from aligngap.data.sentencepieces import Sentencepieces
+from aligngap.data.tokenizer import Tokenizer
 from aligngap.errors import UsageError
 from aligngap.training import provenance
 from aligngap.training.loaded import Loaded
@@ -34,7 +36,8 @@ def text(model: Loaded, form: str) -> str:
         step=model.step,
         trained=model.step > 0,
         words=model.tokenizer,
-        cleaned=bool(model.tokenizer and model.tokenizer.clean),
+        pieces=isinstance(model.tokenizer, Sentencepieces),
+        cleaned=isinstance(model.tokenizer, Tokenizer) and model.tokenizer.clean,
         commands=provenance.commands(model.workdir),
         objective={k: v for k, v in config.objective.items() if k.endswith("_weight") and v},
         evaluation=_evaluation(model.workdir, model.step),
@@ -44,13 +47,13 @@ def text(model: Loaded, form: str) -> str:
 
 def _evaluation(workdir: Path, step: int) -> list[dict[str, Any]]:
     """Recall at 10 and the gap of each split; empty where this step has not been evaluated."""
-    path = workdir / "evaluation.json"
-    if not path.exists() or (found := read_json(path)).get("step") != step:
+    paths = [workdir / name for name in ("evaluation.json", "gap.json")]
+    found, gaps = (read_json(path) if path.exists() else {} for path in paths)
+    if not found.get("step") == gaps.get("step") == step:
         return []
-    gaps = read_json(workdir / "gap.json")["splits"]
     rows = []
     for name, split in found["splits"].items():
-        measures = gaps[name]["measures"]
+        measures = gaps["splits"][name]["measures"]
         recalls = {key: split["retrieval"][key] for key in SHOWN}
         rows.append({"split": name, **recalls, **{key: measures[key] for key in GAPS}})
     return rows

@@ -1,17 +1,15 @@
 """`aligngap export`: a workdir's model as other programs read it, beside a model card."""
 
 import io
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
 
 from aligngap import whole
 from aligngap.config import MODALITIES
-from aligngap.data.tokenizer import Tokenizer
+from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError
 from aligngap.interop import card, huggingface, mapping, npz, open_clip, processor, stablehlo
 from aligngap.training import loaded
@@ -39,11 +37,11 @@ def _transformers(model: Loaded) -> Write:
     text = model.config.model.text
     words = model.tokenizer
     end = words.end_id if words else text.vocab_size - 1
-    config = huggingface.write(family, model.config.model, end - 1, end)
+    config = huggingface.write(family, model.config.model, end)
     tensors = mapping.to_theirs(family.rules(model.config.model), model.params)
 
     def write(folder: Path) -> None:
-        _write_json(folder / "config.json", config)
+        whole.write_json(folder / "config.json", config)
         _write_tensors(folder / "model.safetensors", tensors)
         _write_words(words, text.context_length, folder)
         processor.write_image_processor(model.config, folder)
@@ -58,7 +56,7 @@ def _open_clip(model: Loaded) -> Write:
     tensors = mapping.to_theirs(open_clip.rules(config.model), model.params)
 
     def write(folder: Path) -> None:
-        _write_json(folder / "open_clip_config.json", settings)
+        whole.write_json(folder / "open_clip_config.json", settings)
         _write_tensors(folder / "open_clip_model.safetensors", tensors)
         _write_words(model.tokenizer, config.model.text.context_length, folder)
 
@@ -71,7 +69,7 @@ def _npz(model: Loaded) -> Write:
     np.savez(archive, **arrays)  # type: ignore[arg-type]
 
     def write(folder: Path) -> None:
-        _write_json(folder / "config.json", npz.write(model.config))
+        whole.write_json(folder / "config.json", npz.write(model.config))
         whole.write(folder / npz.FILE, archive.getvalue())
         if model.tokenizer:
             model.tokenizer.save(folder)
@@ -85,7 +83,7 @@ def _stablehlo(model: Loaded) -> Write:
 
     def write(folder: Path) -> None:
         write_parameters(folder)
-        _write_json(folder / stablehlo.SETTINGS, stablehlo.settings(model))
+        whole.write_json(folder / stablehlo.SETTINGS, stablehlo.settings(model))
         for modality, program in programs.items():
             whole.write(folder / stablehlo.file(modality), program)
 
@@ -117,7 +115,7 @@ def _refuse(reasons: list[str], form: str) -> None:
         )
 
 
-def _write_words(words: Tokenizer | None, context_length: int, folder: Path) -> None:
+def _write_words(words: AnyTokenizer | None, context_length: int, folder: Path) -> None:
     if words:
         processor.write_tokenizer(words, context_length, folder)
 
@@ -125,7 +123,3 @@ def _write_words(words: Tokenizer | None, context_length: int, folder: Path) -> 
 def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     # transformers refuses a file that does not say whose tensors it holds.
     whole.write(path, save(dict(tensors), metadata={"format": "pt"}))
-
-
-def _write_json(path: Path, content: Any) -> None:
-    whole.write(path, json.dumps(content, indent=2) + "\n")

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from aligngap import config as configs
 from aligngap import whole
 from aligngap.data import vocabulary
-from aligngap.data.tokenizer import Tokenizer
+from aligngap.data.sentencepieces import Sentencepieces
+from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError, UsageError
 from aligngap.interop import mapping, positions, sources
 from aligngap.interop.sources import Found
@@ -70,7 +71,10 @@ def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDi
     config.data.data_dir = data_dir
     try:
         config.update_from_flattened_dict(dict(found.fields))
-        clips = config.model.text.vocab_size == configs.CLIP_VOCABULARY
+        if isinstance(found.tokenizer[0], Sentencepieces):
+            config.data.tokenizer = "siglip"
+        text = config.model.text
+        clips = text.vocab_size == configs.CLIP_VOCABULARY and text.pooling == "end_of_text"
         if clips and "data.tokenizer" not in found.fields:
             config.data.tokenizer = "clip" if found.cleans else "clip_fast"
         configs.validate(config)
@@ -79,22 +83,29 @@ def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDi
     return configs.overridden(config, overrides)
 
 
-def _tokenizer(found: Found, config: ConfigDict) -> tuple[Tokenizer | None, list[str]]:
+def _tokenizer(found: Found, config: ConfigDict) -> tuple[AnyTokenizer | None, list[str]]:
     """That of the source; else CLIP's where the model has its vocabulary and it is prepared."""
-    words, reason = found.tokenizer, "the source has none of CLIP's form"
-    if words is None and config.data.tokenizer != "trained":
+    (words, note), kind = found.tokenizer, config.data.tokenizer
+    # Pooled at the last token, texts depend on the padding, which the source does not tell.
+    pools_last = config.model.text.pooling == "last"
+    if words is None and kind.startswith("clip") and not pools_last:
         try:
             folder = configs.data_dir(config.data.data_dir)
-            words = vocabulary.clip(folder, clean=found.cleans)
+            words, note = vocabulary.clip(folder, clean=found.cleans), ""
         except AligngapError as error:
-            reason = str(error)
+            note = str(error)
     _check_tokens(found, words, config.model.text.vocab_size)
-    return words, [] if words else [f"no tokenizer was imported: {reason}"]
+    if words and isinstance(words, Sentencepieces) != (kind == "siglip"):
+        raise UsageError(
+            f"data.tokenizer={kind} is none of the form that {found.path.parent} holds"
+        )
+    note = note if words else f"no tokenizer was imported: {note}"
+    return words, [note] if note else []
 
 
-def _check_tokens(found: Found, words: Tokenizer | None, vocab_size: int) -> None:
+def _check_tokens(found: Found, words: AnyTokenizer | None, vocab_size: int) -> None:
     """AligngapError where the tokenizer does not fit the model, or it pools at another token."""
-    last = words.end_id if words else vocab_size - 1
+    last = (words.vocab_size if words else vocab_size) - 1
     if last >= vocab_size:
         raise AligngapError(
             f"{found.path.parent}: its tokenizer has {last + 1} tokens, its model {vocab_size}"

@@ -13,7 +13,7 @@ from aligngap.models import dual_encoder
 from aligngap.training import state
 
 FILE = "parameters.npz"
-DATA = ("mean", "std", "tokenizer")  # What of config.data an embedding depends on.
+DATA = ("mean", "std", "resize", "tokenizer")  # What of config.data an embedding depends on.
 
 
 def rules(model: ConfigDict) -> list[Rule]:

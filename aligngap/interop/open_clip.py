@@ -144,9 +144,10 @@ def write(model: ConfigDict, data: ConfigDict, tokenizer: bool) -> dict[str, Any
     if model.logit_bias:
         found["init_logit_bias"] = model.bias_init
     statistics = {"mean": list(data.mean), "std": list(data.std)}
+    mode = {"crop": "shortest", "squash": "squash"}[data.resize]
     return {
         "model_cfg": found,
-        "preprocess_cfg": statistics | {"interpolation": "bicubic", "resize_mode": "shortest"},
+        "preprocess_cfg": statistics | {"interpolation": "bicubic", "resize_mode": mode},
     }
 
 

@@ -7,17 +7,33 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from aligngap import whole
-from aligngap.data import tokenizer
+from aligngap.data import sentencepieces, tokenizer
+from aligngap.data.sentencepieces import Sentencepieces
 from aligngap.data.tokenizer import END, FILE, START, Tokenizer
+from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError
 from aligngap.training.workdir import read_json
 
 BICUBIC = 3  # Pillow's number.
+SIGLIP = {  # What a SiglipTokenizer is unless its tokenizer_config.json says otherwise.
+    "tokenizer_class": "SiglipTokenizer",
+    "eos_token": sentencepieces.END,
+    "pad_token": sentencepieces.END,
+    "unk_token": sentencepieces.UNKNOWN,
+    "do_lower_case": True,
+}
+# With a mask the padding would be hidden, at which SigLIP's texts are pooled.
+UNMASKED = ["input_ids"]
 
 
-def write_tokenizer(words: Tokenizer, context_length: int, folder: Path) -> None:
-    """tokenizer.json and what CLIPTokenizer, also of older versions, wants beside it."""
+def write_tokenizer(words: AnyTokenizer, context_length: int, folder: Path) -> None:
+    """What CLIPTokenizer, also of older versions, or SiglipTokenizer wants in its folder."""
     words.save(folder)
+    if isinstance(words, Sentencepieces):
+        settings = {"model_max_length": context_length, "model_input_names": UNMASKED}
+        settings |= {"split_special_tokens": True}  # As below: "</s>" in a caption is text.
+        whole.write_json(folder / "tokenizer_config.json", SIGLIP | settings)
+        return
     model = json.loads(words.backend.to_str())["model"]
     merges = "".join(f"{left} {right}\n" for left, right in model["merges"])
     whole.write(folder / "merges.txt", "#version: 0.2\n" + merges)
@@ -28,33 +44,70 @@ def write_tokenizer(words: Tokenizer, context_length: int, folder: Path) -> None
         "model_max_length": context_length,
         "split_special_tokens": True,  # "<|endoftext|>" in a caption is text, as it is here.
     }
-    _write_json(folder / "tokenizer_config.json", settings)
-    _write_json(folder / "special_tokens_map.json", special)
+    whole.write_json(folder / "tokenizer_config.json", settings)
+    whole.write_json(folder / "special_tokens_map.json", special)
 
 
 def write_image_processor(config: ConfigDict, folder: Path) -> None:
-    """preprocessor_config.json: the shorter side resized, the centre cropped, normalised."""
+    """preprocessor_config.json: made square as `data.resize` says, normalised."""
     size, data = config.model.image.size, config.data
+    square, squash = {"height": size, "width": size}, data.resize == "squash"
+    family = "Siglip" if data.tokenizer == "siglip" else "CLIP"
     settings = {
-        "image_processor_type": "CLIPImageProcessor",
-        "processor_class": "CLIPProcessor",
+        "image_processor_type": f"{family}ImageProcessor",
+        "processor_class": f"{family}Processor",
         "do_convert_rgb": True,
         "do_resize": True,
-        "size": {"shortest_edge": size},
+        "size": square if squash else {"shortest_edge": size},
         "resample": BICUBIC,
-        "do_center_crop": True,
-        "crop_size": {"height": size, "width": size},
+        "do_center_crop": not squash,
+        "crop_size": square,
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
         "image_mean": list(data.mean),
         "image_std": list(data.std),
     }
-    _write_json(folder / "preprocessor_config.json", settings)
+    whole.write_json(folder / "preprocessor_config.json", settings)
 
 
-def read_tokenizer(folder: Path) -> Tokenizer | None:
-    """The tokenizer of a folder if it has one of CLIP's form."""
+def read_tokenizer(folder: Path, pooling: str) -> tuple[AnyTokenizer | None, str]:
+    """The tokenizer of a folder with a note, or None and why; AligngapError for a damaged one.
+
+    A model that pools at the last token sees the padding: it must be as it is there.
+    """
+    if (folder / sentencepieces.FILE).is_file():
+        return read_sentencepieces(folder)
+    words = _clip(folder)
+    if words is None:
+        return None, "the source has none of CLIP's or SigLIP's form"
+    if pooling == "last" and (pad := _settings(folder).get("pad_token")) != END:
+        return None, f"texts are pooled at the last token, and it pads with {pad!r}, not {END!r}"
+    return words, ""
+
+
+def read_sentencepieces(folder: Path) -> tuple[Sentencepieces | None, str]:
+    """The folder's spiece.model with a note, or None and why; AligngapError for a damaged one."""
+    if not (folder / sentencepieces.FILE).is_file():
+        return None, f"{folder} holds no {sentencepieces.FILE}"
+    settings = _settings(folder)
+    for name, value in SIGLIP.items():
+        if settings.get(name, value) != value:
+            return None, f"{name} of its tokenizer_config.json is {settings[name]!r}, not {value!r}"
+    masked = settings.get("model_input_names", None if settings else UNMASKED) != UNMASKED
+    note = "transformers hides the padding of texts unless tokenizer_config.json has "
+    note += f'"model_input_names": {json.dumps(UNMASKED)}; here it is read, as SigLIP was trained'
+    return sentencepieces.load(folder), note if masked else ""
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json; tokens, which older versions wrote with their options, bare."""
+    path = folder / "tokenizer_config.json"
+    given = read_json(path) if path.is_file() else {}
+    return {k: v.get("content") if isinstance(v, dict) else v for k, v in given.items()}
+
+
+def _clip(folder: Path) -> Tokenizer | None:
     if not (folder / FILE).is_file():
         return _from_merges(folder / "merges.txt")
     try:
@@ -63,8 +116,8 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
         return None
 
 
-def read_image_processor(folder: Path) -> dict[str, Any]:
-    """mean and std of config.data as the folder states them; empty where it does not.
+def read_image_processor(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """mean, std and resize of config.data as the folder states them; a note on what is not so here.
 
     AligngapError for a file without three numbers each.
     """
@@ -72,8 +125,20 @@ def read_image_processor(folder: Path) -> dict[str, Any]:
         if (folder / name).is_file():
             found = read_json(folder / name)
             found = found.get("image_processor", found)
-            return statistics(found.get("image_mean"), found.get("image_std"), folder / name)
-    return {}
+            fields = statistics(found.get("image_mean"), found.get("image_std"), folder / name)
+            size = found.get("size")
+            if isinstance(size, dict):
+                squash = {"height", "width"} <= size.keys()
+                fields["data.resize"] = "squash" if squash else "crop"
+            return fields, resampling(found.get("resample"), BICUBIC)
+    return {}, []
+
+
+def resampling(filter: Any, ours: Any) -> list[str]:
+    """A note where images are resized by another filter than here."""
+    if filter in (None, ours):
+        return []
+    return [f"it resizes images with filter {filter}; here it is bicubic ({ours})"]
 
 
 def statistics(mean: Any, std: Any, source: Path) -> dict[str, Any]:
@@ -97,7 +162,3 @@ def _from_merges(path: Path) -> Tokenizer | None:
     if not all(len(pair) == 2 for pair in pairs):
         raise AligngapError(f"{path} is no list of merges: expected two tokens a line")
     return tokenizer.from_merges([(left, right) for left, right in pairs])
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    whole.write(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

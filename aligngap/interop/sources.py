@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from aligngap.data.tokenizer import Tokenizer
+from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError
 from aligngap.interop import (
     alignclip,
@@ -23,7 +23,8 @@ from aligngap.interop import (
 from aligngap.interop.mapping import Rule
 from aligngap.training.workdir import read_json
 
-HALF = (0.5, 0.5, 0.5)  # Mean and std of SigLIP's pixels.
+HALF = (0.5, 0.5, 0.5)
+SIGLIP_PIXELS = {"data.mean": HALF, "data.std": HALF, "data.resize": "squash"}
 GENERIC = ("model", "model.safetensors.index", "pytorch_model", "open_clip_model", "parameters")
 
 
@@ -36,7 +37,8 @@ class Found:
     fields: Mapping[str, Any]  # Of the config, flat; what the source does not state is left out.
     tensors: Mapping[str, np.ndarray]
     rules: Callable[[ConfigDict], list[Rule]]
-    tokenizer: Tokenizer | None = None
+    # Its tokenizer and what to know of it, or why there is none.
+    tokenizer: tuple[AnyTokenizer | None, str] = (None, "the source is a file of weights alone")
     end_of_text: int | None = None  # The id at which it pools captions; None: the highest.
     cleans: bool = True  # Whether CLIP's tokenizer cleans captions there.
     notes: list[str] = field(default_factory=list)
@@ -65,8 +67,9 @@ def find(source: Path) -> Found:
 def _config_json(folder: Path) -> Found:
     given = read_json(folder / "config.json")
     if (folder / npz.FILE).is_file():
-        path, words = folder / npz.FILE, processor.read_tokenizer(folder)
-        return Found("npz", path, npz.fields(given), tensors.read(path), npz.rules, words)
+        path, fields = folder / npz.FILE, npz.fields(given)
+        words = processor.read_tokenizer(folder, "end_of_text")  # Our own: it pads as we do.
+        return Found("npz", path, fields, tensors.read(path), npz.rules, words)
     return _transformers(folder, given)
 
 
@@ -79,15 +82,15 @@ def _transformers(folder: Path, given: dict[str, Any]) -> Found:
         )
     path = _first(folder, "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
     siglip = family is huggingface.SIGLIP
-    pixels = {"data.mean": HALF, "data.std": HALF} if siglip else {}
-    notes = ["SigLIP squashes images to a square; here the centre is cropped"] * siglip
+    fields = _model(huggingface.read(family, given)) | (SIGLIP_PIXELS if siglip else {})
+    pixels, notes = processor.read_image_processor(folder)
     return Found(
         f"transformers {family.architecture}",
         path,
-        _model(huggingface.read(family, given)) | pixels | processor.read_image_processor(folder),
+        fields | pixels,
         _without_position_ids(tensors.read(path)),
         family.rules,
-        None if siglip else processor.read_tokenizer(folder),
+        processor.read_tokenizer(folder, fields["model.text.pooling"]),
         None if siglip else huggingface.end_of_text(given),
         cleans=False,
         notes=notes,
@@ -101,14 +104,16 @@ def _open_clip_folder(folder: Path, path: Path | None = None) -> Found:
     )
     pixels = given.get("preprocess_cfg") or {}
     source = folder / "open_clip_config.json"
+    fields = _model(open_clip.read(given.get("model_cfg") or given))
+    squash = {"data.resize": "squash"} if pixels.get("resize_mode") == "squash" else {}
     return Found(
         "open_clip",
         path,
-        _model(open_clip.read(given.get("model_cfg") or given))
-        | processor.statistics(pixels.get("mean"), pixels.get("std"), source),
+        fields | squash | processor.statistics(pixels.get("mean"), pixels.get("std"), source),
         open_clip.without_text_prefix(tensors.read(path)),
         open_clip.rules,
-        processor.read_tokenizer(folder),
+        processor.read_tokenizer(folder, fields["model.text.pooling"]),
+        notes=processor.resampling(pixels.get("interpolation"), "bicubic"),
     )
 
 
@@ -143,7 +148,7 @@ def _bare_open_clip(path: Path, given: Mapping[str, np.ndarray]) -> Found:
 
 
 def _bare_big_vision(path: Path, given: Mapping[str, np.ndarray]) -> Found:
-    fields = _model(big_vision.from_shapes(given)) | {"data.mean": HALF, "data.std": HALF}
+    fields = _model(big_vision.from_shapes(given)) | SIGLIP_PIXELS
     stacked = big_vision.scanned(given)
     return Found(
         "big_vision",
@@ -151,7 +156,7 @@ def _bare_big_vision(path: Path, given: Mapping[str, np.ndarray]) -> Found:
         fields,
         given,
         lambda model: big_vision.rules(model, scanned=stacked),
-        notes=["SigLIP squashes images to a square; here the centre is cropped"],
+        processor.read_sentencepieces(path.parent),
     )
 
 

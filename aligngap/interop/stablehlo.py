@@ -17,8 +17,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import export
 from ml_collections import ConfigDict
 
-from aligngap.data import images
-from aligngap.data.tokenizer import FILE, Tokenizer
+from aligngap.data import images, sentencepieces, tokenizer
+from aligngap.data.sentencepieces import Sentencepieces
+from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.models import dual_encoder
 from aligngap.models.logit_scale import scale_of
 from aligngap.training.loaded import Loaded
@@ -88,13 +89,18 @@ def _input(config: ConfigDict, modality: str) -> dict[str, Any]:
 
 def _image(config: ConfigDict) -> dict[str, Any]:
     inside = {"mean": list(config.data.mean), "std": list(config.data.std)}
-    resized = {"shorter_side": config.model.image.size, "resample": "bicubic", "crop": "centre"}
+    size = config.model.image.size
+    both, short = {"both_sides": size}, {"shorter_side": size, "crop": "centre"}
+    resized = (both if config.data.resize == "squash" else short) | {"resample": "bicubic"}
     return {"channels": "RGB", "resize": resized, "normalised_inside": inside}
 
 
-def _text(config: ConfigDict, words: Tokenizer | None) -> dict[str, Any]:
+def _text(config: ConfigDict, words: AnyTokenizer | None) -> dict[str, Any]:
     found = {"vocab_size": config.model.text.vocab_size, "tokenizer": None}
     if words is None:
         return found
-    special = {"start_id": words.start_id, "end_id": words.end_id, "padding_id": words.end_id}
-    return found | {"tokenizer": FILE, "cleaned": words.clean} | special
+    found |= {"end_id": words.end_id, "padding_id": words.end_id}
+    if isinstance(words, Sentencepieces):
+        return found | {"tokenizer": sentencepieces.FILE, "canonical": "as SiglipTokenizer"}
+    start = {"start_id": words.start_id}
+    return found | start | {"tokenizer": tokenizer.FILE, "cleaned": words.clean}

@@ -39,16 +39,19 @@ def pairs(count: int, size: int, context_length: int, folder: str, seed: int = 0
 
 
 def one_of_each(
-    source: Any, count: int, size: int, keywords: int, seed: int = 0
+    source: Any, count: int, size: int, keywords: int, seed: int = 0, how: str = "crop"
 ) -> tuple[UInt8[np.ndarray, "N R R 3"], list[str]]:
-    """(images, captions) of `count` concepts of a split, one image of each, drawn with a seed."""
+    """(images, captions) of `count` concepts of a split, one image of each, drawn with a seed.
+
+    `how` is what the config calls `data.resize`.
+    """
     rows: dict[bytes, int] = {}
     for row in np.random.default_rng(seed).permutation(len(source)):
         rows.setdefault(source[int(row)]["concept"], int(row))
     if count > len(rows):
         raise UsageError(f"{count} concepts: this split of the corpus has {len(rows)}")
     records = [source[row] for row in list(rows.values())[:count]]
-    pictures = [images.resize(images.decode(record["image"]), size) for record in records]
+    pictures = [images.RESIZES[how](images.decode(record["image"]), size) for record in records]
     return np.stack(pictures), [pipeline.caption(record, keywords) for record in records]
 
 

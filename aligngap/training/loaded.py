@@ -7,8 +7,8 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from aligngap.data import tokenizer, vocabulary
-from aligngap.data.tokenizer import Tokenizer
+from aligngap.data import vocabulary
+from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.models import dual_encoder
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.parallel import mesh as meshes
@@ -26,7 +26,7 @@ class Loaded:
     mesh: Mesh
     model: DualEncoder
     params: Any
-    tokenizer: Tokenizer | None  # None: imported without one.
+    tokenizer: AnyTokenizer | None  # None: imported without one.
 
 
 def load(folder: Path, step: int | None = None) -> Loaded:
@@ -41,7 +41,7 @@ def load(folder: Path, step: int | None = None) -> Loaded:
         step = checkpoints.choose(step)
         found = params(config, model, mesh, checkpoints, step)
     path = folder / "tokenizer"
-    words = vocabulary.reopen(config, path) if (path / tokenizer.FILE).exists() else None
+    words = vocabulary.reopen(config, path) if vocabulary.held(config, path) else None
     return Loaded(config, folder, step, mesh, model, found, words)
 
 

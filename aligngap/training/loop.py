@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from aligngap import progress
-from aligngap.data import pipeline, tokenizer, vocabulary
-from aligngap.data.tokenizer import Tokenizer
+from aligngap.data import pipeline, vocabulary
+from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError
 from aligngap.models import dual_encoder
 from aligngap.models.dual_encoder import DualEncoder
@@ -38,7 +38,7 @@ class Run:
     mesh: Mesh
     model: DualEncoder
     tx: optax.GradientTransformation
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     source: Any  # The training split.
 
 
@@ -56,7 +56,7 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
     pipeline.own_semantics(config, len(source))
     words = _tokenizer(config, folder, source)
     workdir.claim(folder, config)
-    if not (folder / "tokenizer" / tokenizer.FILE).exists():
+    if not vocabulary.held(config, folder / "tokenizer"):
         words.save(folder / "tokenizer")
     return Run(config, folder, mesh, model, tx, words, source)
 
@@ -227,10 +227,10 @@ def _position(config: ConfigDict, step: int) -> dict[str, int]:
     return {"examples": step * config.batch_size, "seed": config.seed}
 
 
-def _tokenizer(config: ConfigDict, folder: Path, source: Any) -> Tokenizer:
+def _tokenizer(config: ConfigDict, folder: Path, source: Any) -> AnyTokenizer:
     """The tokenizer that the run's folder holds, or a new one for a run that starts."""
     path = folder / "tokenizer"
-    if (path / tokenizer.FILE).exists():
+    if vocabulary.held(config, path):
         return vocabulary.reopen(config, path)
     captions = (text for row in range(len(source)) for text in pipeline.captions(source[row]))
     return vocabulary.make(config, captions)

@@ -10,7 +10,7 @@ import jax
 
 LIBRARIES = (
     *("aligngap", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain"),
-    *("tensorflow-datasets", "tokenizers", "numpy", "pillow", "scikit-learn"),
+    *("tensorflow-datasets", "tokenizers", "sentencepiece", "numpy", "pillow", "scikit-learn"),
 )
 
 

@@ -22,7 +22,7 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     wanted["data"]["data_dir"] = str(configs.data_dir(config.data.data_dir).absolute())
     if path.exists():
         _same_run(workdir, configs.complete(read_json(path)), wanted)
-    whole.write(path, json.dumps(wanted, indent=2) + "\n")
+    whole.write_json(path, wanted)
 
 
 @contextlib.contextmanager

@@ -24,26 +24,29 @@ SHAPES += [(1, 40), (60, 1), (1, 1), (2, 301)]
 MODES = ("L", "LA", "P", "1", "CMYK", "YCbCr", "RGBA", "I;16", "I")
 
 
-def reference(path: Path, size: int) -> np.ndarray:
-    """What transformers makes of a file, before it rescales and normalises."""
-    from transformers import CLIPImageProcessorPil
+def reference(path: Path, size: int) -> dict[str, np.ndarray]:
+    """What transformers makes of a file, before it rescales and normalises, by `data.resize`."""
+    from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 
-    processor = CLIPImageProcessorPil(
-        size={"shortest_edge": size},
-        crop_size={"height": size, "width": size},
-        do_rescale=False,
-        do_normalize=False,
-    )
-    return np.moveaxis(np.asarray(processor(str(path))["pixel_values"][0]), 0, -1)
+    square, plain = {"height": size, "width": size}, {"do_rescale": False, "do_normalize": False}
+    crop = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size=square, **plain)
+    found = {"crop": crop, "squash": SiglipImageProcessorPil(size=square, **plain)}
+    return {
+        name: np.moveaxis(np.asarray(processor(str(path))["pixel_values"][0]), 0, -1)
+        for name, processor in found.items()
+    }
 
 
-def ours(path: Path, size: int) -> np.ndarray:
-    return images.resize(images.decode(path.read_bytes()), size)
+def ours(path: Path, size: int, how: str = "crop") -> np.ndarray:
+    return images.RESIZES[how](images.decode(path.read_bytes()), size)
 
 
 def assert_same(path: Path) -> None:
     for size in SIZES:
-        np.testing.assert_array_equal(ours(path, size), reference(path, size), err_msg=str(path))
+        wanted = reference(path, size)
+        assert wanted.keys() == images.RESIZES.keys()
+        for how, pixels in wanted.items():
+            np.testing.assert_array_equal(ours(path, size, how), pixels, err_msg=f"{path}, {how}")
 
 
 @pytest.mark.parametrize("path", PHOTOGRAPHS, ids=lambda path: path.stem)

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 
 from aligngap.data import corpora, fetch, tokenizer, vocabulary
-from aligngap.data.corpora import pictogram_concepts
 from aligngap.data.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 from aligngap.training import loop
 
 pytestmark = pytest.mark.corpus
 CONTEXT = 77
-LANGUAGES = ("en", "fr", "de", "pl", "ru", "ja")
 STRANGE = [
     "",
     "   \t\n ",
@@ -41,17 +39,6 @@ DIRTY = [
     "ΟΔΟΣ ΣΊΣΥΦΟΣ",
     "\x00\x01\x7f \u00a0\u3000 line\u2028sep\x85x",
 ]
-
-
-@pytest.fixture(scope="module")
-def captions(clip_dir) -> list[str]:
-    """10,000 captions of the pictograms, names and keywords in six languages."""
-    pin = pictogram_concepts.EMOJIBASE
-    archive = fetch.npm_tarballs([pin], corpora.downloads(clip_dir))[pin.name]
-    files = fetch.read_members(archive, [f"package/{code}/compact.json" for code in LANGUAGES])
-    records = [record for file in files.values() for record in json.loads(file)]
-    texts = {text for record in records for text in (record["label"], *record.get("tags", []))}
-    return list(np.random.default_rng(0).permutation(sorted(texts))[:10_000])
 
 
 @pytest.fixture(scope="module")

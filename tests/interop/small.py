@@ -53,7 +53,8 @@ def ours(folder: Path, pictures, texts):
     model = loaded.load(folder)
     data = model.config.data
     size = model.config.model.image.size
-    pixels = np.stack([images.resize(picture, size) for picture in pictures])
+    resize = images.RESIZES[data.resize]
+    pixels = np.stack([resize(picture, size) for picture in pictures])
     ids = model.tokenizer.encode(texts, model.config.model.text.context_length)
     return encode(model.model, model.params, images.normalise(pixels, data.mean, data.std), ids)
 
@@ -77,11 +78,21 @@ def theirs(model, processor, pictures, texts):
     inputs = processor(
         text=texts, images=pictures, padding="max_length", truncation=True, return_tensors="pt"
     )
+    # Of SigLIP the padding is read too.
+    mask = {"attention_mask": inputs["attention_mask"]} if "attention_mask" in inputs else {}
     with torch.no_grad():
-        image = model.get_image_features(pixel_values=inputs["pixel_values"]).pooler_output
-        text = model.get_text_features(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
-        ).pooler_output
+        image = model.get_image_features(inputs["pixel_values"]).pooler_output
+        text = model.get_text_features(inputs["input_ids"], **mask).pooler_output
+    return unit(image), unit(text)
+
+
+def features(model, pixels, ids):
+    """Embeddings by a model of transformers of pixels [N, R, R, 3] and of ids [C, L]."""
+    import torch
+
+    with torch.no_grad():
+        image = model.get_image_features(torch.tensor(pixels).permute(0, 3, 1, 2)).pooler_output
+        text = model.get_text_features(torch.tensor(ids)).pooler_output
     return unit(image), unit(text)
 
 
@@ -110,7 +121,7 @@ def perturbed(model):
     return model
 
 
-def small_siglip():
+def small_siglip(vocab_size=99):
     """A SiglipModel of transformers: width 48, 6 heads; 2 layers for images, 3 for texts."""
     import torch
     import transformers
@@ -120,6 +131,6 @@ def small_siglip():
     config = transformers.SiglipConfig(
         vision_config=tower | {"num_hidden_layers": 2, "image_size": 32, "patch_size": 8},
         text_config=tower
-        | {"num_hidden_layers": 3, "vocab_size": 99, "max_position_embeddings": 10},
+        | {"num_hidden_layers": 3, "vocab_size": vocab_size, "max_position_embeddings": 10},
     )
     return perturbed(transformers.SiglipModel(config).eval())

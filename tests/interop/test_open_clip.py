@@ -61,12 +61,15 @@ VARIANTS = {
 def test_exports_embed_there_as_here(pictograms_dir, hold, words, pictures, captions, tmp_path):
     """open_clip is started once, for all of them."""
     texts = [*captions[:40], *(text for text in STRANGE if text not in CLEANED_THERE)]
+    pictures = [*pictures, pictures[0].resize((96, 64)), pictures[1].resize((64, 160))]
     files, wanted, normal = png(pictures), {}, {}
     for name, (tie, fields) in VARIANTS.items():
         config = small_config(pictograms_dir, tie, **fields)
+        config.data.resize = "squash" if name == "options" else "crop"
         folder, output = hold(config, random_params(config), words, name), tmp_path / f"{name}_out"
         export(folder, output)
-        pixels = np.stack([images.resize(picture, 32) for picture in pictures])
+        resize = images.RESIZES[config.data.resize]
+        pixels = np.stack([resize(picture, 32) for picture in pictures])
         normal[name] = np.asarray(images.normalise(pixels, config.data.mean, config.data.std))
         ids = words.encode(texts, 12)
         np.savez(output / "given.npz", pixels=normal[name], ids=ids, texts=texts, **files)
@@ -107,6 +110,7 @@ def png(pictures):
 def state_dict(pictograms_dir, hold, tmp_path, tie="none", **fields):
     """The tensors of an export, under open_clip's names, and the workdir that they are of."""
     config = small_config(pictograms_dir, tie, **fields)
+    config.data.resize = "squash" if config.model.text.pooling == "last" else "crop"
     folder = hold(config, random_params(config))
     export(folder, tmp_path / "out")
     return load_file(tmp_path / "out" / "open_clip_model.safetensors"), folder

@@ -14,7 +14,7 @@ import pytest
 
 from aligngap.cli import main
 from aligngap.config import CLIP_VOCABULARY
-from aligngap.data import images, vocabulary
+from aligngap.data import images, sentencepieces, vocabulary
 from aligngap.models import dual_encoder
 from aligngap.presets import SIGLIP_TOWERS
 
@@ -111,27 +111,41 @@ def test_what_a_program_needs_and_what_stands_beside_it(name, exported, words):
     assert (output / "tokenizer.json").exists()
 
 
-@pytest.mark.parametrize("cleaned", [False, True])
+@pytest.mark.parametrize("kind", ["trained", "clip", "siglip"])
 def test_the_cards_pixels_and_ids(
-    cleaned, exported, pictograms_dir, clip_dir, hold, words, pictures, captions, tmp_path
+    kind, pictograms_dir, clip_dir, spiece_dir, hold, words, pictures, captions, tmp_path
 ):
     """Its second snippet, run here: pixel by pixel and id by id those of `aligngap embed`."""
     config = small_config(pictograms_dir, "transformer+projection")
-    if cleaned:
+    config.data.tokenizer = kind
+    if kind == "clip":
         words = vocabulary.clip(clip_dir, clean=True)
-        config.data.tokenizer, config.model.text.vocab_size = "clip", CLIP_VOCABULARY
-    folder = hold(config, random_params(config), words)
-    assert export(folder, tmp_path / "out") == 0
-    snippet = re.findall("```python\n(.*?)```", (tmp_path / "out/README.md").read_text(), re.DOTALL)
-    names = {"np": np}
-    code = snippet[1].replace('"tokenizer.json"', repr(str(tmp_path / "out" / "tokenizer.json")))
+        config.model.text.vocab_size = CLIP_VOCABULARY
+    if kind == "siglip":
+        words = sentencepieces.load(spiece_dir)
+        config.model.text.update(vocab_size=1000, pooling="last")
+        config.data.resize = "squash"
+    folder, output = hold(config, random_params(config), words), tmp_path / "out"
+    assert export(folder, output) == 0
+    snippet = re.findall("```python\n(.*?)```", (output / "README.md").read_text(), re.DOTALL)
+    names, code = {"np": np}, snippet[1]
+    for file in ("tokenizer.json", "spiece.model"):
+        code = code.replace(f'"{file}"', repr(str(output / file)))
     exec(code, names)
     texts = [*captions[:300], *STRANGE]
     np.testing.assert_array_equal(names["ids_of"](texts), words.encode(texts, 12))
-    for picture in [*pictures, pictures[0].resize((47, 90)), pictures[1].resize((101, 33))]:
+    squares = [(picture, {}) for picture in pictures]
+    others = [(pictures[0].resize((47, 90)), {}), (pictures[1].resize((101, 33)), {})]
+    colours = [(pictures[2].convert("P"), {"transparency": 3}), (pictures[3], {})]
+    colours += [(pictures[4], {"transparency": pictures[4].getpixel((0, 0))})]
+    for picture, options in [*squares, *others, *colours]:
         file = io.BytesIO()
-        picture.save(file, "PNG")
-        np.testing.assert_array_equal(names["pixels_of"](file), images.resize(picture, 32))
+        picture.save(file, "PNG", **options)
+        wanted = images.RESIZES[config.data.resize](images.decode(file.getvalue()), 32)
+        np.testing.assert_array_equal(names["pixels_of"](file), wanted)
+    beside = json.loads((output / "preprocessing.json").read_text())
+    assert beside["text"]["padding_id"] == words.end_id
+    assert ("both_sides" in beside["image"]["resize"]) == (kind == "siglip")
 
 
 def test_without_a_tokenizer(pictograms_dir, hold, tmp_path):

@@ -1,0 +1,104 @@
+"""SigLIP's form of a sentencepiece vocabulary (Zhai et al. 2023): captions to token ids.
+
+Ids are those of transformers' SiglipTokenizer over the same spiece.model, with
+`split_special_tokens=True`: "</s>" inside a caption is text.
+"""
+
+import functools
+import hashlib
+import re
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32
+from sentencepiece import SentencePieceProcessor, set_min_log_level
+
+from aligngap import whole
+from aligngap.errors import AligngapError, UsageError
+
+FILE = "spiece.model"
+END, UNKNOWN = "</s>", "<unk>"
+SPACE = "▁"  # What the library writes for the space before a word.
+SILENT = 3  # The library's level "fatal": its errors are raised, and need not be printed too.
+_WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+@dataclass(frozen=True)
+class Sentencepieces:
+    """A vocabulary of SigLIP's form; make one with `load`. It can be pickled."""
+
+    model: bytes  # Of the file spiece.model.
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Sentencepieces, (self.model,)
+
+    @functools.cached_property
+    def backend(self) -> SentencePieceProcessor:
+        """The library's own object; RuntimeError where the bytes are none of its models."""
+        return SentencePieceProcessor(model_proto=self.model)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, all of the file's."""
+        return self.backend.get_piece_size()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that ids depend on."""
+        return hashlib.sha256(b"siglip" + self.model).hexdigest()
+
+    @property
+    def end_id(self) -> int:
+        """The id of end of text; also what pads."""
+        return self.backend.piece_to_id(END)
+
+    def encode(self, texts: Sequence[str], context_length: int) -> Int32[np.ndarray, "N L"]:
+        """The text's tokens, end, padded with end; a long text loses its tail, not its end."""
+        if context_length < 2:
+            raise UsageError(f"context_length is {context_length}; a token and the end need 2")
+        ids = np.full((len(texts), context_length), self.end_id, np.int32)
+        # A word in front keeps the library from taking the first space away. The same as in
+        # transformers, so that the ids are too where that shows (a caption that starts with one).
+        given = [UNKNOWN + canonical(text) for text in texts]
+        before = len(self.backend.encode(UNKNOWN))
+        for row, found in zip(ids, self.backend.encode(given), strict=True):
+            kept = found[before : before + context_length - 1]
+            row[: len(kept)] = kept
+        return ids
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The canonical text of one row of `encode`; " ⁇ " where it has no token."""
+        return self.backend.decode([int(i) for i in ids if i != self.end_id])
+
+    def save(self, folder: Path) -> None:
+        """Writes folder/spiece.model, whole or not at all; AligngapError where it cannot."""
+        whole.write(folder / FILE, self.model)
+
+
+def load(folder: Path) -> Sentencepieces:
+    """The vocabulary of folder/spiece.model; AligngapError if missing, damaged or of other form."""
+    path = folder / FILE
+    try:
+        words = Sentencepieces(path.read_bytes())
+        set_min_log_level(SILENT)
+        missing = [name for name in (END, UNKNOWN) if not _holds(words, name)]
+    except OSError as error:
+        raise AligngapError(f"cannot read the tokenizer {path}: {error.strerror}") from error
+    except (RuntimeError, IndexError) as error:  # Unreadable; empty.
+        raise AligngapError(f"{path} is damaged, or no sentencepiece model") from error
+    if missing:
+        raise AligngapError(f"{path} is no vocabulary of SigLIP's form: it lacks {missing[0]}")
+    return words
+
+
+def canonical(text: str) -> str:
+    """Lower case, no ASCII punctuation, one space a gap, and the mark of a space in front."""
+    marked = (SPACE + text.replace(SPACE, " ")).lower().translate(_WITHOUT_PUNCTUATION)
+    return re.sub(r"\s+", " ", marked).strip()
+
+
+def _holds(words: Sentencepieces, name: str) -> bool:
+    return words.backend.id_to_piece(words.backend.piece_to_id(name)) == name

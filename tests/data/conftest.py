@@ -1,0 +1,22 @@
+"""Real captions in six languages."""
+
+import json
+
+import numpy as np
+import pytest
+
+from aligngap.data import corpora, fetch
+from aligngap.data.corpora import pictogram_concepts
+
+LANGUAGES = ("en", "fr", "de", "pl", "ru", "ja")
+
+
+@pytest.fixture(scope="session")
+def captions(clip_dir) -> list[str]:
+    """10,000 captions of the pictograms, names and keywords in six languages."""
+    pin = pictogram_concepts.EMOJIBASE
+    archive = fetch.npm_tarballs([pin], corpora.downloads(clip_dir))[pin.name]
+    files = fetch.read_members(archive, [f"package/{code}/compact.json" for code in LANGUAGES])
+    records = [record for file in files.values() for record in json.loads(file)]
+    texts = {text for record in records for text in (record["label"], *record.get("tags", []))}
+    return list(np.random.default_rng(0).permutation(sorted(texts))[:10_000])
