@@ -1,24 +1,21 @@
 """95 % intervals by a cluster bootstrap: whole concepts are drawn, for their images are alike."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
+from aligngap.gap.intervals import Interval, resampled_counts
+
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-RESAMPLES_AT_ONCE = 100  # bounds the memory: that many rows of one count a cluster
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
+class Estimate(Interval):
     """A share of hits in [0, 1], its 95 % interval, and what a random ranking would reach."""
 
-    value: float
-    low: float
-    high: float
     chance: float
 
 
@@ -39,19 +36,11 @@ def estimate(
     value = float(_means(np.ones((1, num_clusters)), sums, sizes)[0])
     if num_clusters == 1:
         return Estimate(value, 0.0, 1.0, chance)
-    draws = [_means(counts, sums, sizes) for counts in resampled_counts(num_clusters, seed)]
+    drawn = resampled_counts(num_clusters, seed, RESAMPLES)
+    draws = [_means(counts, sums, sizes) for counts in drawn]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
     return Estimate(value, float(low), float(high), chance)
-
-
-def resampled_counts(num_clusters: int, seed: int) -> Iterator[Int[np.ndarray, "R G"]]:
-    """Yields how often each of G clusters is drawn, in blocks of R of the RESAMPLES draws of G."""
-    random = np.random.default_rng(seed)
-    shares = np.full(num_clusters, 1 / num_clusters)
-    for start in range(0, RESAMPLES, RESAMPLES_AT_ONCE):
-        size = min(RESAMPLES_AT_ONCE, RESAMPLES - start)
-        yield random.multinomial(num_clusters, shares, size=size)
 
 
 def _totals(

@@ -31,10 +31,25 @@ def evaluate(
 ) -> dict[str, Estimate]:
     """Both directions by CLIP_benchmark's names: image_retrieval is text → image, text_retrieval
     image → text. Embeddings are L2-normalised; a pair is right when its labels are equal."""
-    to_text = recall(image, text, image_labels, text_labels, seed=seed)
-    to_image = recall(text, image, text_labels, image_labels, seed=seed)
-    named = {f"text_retrieval_recall@{k}": found for k, found in to_text.items()}
-    return named | {f"image_retrieval_recall@{k}": found for k, found in to_image.items()}
+    return {
+        f"{name}_recall@{k}": found
+        for name, arrays in _directions(image, text, image_labels, text_labels).items()
+        for k, found in recall(*arrays, seed=seed).items()
+    }
+
+
+def values(
+    image: Float[np.ndarray, "N D"],
+    text: Float[np.ndarray, "C D"],
+    image_labels: Int[np.ndarray, "N"],
+    text_labels: Int[np.ndarray, "C"],
+) -> dict[str, float]:
+    """Those of `evaluate`, without intervals: no resampling."""
+    return {
+        f"{name}_recall@{k}": float(found)
+        for name, arrays in _directions(image, text, image_labels, text_labels).items()
+        for k, found in zip(KS, expected_hits(*arrays).mean(axis=0), strict=True)
+    }
 
 
 def recall(
@@ -85,6 +100,16 @@ def chance_levels(
     negatives = len(candidate_labels) - positives
     better = np.zeros_like(positives)
     return [float(_hit_probability(better, positives, negatives, k).mean()) for k in ks]
+
+
+def _directions(
+    image: np.ndarray, text: np.ndarray, image_labels: np.ndarray, text_labels: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """name → queries, candidates and the labels of both."""
+    return {
+        "text_retrieval": (image, text, image_labels, text_labels),
+        "image_retrieval": (text, image, text_labels, image_labels),
+    }
 
 
 def _standings(

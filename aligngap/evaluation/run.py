@@ -2,17 +2,18 @@
 
 import dataclasses
 import io
-import json
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
+from ml_collections import ConfigDict
 
 from aligngap import progress, whole
-from aligngap.data import splits
+from aligngap.data import images, splits
 from aligngap.data.splits import Split
 from aligngap.evaluation import retrieval, zero_shot
 from aligngap.evaluation.embed import Embedder
@@ -28,7 +29,8 @@ MOMENTS = ("initial", "trained")
 KINDS = ("group", "subgroup")
 MAIN_SPLIT = "test_unseen_concept"  # Whose gap stands at the top of gap.json.
 GALLERY = 12  # Images of each split that reports show.
-THUMBNAIL = 64  # Pixels a side.
+THUMBNAIL = 64  # Pixels a side of what reports and maps show of an image.
+Cloud = tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "C D"]]  # of images, of captions
 SEED = 0  # Of what is drawn from a test split: the same for every run, so that runs compare.
 
 
@@ -52,7 +54,7 @@ def validation(run: Run) -> Validation:
 def evaluate(workdir: Path, step: int | None = None, data_dir: str = "") -> str:
     """Evaluates a checkpoint (the newest) and the run's own initial parameters; returns a table."""
     run = loop.reopen(workdir, data_dir)
-    step, params = parameters(run, step)
+    step, params = _parameters(run, step)
     embedder = Embedder(run.config, run.model, run.tokenizer, run.mesh)
     tests = [splits.read(run.config, name) for name in run.config.data.test_splits]
     classes = {
@@ -69,7 +71,7 @@ def evaluate(workdir: Path, step: int | None = None, data_dir: str = "") -> str:
     return _table(run, step, results)
 
 
-def parameters(run: Run, step: int | None) -> tuple[int, dict[str, Any]]:
+def _parameters(run: Run, step: int | None) -> tuple[int, dict[str, Any]]:
     """The step found, and the parameters at each moment."""
     with Checkpoints(run.workdir, run.config) as checkpoints:
         step = checkpoints.choose(step)
@@ -85,7 +87,7 @@ def _measure(
     split: Split,
     classes: Mapping[str, dict[str, np.ndarray]],
 ) -> Result:
-    clouds = {moment: embedder.split(params[moment], split) for moment in MOMENTS}
+    clouds, pictures = _embedded(run.config, embedder, params, split)
     image, text = clouds["trained"]
     rows = {kind: _class_rows(split, kind, list(prompts)) for kind, prompts in classes.items()}
     labels = {
@@ -102,8 +104,32 @@ def _measure(
         retrieval.evaluate(image, text, split.concept, captions, SEED),
         labels,
         found,
-        _arrays(split, clouds) | _class_arrays(split, classes, rows),
+        _arrays(split, clouds, pictures) | _class_arrays(split, classes, rows),
     )
+
+
+def _embedded(
+    config: ConfigDict, embedder: Embedder, params: Mapping[str, Any], split: Split
+) -> tuple[dict[str, Cloud], UInt8[np.ndarray, "N T T 3"]]:
+    """(the embeddings at each moment, a thumbnail an image); every image is decoded once."""
+    pictures = np.empty((len(split.source), THUMBNAIL, THUMBNAIL, 3), np.uint8)
+
+    def pixels() -> Iterator[UInt8[np.ndarray, "R R 3"]]:
+        for row, image in enumerate(split.decoded()):
+            pictures[row] = images.resize(image, THUMBNAIL)
+            yield images.RESIZES[config.data.resize](image, config.model.image.size)
+
+    stream = pixels()
+    batches = map(np.stack, iter(lambda: list(itertools.islice(stream, embedder.batch)), []))
+    copies = zip(MOMENTS, itertools.tee(batches, len(MOMENTS)), strict=True)
+    # The moments take turns, so that no pixels are held but those of the batches under way.
+    parts = zip(*(embedder.image_batches(params[m], copy) for m, copy in copies), strict=True)
+    rows = map(np.concatenate, zip(*parts, strict=True))
+    clouds = {
+        moment: (image, embedder.texts(params[moment], split.captions))
+        for moment, image in zip(MOMENTS, rows, strict=True)
+    }
+    return clouds, pictures
 
 
 def class_prompts(name: str) -> list[str]:
@@ -154,24 +180,24 @@ def _class_arrays(
 
 
 def _arrays(
-    split: Split, clouds: Mapping[str, tuple[Float[np.ndarray, "N D"], ...]]
+    split: Split,
+    clouds: Mapping[str, Cloud],
+    pictures: UInt8[np.ndarray, "N T T 3"],
 ) -> dict[str, np.ndarray]:
-    """What a report draws: embeddings at each moment, captions, and some of the images.
+    """What a report draws: embeddings at each moment, captions, and which images it shows.
 
     `pair_*` have a row an image, as `aligngap gap` reads pairs.
     """
     rows = np.random.default_rng(SEED).choice(
         len(split.source), size=min(GALLERY, len(split.source)), replace=False
     )
-    pictures = np.stack(list(split.pixels(THUMBNAIL)))
     found = {
         "image_concept": split.concept,
         "captions": np.array(split.captions),
         "group": np.array(split.group)[split.concept],
         "pair_caption": np.array(split.captions)[split.concept],
         "pair_picture": pictures,
-        "thumbnails": pictures[rows],
-        "thumbnail_rows": rows,
+        "gallery_rows": rows,
     }
     for moment, (image, text) in clouds.items():
         found |= {f"{moment}/image": image, f"{moment}/text": text}
@@ -180,6 +206,7 @@ def _arrays(
 
 
 def _write(run: Run, step: int, tests: list[Split], results: Mapping[str, Result]) -> None:
+    """Each file says its step: killed between two of them, readers see that they do not belong."""
     evaluation = {
         "model": run.config.name,
         "step": step,
@@ -204,9 +231,10 @@ def _write(run: Run, step: int, tests: list[Split], results: Mapping[str, Result
     }
     main = gaps["trained"][MAIN_SPLIT if MAIN_SPLIT in results else next(iter(results))]
     arrays = {k: v for result in results.values() for k, v in result.arrays.items()}
-    whole.write(run.workdir / "embeddings.npz", _npz(arrays))
-    gap_files.write(run.workdir, main | {"splits": gaps["trained"], "initial": gaps["initial"]})
-    whole.write(run.workdir / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
+    whole.write(run.workdir / "embeddings.npz", _npz(arrays | {"step": np.array(step)}))
+    moments = {"splits": gaps["trained"], "initial": gaps["initial"]}
+    whole.write_json(run.workdir / "gap.json", {"step": step} | main | moments)
+    whole.write_json(run.workdir / "evaluation.json", evaluation)
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:

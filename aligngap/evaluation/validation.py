@@ -22,11 +22,4 @@ class Validation:
         own, captions = self._split.concept, np.arange(len(text))
         yield "centroid_distance", float(gap.centroid_distance(image, text[own]))
         yield "alignment_score", float(gap.alignment_score(image, text[own]))
-        directions = {
-            "text_retrieval": (image, text, own, captions),
-            "image_retrieval": (text, image, captions, own),
-        }
-        for name, arrays in directions.items():
-            hits = retrieval.expected_hits(*arrays, ks=retrieval.KS).mean(axis=0)
-            for k, found in zip(retrieval.KS, hits, strict=True):
-                yield f"{name}_recall@{k}", float(found)
+        yield from retrieval.values(image, text, own, captions).items()

@@ -14,6 +14,7 @@ def shift(
     text: Float[ArrayLike, "M D"],
     delta: Float[ArrayLike, ""],
     *,
+    vector: Float[ArrayLike, "D"] | None = None,
     unit: bool = True,
     move: str = "both",
 ) -> tuple[Float[Array, "N D"], Float[Array, "M D"]]:
@@ -21,22 +22,11 @@ def shift(
 
     unit=True (the authors' code): `delta` along the unit gap vector, half of it a side when both
     move. unit=False (the paper): `delta` times the gap vector, in full on each side that moves.
+    `vector` may be the gap vector of other pairs; one of length 0 moves nothing.
     """
-    return shift_along(gap_vector(image, text), image, text, delta, unit=unit, move=move)
-
-
-def shift_along(
-    vector: Float[ArrayLike, "D"],
-    image: Float[ArrayLike, "N D"],
-    text: Float[ArrayLike, "M D"],
-    delta: Float[ArrayLike, ""],
-    *,
-    unit: bool = True,
-    move: str = "both",
-) -> tuple[Float[Array, "N D"], Float[Array, "M D"]]:
-    """`shift` along the gap vector of other pairs. A vector of length 0 moves nothing."""
     if move not in MOVES:
         raise ValueError(f"move={move!r} is none of {', '.join(MOVES)}")
+    vector = gap_vector(image, text) if vector is None else vector
     v, t, along = (jnp.asarray(x, jnp.float32) for x in (image, text, vector))
     step = delta * (_normalised(along) * (0.5 if move == "both" else 1.0) if unit else along)
     return (

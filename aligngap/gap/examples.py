@@ -9,14 +9,13 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image, ImageOps
 
+from aligngap.data.images import FORMATS
 from aligngap.errors import AligngapError
 from aligngap.gap import sources, streaming
 
 SHOWN = 2_000  # pairs: with pictures they weigh about two million bytes
 CAPTION = 300  # characters, of which a page shows no more
 THUMBNAIL = 64  # pixels of the longer side
-# Pillow's other formats are rare, and some start programs (Ghostscript for EPS).
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 NOT_AN_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 

@@ -1,7 +1,6 @@
 """The gap of embeddings in files: what `aligngap gap` reads, prints and writes."""
 
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def measure(
     """Measures two files of paired embeddings in one pass and writes OUTPUT/gap.json."""
     if exact_pairs < 2:
         raise UsageError("--exact_pairs=1: the gap of clouds needs at least 2 pairs")
-    images, texts = _pair(image, text)
+    images, texts = pair(image, text, least=2)
     pairs, width = images.shape
     names, index = sources.labels(labels, pairs) if labels else ([], np.empty(0, int))
     sampled = streaming.sample(pairs, exact_pairs, SEED)  # those that `gather` takes, too
@@ -84,8 +83,24 @@ def measure(
         [names[i] for i in index[sampled]] if labels else [],
         shown,
     )
-    write(output, _contents(measured))
+    whole.write_json(output / "gap.json", _contents(measured))
     return measured
+
+
+def pair(image: str | Path, text: str | Path, least: int) -> tuple[Source, Source]:
+    """Two files of one shape [N, D], row i of both being a pair, N ≥ `least`; else AligngapError.
+
+    No embedding is read yet.
+    """
+    images, texts = sources.embeddings(image), sources.embeddings(text)
+    if images.shape != texts.shape:
+        raise AligngapError(
+            f"{image} has shape {images.shape} and {text} {texts.shape}; expected the same "
+            "[N, D], row i of both being a pair"
+        )
+    if images.shape[0] < least:
+        raise AligngapError(f"{image} has shape {images.shape}; expected at least {least} pairs")
+    return images, texts
 
 
 def load(path: str | Path) -> Float[np.ndarray, "N D"]:
@@ -93,11 +108,6 @@ def load(path: str | Path) -> Float[np.ndarray, "N D"]:
     source = sources.embeddings(path)
     unit = _Unit(source)
     return np.concatenate([unit.rows(start) for start in range(0, source.shape[0], GROUPS)])
-
-
-def write(folder: Path, found: Mapping[str, Any]) -> None:
-    """FOLDER/gap.json, whole or not at all."""
-    whole.write(folder / "gap.json", json.dumps(found, indent=2) + "\n")
 
 
 def as_json(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
@@ -139,19 +149,6 @@ def _contents(found: Measured) -> dict[str, Any]:
         "measures": as_json(found.intervals),
     }
     return contents | ({"labels": found.labels} if found.labels else {})
-
-
-def _pair(image: str | Path, text: str | Path) -> tuple[Source, Source]:
-    """Two files of one shape, of at least two rows."""
-    images, texts = sources.embeddings(image), sources.embeddings(text)
-    if images.shape != texts.shape:
-        raise AligngapError(
-            f"{image} has shape {images.shape} and {text} {texts.shape}; expected the same "
-            "[N, D], row i of both being a pair"
-        )
-    if images.shape[0] < 2:
-        raise AligngapError(f"{image} holds one pair; the gap of clouds needs at least 2")
-    return images, texts
 
 
 def _chunks(images: Source, texts: Source) -> Iterator[Chunk]:

@@ -22,7 +22,7 @@ from aligngap.gap.neighbours import Neighbours
 from aligngap.gap.streaming import Sums
 
 RESAMPLES = 1000
-RESAMPLES_AT_ONCE = 100  # bounds the memory: that many rows of one count a pair
+RESAMPLES_AT_ONCE = 100  # bounds the memory: that many rows of one count an item
 LEVELS = (0.025, 0.975)
 
 Ends = tuple[float, float]
@@ -67,8 +67,17 @@ def of(found: Clouds, seed: int) -> dict[str, Interval]:
     return {name: Interval(value, *ends[name]) for name, value in values.items()}
 
 
+def resampled_counts(count: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray, "R N"]]:
+    """How often each of N = `count` is drawn in N draws, in blocks of R of the resamples."""
+    random = np.random.default_rng(seed)
+    shares = np.full(count, 1 / count)
+    for start in range(0, resamples, RESAMPLES_AT_ONCE):
+        size = min(RESAMPLES_AT_ONCE, resamples - start)
+        yield random.multinomial(count, shares, size=size).astype(np.float64)
+
+
 def _of_linear(sums: Sums, seed: int) -> dict[str, Ends]:
-    counts = _counts(len(sums.sizes), seed)
+    counts = resampled_counts(len(sums.sizes), seed, RESAMPLES)
     draws = [clouds.linear(_totals(sums, drawn)) for drawn in counts]
     return _quantiles({name: np.concatenate([d[name] for d in draws]) for name in draws[0]})
 
@@ -99,7 +108,8 @@ def _of_scores(found: Clouds, seed: int) -> dict[str, Ends]:
 def _of_means(scores: Mapping[str, Float[np.ndarray, "N"]], seed: int) -> dict[str, Ends]:
     columns = np.stack(list(scores.values()), axis=1)
     pairs = len(columns)
-    draws = np.concatenate([drawn @ columns / pairs for drawn in _counts(pairs, seed)])
+    counts = resampled_counts(pairs, seed, RESAMPLES)
+    draws = np.concatenate([drawn @ columns / pairs for drawn in counts])
     return _quantiles(dict(zip(scores, draws.T, strict=True)))
 
 
@@ -135,15 +145,6 @@ def _of_medians(found: Neighbours) -> dict[str, Ends]:
         low = int(max(binom.ppf(LEVELS[0], len(ranks), 0.5) - 1, 0))
         ends[f"paired_median_rank_{name}"] = (float(ranks[low]), float(ranks[-1 - low]))
     return ends
-
-
-def _counts(pairs: int, seed: int) -> Iterator[Float[np.ndarray, "R N"]]:
-    """How often each of N is drawn in N draws, in blocks of R of the RESAMPLES resamples."""
-    random = np.random.default_rng(seed)
-    shares = np.full(pairs, 1 / pairs)
-    for start in range(0, RESAMPLES, RESAMPLES_AT_ONCE):
-        size = min(RESAMPLES_AT_ONCE, RESAMPLES - start)
-        yield random.multinomial(pairs, shares, size=size).astype(np.float64)
 
 
 def _quantiles(draws: Mapping[str, Float[np.ndarray, "R"]]) -> dict[str, Ends]:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from aligngap import gap
 from aligngap.errors import AligngapError, UsageError
-from aligngap.gap.embedding_shift import MOVES, shift_along
+from aligngap.gap.embedding_shift import MOVES
 from aligngap.reporting.figures import PALETTE
 
 SMALLEST_GAP = 1e-6  # below it the gap vector is rounding, and its direction means nothing
@@ -54,7 +54,7 @@ def curve(
     lambdas = deltas / float(jnp.linalg.norm(vector)) / (2 if move == "both" else 1)
     signed = jax.jit(
         lambda amount, unit: gap.signed_gap(
-            *shift_along(vector, image, text, amount, unit=unit, move=move), vector
+            *gap.shift(image, text, amount, vector=vector, unit=unit, move=move), vector
         ),
         static_argnums=1,
     )

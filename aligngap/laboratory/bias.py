@@ -19,7 +19,6 @@ from aligngap.errors import AligngapError, UsageError
 from aligngap.evaluation.intervals import CONFIDENCE, estimate
 from aligngap.evaluation.retrieval import TIE
 from aligngap.gap import files, sources
-from aligngap.gap.embedding_shift import shift_along
 from aligngap.gap.streaming import sample
 from aligngap.laboratory import along, bias_figure, experiment
 from aligngap.laboratory.pairs import FILES, read_texts
@@ -69,13 +68,12 @@ def run(arguments: argparse.Namespace) -> experiment.Result:
     deltas = along.grid(arguments)
     task, given = _read(arguments)
     found = _found(task, deltas, arguments.move, arguments.seed)
-    settings = {name: value for name, value in vars(arguments).items() if name != "output"}
     sizes = {"images_given": given, "images": len(task.image), "prompts": len(task.prompts)}
     sizes |= {"dimension": task.image.shape[1], "shuffles": SHUFFLES}
     what = "captions" if arguments.text else "prompts"
     return experiment.Result(
         "bias",
-        settings | sizes,
+        vars(arguments) | sizes,
         found,
         bias_figure.draw(found, f"signed gap between images and {what}"),
         bias_figure.summary(found, what),
@@ -142,7 +140,7 @@ def _found(task: Task, deltas: np.ndarray, move: str, seed: int) -> dict[str, An
 
     def hits(delta: float) -> tuple[np.ndarray, np.ndarray]:
         """(image × category, image): whether it is matched to the category, to a right prompt."""
-        moved = shift_along(vector, task.image, task.prompts, delta, move=move)
+        moved = gap.shift(task.image, task.prompts, delta, vector=vector, move=move)
         weights = matched(*map(np.asarray, moved))
         return weights @ of_category, (weights * right).sum(axis=1)[known]
 

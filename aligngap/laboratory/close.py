@@ -65,11 +65,10 @@ def run(arguments: argparse.Namespace) -> experiment.Result:
         _measured(v[rows], t[rows], same, kept, arguments.seed) for v, t in ((image, text), closed)
     )
     found = {"before": before, "after": after, "method": notes}
-    settings = {name: value for name, value in vars(arguments).items() if name != "output"}
     sizes = {"pairs_given": len(image), "pairs_measured": len(rows), "dimension": image.shape[1]}
     return experiment.Result(
         "close",
-        settings | sizes | {"dimension_closed": closed[0].shape[1]},
+        vars(arguments) | sizes | {"dimension_closed": closed[0].shape[1]},
         found,
         _picture(found, ((image[rows], text[rows]), (closed[0][rows], closed[1][rows]))),
         _summary(found, arguments.method),

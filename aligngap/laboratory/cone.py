@@ -48,10 +48,9 @@ def run(arguments: argparse.Namespace) -> Result:
         name: cones_of(drawn[name].features, arguments.seed)
         for name in progress.track(drawn, "Telling them apart", len(drawn), "kinds of input")
     }
-    settings = {name: value for name, value in vars(arguments).items() if name != "output"}
     figure = cone_figure.draw(mlps, drawn, cones)
     summary = _summary(mlps, drawn, cones)
-    return Result("cone", settings, _plain(mlps, drawn, cones), figure, summary)
+    return Result("cone", vars(arguments), _plain(mlps, drawn, cones), figure, summary)
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -24,10 +24,5 @@ def run(arguments: argparse.Namespace) -> Result:
         arguments,
         lambda value, _, recipe, bar: small_clip.train(pairs, int(value), recipe, bar),
     )
-    return Result(
-        "dimension",
-        vars(arguments),
-        small_clip.found(trainings, "dimension"),
-        small_clip.draw(trainings, "D", "dimension of the embedding", logarithmic=True),
-        small_clip.lines(trainings, "dimension"),
-    )
+    figure = small_clip.draw(trainings, "D", "dimension of the embedding", logarithmic=True)
+    return small_clip.result("dimension", arguments, trainings, "dimension", figure)

@@ -1,7 +1,6 @@
 """What every experiment leaves: its data with seeds and sizes, and a picture made for reading."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ class Result:
     """What an experiment found. `settings` and `found` are made of what JSON can hold."""
 
     name: str
-    settings: Mapping[str, Any]  # Every size and seed.
+    settings: Mapping[str, Any]  # Every size and seed; `output` is left out.
     found: Mapping[str, Any]
     figure: Figure  # Made under `style()`: labelled axes, units, spread over seeds.
     summary: str  # The lines that the verb prints.
@@ -36,12 +35,12 @@ def save(result: Result, command: Sequence[str], output: Path) -> None:
     """OUTPUT/NAME.json, NAME.svg, further files; AligngapError where they cannot be written."""
     record = {
         "experiment": result.name,
-        "settings": result.settings,
+        "settings": {name: x for name, x in result.settings.items() if name != "output"},
         "results": result.found,
         "command": provenance.command_line(command),
         "versions": provenance.versions(),
     }
-    whole.write(output / f"{result.name}.json", json.dumps(record, indent=2) + "\n")
+    whole.write_json(output / f"{result.name}.json", record)
     drawn = io.StringIO()
     with style():
         result.figure.savefig(drawn, format="svg", metadata={"Date": None}, bbox_inches="tight")

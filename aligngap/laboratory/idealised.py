@@ -20,16 +20,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from aligngap import progress
-from aligngap.config import default, tower
 from aligngap.data import images
 from aligngap.errors import UsageError
-from aligngap.laboratory import experiment, pictograms, points, two_sides
+from aligngap.laboratory import experiment, pictograms, points, small_clip, two_sides
 from aligngap.laboratory.experiment import Result
+from aligngap.laboratory.small_clip import SHAPE, SIZE
 from aligngap.laboratory.two_sides import Curve, Encode, Recipe, Sides
 from aligngap.models import dual_encoder
 from aligngap.reporting.figures import RUN_MARKERS, run_colour
 
-SIZE, PATCH, SHAPE = 32, 16, (64, 2, 2, 4.0)  # Of the encoders: pixels; width, layers, heads, MLP.
 SCALE = 100.0  # s = 1/τ of the protocol.
 
 
@@ -44,7 +43,7 @@ class Setting(NamedTuple):
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Sizes; the paper's: 2,048 images, batch 64, dimension 512, 1,200 epochs, one seed."""
     parser.add_argument("--images", type=int, default=2048, help="pairs of identical images")
-    parser.add_argument("--steps", type=int, default=1200, help="optimiser steps of each training")
+    parser.add_argument("--steps", type=int, default=1000, help="optimiser steps of each training")
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256], help="batch sizes")
     parser.add_argument("--dimension", type=int, nargs="+", default=[32, 512], help="embedding")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each setting")
@@ -105,11 +104,7 @@ def train(
 
 def _pair(setting: Setting) -> tuple[Encode, tuple[Any, Any]]:
     """(encode, the parameters of both encoders), which differ in the key alone."""
-    config = default()
-    config.model.embed_dim = setting.dimension
-    config.model.scan = False
-    config.model.image.update(tower(*SHAPE), size=SIZE, patch_size=PATCH)
-    model = dual_encoder.make(config)
+    model = dual_encoder.make(small_clip.config(setting.dimension))
 
     def init(key: Array) -> Any:
         return nn.unbox(model.init(key, jnp.zeros((1, SIZE, SIZE, 3)), method="encode_image"))
@@ -124,18 +119,7 @@ def draw(settings: Sequence[Setting], curves: Sequence[Curve]) -> Figure:
     with experiment.style():
         figure = Figure(figsize=(10.5, 3.2), layout="constrained")
         loss, distance, final = figure.subplots(1, 3)
-        for number, (label, group) in enumerate(_groups(settings, curves).items()):
-            colour = run_colour(number)
-            for axes, field in ((loss, "loss"), (distance, "centroid_distance")):
-                values = np.array([getattr(curve, field) for curve in group])
-                axes.plot(group[0].steps, values.mean(0), color=colour, label=label)
-                axes.fill_between(
-                    group[0].steps, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0
-                )
-        loss.set(xlabel="step", ylabel="contrastive loss (nats)", yscale="log")
-        loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # No mathematics is parsed.
-        distance.set(xlabel="step", ylabel="distance between centroids", ylim=(0, None))
-        loss.legend(frameon=False)
+        small_clip.draw_curves(loss, distance, _groups(settings, curves))
         _draw_final(final, settings, curves)
     return figure
 

@@ -29,10 +29,5 @@ def run(arguments: argparse.Namespace) -> Result:
         return two_sides.train(sides, params, recipe, bar, turn)[0]
 
     trainings = small_clip.sweep([AS_IT_IS, TURNED], arguments, one)
-    return Result(
-        "init",
-        vars(arguments),
-        small_clip.found(trainings, "procrustes"),
-        small_clip.draw(trainings, "", "start", words=("as initialised", "Procrustes")),
-        small_clip.lines(trainings, "procrustes"),
-    )
+    figure = small_clip.draw(trainings, "", "start", words=("as initialised", "Procrustes"))
+    return small_clip.result("init", arguments, trainings, "procrustes", figure)

@@ -34,13 +34,8 @@ def run(arguments: argparse.Namespace) -> Result:
             mismatched(pairs, share, seed), arguments.dimension, recipe, bar
         ),
     )
-    return Result(
-        "mismatch",
-        vars(arguments),
-        small_clip.found(trainings, "share"),
-        small_clip.draw(trainings, "share", "share of mismatched pairs"),
-        small_clip.lines(trainings, "share"),
-    )
+    figure = small_clip.draw(trainings, "share", "share of mismatched pairs")
+    return small_clip.result("mismatch", arguments, trainings, "share", figure)
 
 
 def mismatched(pairs: Pairs, share: float, seed: int) -> Pairs:

@@ -18,15 +18,8 @@ def read_pairs(
     image_path: str | Path, text_path: str | Path
 ) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]:
     """Two files of embeddings whose rows i are a pair, N ≥ 4; AligngapError says what is wrong."""
-    image, text = files.load(image_path), files.load(text_path)
-    if image.shape != text.shape:
-        raise AligngapError(
-            f"{image_path} has shape {image.shape} and {text_path} {text.shape}; expected the same "
-            "[N, D], row i of both being a pair"
-        )
-    if len(image) < 4:
-        raise AligngapError(f"{image_path} holds {len(image)} pairs; this needs at least 4")
-    return image, text
+    files.pair(image_path, text_path, least=4)
+    return files.load(image_path), files.load(text_path)
 
 
 def matches(

@@ -8,13 +8,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+from ml_collections import ConfigDict
 
 from aligngap import progress
 from aligngap.config import default, tower
 from aligngap.errors import UsageError
 from aligngap.laboratory import experiment, pictograms, two_sides
+from aligngap.laboratory.experiment import Result
 from aligngap.laboratory.pictograms import Pairs
 from aligngap.laboratory.two_sides import Curve, Recipe, Sides
 from aligngap.models import dual_encoder
@@ -62,23 +65,22 @@ def load(arguments: argparse.Namespace) -> Pairs:
     return pictograms.pairs(arguments.pairs, SIZE, CONTEXT, arguments.data_dir)
 
 
+def config(dimension: int) -> ConfigDict:
+    """What every small model is: the size of its embedding, and a small image tower."""
+    made = default()
+    made.model.embed_dim, made.model.scan = dimension, False
+    made.model.image.update(tower(*SHAPE), size=SIZE, patch_size=PATCH)
+    return made
+
+
 def make(pairs: Pairs, dimension: int, seed: int) -> tuple[Sides, Any]:
     """(images against captions, the parameters at the start)."""
-    config = default()
-    config.model.embed_dim, config.model.scan = dimension, False
-    config.model.image.update(tower(*SHAPE), size=SIZE, patch_size=PATCH)
-    config.model.text.update(tower(*SHAPE), context_length=CONTEXT, vocab_size=pairs.vocab_size)
-    model = dual_encoder.make(config)
-    inputs = jnp.asarray(pairs.images), jnp.asarray(pairs.ids)
-    init = jax.jit(lambda key: nn.unbox(model.init(key, inputs[0][:1], inputs[1][:1])))
-    sides = Sides(
-        (
-            lambda p, x: model.apply({"params": p}, x, method="encode_image"),
-            lambda p, x: model.apply({"params": p}, x, method="encode_text"),
-        ),
-        inputs,
-    )
-    return sides, init(jax.random.key(seed))["params"]
+    small = config(dimension)
+    small.model.text.update(tower(*SHAPE), context_length=CONTEXT, vocab_size=pairs.vocab_size)
+    model = dual_encoder.make(small)
+    images, ids = jnp.asarray(pairs.images), jnp.asarray(pairs.ids)
+    init = jax.jit(lambda key: nn.unbox(model.init(key, images[:1], ids[:1])))
+    return two_sides.of(model, images, ids), init(jax.random.key(seed))["params"]
 
 
 def sweep(
@@ -98,9 +100,16 @@ def sweep(
     return trainings
 
 
-def found(trainings: Sequence[Training], name: str) -> dict[str, Any]:
-    """As JSON holds them; `name` is that of the swept value."""
-    return {"trainings": [{name: t.value, "seed": t.seed, **t.curve._asdict()} for t in trainings]}
+def result(
+    name: str,
+    arguments: argparse.Namespace,
+    trainings: Sequence[Training],
+    swept: str,
+    figure: Figure,
+) -> Result:
+    """What the experiment `name` leaves; `swept` is what its values are called."""
+    found = [{swept: t.value, "seed": t.seed, **t.curve._asdict()} for t in trainings]
+    return Result(name, vars(arguments), {"trainings": found}, figure, lines(trainings, swept))
 
 
 def by_value(trainings: Sequence[Training]) -> Mapping[float, list[Curve]]:
@@ -128,6 +137,21 @@ def lines(trainings: Sequence[Training], name: str) -> str:
     return "\n".join([*rows, f"Means over {len(next(iter(by_value(trainings).values())))} seeds."])
 
 
+def draw_curves(losses: Axes, distances: Axes, groups: Mapping[str, Sequence[Curve]]) -> None:
+    """Loss and gap against steps: for each name the mean over its seeds, and their range."""
+    for number, (name, curves) in enumerate(groups.items()):
+        colour, steps = run_colour(number), curves[0].steps
+        for axes, field in ((losses, "loss"), (distances, "centroid_distance")):
+            heights = np.array([getattr(curve, field) for curve in curves])
+            axes.plot(steps, heights.mean(0), color=colour, label=name)
+            axes.fill_between(steps, heights.min(0), heights.max(0), color=colour, alpha=0.2, lw=0)
+    losses.set(xlabel="step", ylabel="contrastive loss (nats, log scale)", yscale="log")
+    losses.yaxis.set_major_formatter("{x:g}")  # No mathematics is parsed.
+    losses.yaxis.set_minor_formatter(NullFormatter())
+    distances.set(xlabel="step", ylabel="distance between centroids", ylim=(0, None))
+    distances.legend(frameon=False)
+
+
 def draw(
     trainings: Sequence[Training],
     name: str,
@@ -145,44 +169,44 @@ def draw(
     with experiment.style():
         figure = Figure(figsize=(11.4, 3.2), layout="constrained")
         losses, along, end = figure.subplots(1, 3)
-        for number, curves in enumerate(groups.values()):
-            colour = run_colour(number)
-            for axes, field in ((losses, "loss"), (along, "centroid_distance")):
-                heights, steps = np.array([getattr(c, field) for c in curves]), curves[0].steps
-                axes.plot(steps, heights.mean(0), color=colour, label=shown[number])
-                bounds = heights.min(0), heights.max(0)
-                axes.fill_between(steps, *bounds, color=colour, alpha=0.2, lw=0)
-        losses.set(xlabel="step", ylabel="contrastive loss (nats, log scale)", yscale="log")
-        losses.yaxis.set_major_formatter("{x:g}")
-        losses.yaxis.set_minor_formatter(NullFormatter())
-        along.set(xlabel="step", ylabel="distance between centroids", ylim=(0, None))
-        along.legend(frameon=False)
-        ends = np.array([[c.centroid_distance[-1] for c in curves] for curves in groups.values()])
-        starts = [np.mean([c.centroid_distance[0] for c in curves]) for curves in groups.values()]
-        mean = ends.mean(1)
-        spread = np.stack([mean - ends.min(1), ends.max(1) - mean])
-        ink, muted = PALETTE["ink"][0], PALETTE["muted"][0]
-        joined = ("s", "o") if words else ("s--", "o-")
-        end.plot(list(groups), starts, joined[0], color=muted, label="before training")
-        end.errorbar(
-            list(groups),
-            mean,
-            spread,
-            fmt=joined[1],
-            color=ink,
-            capsize=3,
-            label="after (range over seeds)",
-        )
-        end.set(xlabel=label, ylabel="distance between centroids", ylim=(0, None))
-        if logarithmic:
-            end.set_xscale("log")
-            end.set_xticks(list(groups), [f"{value:g}" for value in groups])
-            end.set_xticks([], minor=True)
-        if words:
-            end.set_xticks(list(groups), words)
-            end.margins(x=0.3)
-        end.legend(frameon=False)
+        draw_curves(losses, along, dict(zip(shown, groups.values(), strict=True)))
+        _draw_ends(end, groups, label, logarithmic, words)
     return figure
+
+
+def _draw_ends(
+    axes: Axes,
+    groups: Mapping[float, Sequence[Curve]],
+    label: str,
+    logarithmic: bool,
+    words: Sequence[str],
+) -> None:
+    """The gap at the start, and at the end with its range over seeds, against the value."""
+    ends = np.array([[c.centroid_distance[-1] for c in curves] for curves in groups.values()])
+    starts = [np.mean([c.centroid_distance[0] for c in curves]) for curves in groups.values()]
+    mean = ends.mean(1)
+    spread = np.stack([mean - ends.min(1), ends.max(1) - mean])
+    ink, muted = PALETTE["ink"][0], PALETTE["muted"][0]
+    joined = ("s", "o") if words else ("s--", "o-")
+    axes.plot(list(groups), starts, joined[0], color=muted, label="before training")
+    axes.errorbar(
+        list(groups),
+        mean,
+        spread,
+        fmt=joined[1],
+        color=ink,
+        capsize=3,
+        label="after (range over seeds)",
+    )
+    axes.set(xlabel=label, ylabel="distance between centroids", ylim=(0, None))
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.set_xticks(list(groups), [f"{value:g}" for value in groups])
+        axes.set_xticks([], minor=True)
+    if words:
+        axes.set_xticks(list(groups), words)
+        axes.margins(x=0.3)
+    axes.legend(frameon=False)
 
 
 def train(pairs: Pairs, dimension: int, recipe: Recipe, bar: progress.Bar) -> Curve:

@@ -10,13 +10,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from aligngap import progress
-from aligngap.data import images
+from aligngap.data import images, pipeline
 from aligngap.errors import UsageError
-from aligngap.evaluation import run as runs
+from aligngap.evaluation.embed import Embedder
 from aligngap.laboratory import pictograms, small_clip, two_sides
 from aligngap.laboratory.experiment import Result
 from aligngap.laboratory.two_sides import Curve, Recipe, Sides
-from aligngap.training import loop
+from aligngap.training import loaded
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -40,32 +40,20 @@ def run(arguments: argparse.Namespace) -> Result:
         return two_sides.train(sides, params, recipe, bar)[0]
 
     trainings = small_clip.sweep(arguments.scales, arguments, one)
-    return Result(
-        "temperature",
-        vars(arguments),
-        small_clip.found(trainings, "scale"),
-        small_clip.draw(trainings, "1/τ =", "scale s = 1/τ", logarithmic=True),
-        small_clip.lines(trainings, "scale"),
-    )
+    figure = small_clip.draw(trainings, "1/τ =", "scale s = 1/τ", logarithmic=True)
+    return small_clip.result("temperature", arguments, trainings, "scale", figure)
 
 
 def from_checkpoint(arguments: argparse.Namespace) -> tuple[Sides, Any]:
     """(images against captions of the run's training split, its parameters)."""
-    opened = loop.reopen(Path(arguments.workdir), arguments.data_dir)
-    config, model = opened.config, opened.model
-    params = runs.parameters(opened, None)[1]["trained"]
-    size, length = config.model.image.size, config.model.text.context_length
+    found = loaded.load(Path(arguments.workdir))
+    config, data = found.config, found.config.data
+    data.data_dir = arguments.data_dir or data.data_dir
+    embedder = Embedder(config, found.model, found.tokenizer, found.mesh)
+    source = pipeline.open_split(config, data.train_split)
     pixels, captions = pictograms.one_of_each(
-        opened.source, arguments.pairs, size, config.data.max_keywords
+        source, arguments.pairs, config.model.image.size, data.max_keywords, how=data.resize
     )
-    inputs = (
-        images.normalise(jnp.asarray(pixels), config.data.mean, config.data.std),
-        jnp.asarray(opened.tokenizer.encode(captions, length)),
-    )
-    return Sides(
-        (
-            lambda p, x: model.apply({"params": p}, x, method="encode_image"),
-            lambda p, x: model.apply({"params": p}, x, method="encode_text"),
-        ),
-        inputs,
-    ), params
+    normalised = images.normalise(jnp.asarray(pixels), data.mean, data.std)
+    sides = two_sides.of(found.model, normalised, jnp.asarray(embedder.tokens(captions)))
+    return sides, found.params

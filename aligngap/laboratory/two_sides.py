@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 from scipy.linalg import orthogonal_procrustes
 
 from aligngap import gap, objectives, progress
+from aligngap.models.dual_encoder import DualEncoder
 
 Encode = Callable[[Any, Array], Array]
 Clouds = tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]
@@ -45,6 +47,17 @@ class Curve(NamedTuple):
     separability: tuple[float, float]  # At the start and at the end.
 
 
+def of(model: DualEncoder, images: Float[Array, "N R R 3"], ids: Int32[Array, "N L"]) -> Sides:
+    """A model's images (normalised) against its captions."""
+    return Sides(
+        (
+            lambda p, x: model.apply({"params": p}, x, method="encode_image"),
+            lambda p, x: model.apply({"params": p}, x, method="encode_text"),
+        ),
+        (images, ids),
+    )
+
+
 def procrustes(sides: Sides, params: Any) -> Float[np.ndarray, "D D"]:
     """The orthogonal matrix that turns the second side onto the first."""
     first, second = embed(sides, params)
@@ -68,40 +81,69 @@ def train(
     turn: Float[np.ndarray, "D D"] | None = None,
 ) -> tuple[Curve, Clouds]:
     """(the curve, the clouds at the end); `turn` is applied to the second side throughout."""
-    warmup = recipe.steps // 10
-    tx = optax.adam(optax.warmup_cosine_decay_schedule(0.0, recipe.rate, warmup, recipe.steps))
-    key, count = jax.random.key(recipe.seed), len(sides.inputs[0])
-
-    def turned(clouds: Any) -> Any:
-        return clouds if turn is None else (clouds[0], clouds[1] @ turn)
-
-    def loss(params: Any, rows: Array) -> Array:
-        pairs = zip(sides.encode, sides.inputs, strict=True)
-        first, second = turned(tuple(encode(params, inputs[rows]) for encode, inputs in pairs))
-        return objectives.contrastive_loss(first, second, jnp.float32(recipe.scale))
-
-    def step(state: Any, number: Array) -> tuple[Any, Array]:
-        params, opt_state = state
-        rows = batch_rows(key, number, count, recipe.batch)
-        value, gradients = jax.value_and_grad(loss)(params, rows)
-        updates, opt_state = tx.update(gradients, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), value
-
-    advance = jax.jit(lambda state, numbers: jax.lax.scan(step, state, numbers))
-    state, every = (params, tx.init(params)), max(recipe.steps // POINTS, 1)
-    at, losses = [0], [float(loss(params, jnp.arange(recipe.batch)))]
-    clouds = [turned(embed(sides, params))]
+    fixed = (sides.inputs, turn, jnp.float32(recipe.scale), jax.random.key(recipe.seed))
+    form = (recipe.steps, recipe.batch, recipe.rate)
+    state, every = (params, _adam(*form).init(params)), max(recipe.steps // POINTS, 1)
+    at, losses = [0], [float(_loss(sides.encode, params, jnp.arange(recipe.batch), *fixed[:3]))]
+    clouds = [_turned(embed(sides, params), turn)]
     for start in range(0, recipe.steps, every):
         numbers = jnp.arange(start, min(start + every, recipe.steps))
-        state, values = advance(state, numbers)
+        state, values = _advance(sides.encode, form, state, numbers, *fixed)
         at.append(start + len(numbers))
         losses.append(float(values.mean()))
-        clouds.append(turned(embed(sides, state[0])))
+        clouds.append(_turned(embed(sides, state[0]), turn))
         bar.note(f"loss {losses[-1]:.3f}")
         bar.advance(len(numbers))
     distances = [float(gap.centroid_distance(*pair)) for pair in clouds]
     before, after = (float(gap.linear_separability(*clouds[i])) for i in (0, -1))
     return Curve(at, losses, distances, (before, after)), clouds[-1]
+
+
+# Compiled once for all trainings of the same encoders and sizes: scale and seed are arguments.
+@partial(jax.jit, static_argnums=(0, 1))
+def _advance(
+    encode: tuple[Encode, Encode],
+    form: tuple[int, int, float],
+    state: Any,
+    numbers: Array,
+    inputs: tuple[Array, Array],
+    turn: Any,
+    scale: Array,
+    key: Array,
+) -> tuple[Any, Array]:
+    """(the state after these steps, the loss of each)."""
+
+    def step(state: Any, number: Array) -> tuple[Any, Array]:
+        params, opt_state = state
+        rows = batch_rows(key, number, len(inputs[0]), form[1])
+        value, gradients = jax.value_and_grad(
+            lambda p: _loss(encode, p, rows, inputs, turn, scale)
+        )(params)
+        updates, opt_state = _adam(*form).update(gradients, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), value
+
+    return jax.lax.scan(step, state, numbers)
+
+
+@partial(jax.jit, static_argnums=0)
+def _loss(
+    encode: tuple[Encode, Encode],
+    params: Any,
+    rows: Array,
+    inputs: tuple[Array, Array],
+    turn: Any,
+    scale: Array,
+) -> Array:
+    first, second = (embedded(params, x[rows]) for embedded, x in zip(encode, inputs, strict=True))
+    return objectives.contrastive_loss(*_turned((first, second), turn), scale)
+
+
+def _adam(steps: int, _: int, rate: float) -> optax.GradientTransformation:
+    return optax.adam(optax.warmup_cosine_decay_schedule(0.0, rate, steps // 10, steps))
+
+
+def _turned(clouds: Any, turn: Any) -> Any:
+    return clouds if turn is None else (clouds[0], clouds[1] @ turn)
 
 
 def batch_rows(key: Array, number: Array, count: int, batch: int) -> Array:

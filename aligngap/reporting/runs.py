@@ -104,14 +104,25 @@ def _read_run(workdir: Path) -> Run:
         }
     with _reading(workdir / "gap.json", EVALUATE) as path:
         gap = json.loads(path.read_text("utf-8"))
+        _check_step(path, gap["step"], found["step"])
         splits = {name: _with_gap(split, gap, name) for name, split in splits.items()}
     with _reading(workdir / "embeddings.npz", EVALUATE) as path, np.load(path) as arrays:
+        _check_step(path, arrays["step"], found["step"])
         clouds = {name: _clouds(arrays, name) for name in splits}
         galleries = {name: _gallery(arrays, name) for name in splits}
     name = str(config.get("name") or workdir.resolve().name)
     label = name if len(name) <= LABEL_LENGTH else name[: LABEL_LENGTH - 1] + "…"
     return Run(workdir, label, config, curves=curves, splits=splits, clouds=clouds,
                galleries=galleries, **found)  # fmt: skip
+
+
+def _check_step(path: Path, found: Any, step: int) -> None:
+    """evaluate writes its files one by one, and may have been killed between two of them."""
+    if int(found) != step:
+        raise AligngapError(
+            f"{path} is of step {int(found)} and evaluation.json of step {step}: "
+            f"run `{EVALUATE.format(workdir=path.parent)}` again"
+        )
 
 
 @contextmanager
@@ -202,15 +213,16 @@ def _cloud(arrays: Any, split: str, moment: str) -> Cloud:
 
 
 def _gallery(arrays: Any, split: str) -> Gallery:
+    images, captions = (len(arrays[f"{split}/trained/{name}"]) for name in ("image", "text"))
+    rows, pictures = arrays[f"{split}/gallery_rows"], arrays[f"{split}/pair_picture"]
+    _check_index(rows, rows.size, min(images, len(pictures)), f"{split}/gallery_rows")
     gallery = Gallery(
         arrays[f"{split}/image_concept"],
         [str(group) for group in arrays[f"{split}/group"]],
         [str(caption) for caption in arrays[f"{split}/captions"]],
-        arrays[f"{split}/thumbnail_rows"],
-        arrays[f"{split}/thumbnails"],
+        rows,
+        pictures[rows],
     )
-    images, captions = (len(arrays[f"{split}/trained/{name}"]) for name in ("image", "text"))
-    _check_index(gallery.rows, len(gallery.thumbnails), images, f"{split}/thumbnail_rows")
     _check_index(gallery.concept, images, len(gallery.captions), f"{split}/image_concept")
     if (images, captions) != (len(gallery.groups), len(gallery.captions)):
         raise ValueError(f"{split}: groups or captions are not as many as their embeddings")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aligngap.evaluation import intervals
+from aligngap.gap.intervals import resampled_counts
 
 
 def test_value_is_the_mean_and_lies_in_the_interval():
@@ -36,7 +37,7 @@ def test_matches_a_loop_over_resampled_clusters(monkeypatch):
     scores, clusters = random.random(80), random.integers(0, 12, 80)
     classes = random.integers(0, 4, 80)
     draws = []
-    for counts in np.concatenate(list(intervals.resampled_counts(12, seed=5))):
+    for counts in np.concatenate(list(resampled_counts(12, 5, 30))):
         weights = counts[clusters]
         means = [
             np.average(scores[classes == c], weights=weights[classes == c])
@@ -66,6 +67,6 @@ def test_one_cluster_claims_nothing():
 
 
 def test_every_resample_draws_as_many_clusters_as_there_are():
-    counts = np.concatenate(list(intervals.resampled_counts(9, seed=0)))
-    assert counts.shape == (intervals.RESAMPLES, 9)
+    counts = np.concatenate(list(resampled_counts(9, 0, 250)))
+    assert counts.shape == (250, 9)
     assert (counts.sum(axis=1) == 9).all()

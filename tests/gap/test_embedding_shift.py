@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from aligngap import gap
-from aligngap.gap.embedding_shift import shift_along
 
 
 def clouds(seed=0, rows=60, width=12):
@@ -104,7 +103,7 @@ def test_no_gap_is_no_direction():
 def test_along_the_vector_of_others_and_unequal_sizes():
     v, t = clouds(5)
     vector = np.eye(12)[3] * 0.2
-    moved, _ = shift_along(vector, v, t[:7], 0.6)
+    moved, _ = gap.shift(v, t[:7], 0.6, vector=vector)
     wanted = v - 0.3 * np.eye(12)[3]
     np.testing.assert_allclose(
         moved, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6

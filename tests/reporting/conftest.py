@@ -34,6 +34,7 @@ def write_run(workdir, name="clip", *, gap=0.5123, recall=0.1964, seed=0, captio
     measures = {"centroid_distance": number(gap), "a_new_measure": number(0.7)}
     before = {"centroid_distance": number(1.25)}
     written = {
+        "step": 120,
         "splits": {split: {"measures": measures} for split in SPLITS},
         "measures": measures,
         "initial": {split: {"measures": before} for split in SPLITS},
@@ -67,7 +68,7 @@ def evaluation(name, recall):
 
 def embeddings(captions):
     random = np.random.default_rng(0)
-    arrays = {}
+    arrays = {"step": np.array(120)}
     for split in SPLITS:
         for moment in ("initial", "trained"):
             arrays[f"{split}/{moment}/image"] = unit(random.normal(size=(IMAGES, WIDTH)))
@@ -76,8 +77,9 @@ def embeddings(captions):
         arrays[f"{split}/image_concept"] = np.arange(IMAGES) % CAPTIONS
         arrays[f"{split}/captions"] = np.array(names)
         arrays[f"{split}/group"] = np.array(["objects"] * IMAGES)
-        arrays[f"{split}/thumbnail_rows"] = np.array([0, 3, 13])
-        arrays[f"{split}/thumbnails"] = random.integers(0, 255, (3, 64, 64, 3), dtype=np.uint8)
+        arrays[f"{split}/gallery_rows"] = np.array([0, 3, 13])
+        pictures = random.integers(0, 255, (IMAGES, 64, 64, 3), dtype=np.uint8)
+        arrays[f"{split}/pair_picture"] = pictures
     return arrays
 
 

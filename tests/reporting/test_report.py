@@ -114,7 +114,7 @@ def test_thumbnails_are_the_given_pixels(pair, tmp_path):
     picture = re.search(r'src="data:image/png;base64,([^"]+)"', built(pair, tmp_path))
     found = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture[1]))))
     with np.load(pair[0] / "embeddings.npz") as arrays:
-        np.testing.assert_array_equal(found, arrays["test_unseen_concept/thumbnails"][0])
+        np.testing.assert_array_equal(found, arrays["test_unseen_concept/pair_picture"][0])
 
 
 def test_commands_seed_versions_and_differences_are_stated(pair, tmp_path):

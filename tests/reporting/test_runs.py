@@ -73,7 +73,8 @@ def change_arrays(workdir, **changes):
     [
         ({"image_concept": np.full(30, 12)}, "points beyond 12 rows"),
         ({"image_concept": np.zeros(30)}, "not integers"),
-        ({"thumbnail_rows": np.array([0, 1])}, "not integers \\[3\\]"),
+        ({"gallery_rows": np.zeros((2, 2), int)}, "not integers \\[4\\]"),
+        ({"gallery_rows": np.array([0, 30])}, "points beyond 30 rows"),
         ({"trained/image": np.full((30, 8), np.nan, "f4")}, "not finite"),
         ({"trained/image": np.ones((30, 9), "f4")}, "are no pair"),
         ({"captions": np.array(["a"] * 11)}, "points beyond 11 rows"),
@@ -84,6 +85,19 @@ def change_arrays(workdir, **changes):
 def test_arrays_that_do_not_fit_are_refused(pair, changes, reason):
     change_arrays(pair[0], **changes)
     with pytest.raises(AligngapError, match=reason):
+        runs.read(pair)
+
+
+def test_files_of_two_evaluations_are_told_apart(pair):
+    change_json(pair[0] / "gap.json", lambda gap: gap.update(step=60))
+    words = r"gap\.json is of step 60 and evaluation\.json of step 120: run `aligngap evaluate"
+    with pytest.raises(AligngapError, match=words):
+        runs.read(pair)
+    change_json(pair[0] / "gap.json", lambda gap: gap.update(step=120))
+    with np.load(pair[0] / "embeddings.npz") as arrays:
+        content = {**arrays, "step": np.array(60)}
+    np.savez(pair[0] / "embeddings.npz", **content)
+    with pytest.raises(AligngapError, match=r"embeddings\.npz is of step 60"):
         runs.read(pair)
 
 
