@@ -20,7 +20,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; exit code 0 done, 1 failure, 2 wrong usage or config."""
+    """Runs one verb; exit code 0 done, 1 failure, 2 wrong usage or config, 75 preempted."""
     # Information about what the backend did not find is of no use to a user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -58,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     train = _verb(verbs, "train", _train, "train a model, or continue its run")
     train.add_argument("--config", required=True, help="FILE[:preset]; then --config.key=value ...")
     train.add_argument("--workdir", help="the run's folder (needed unless --dry_run)")
+    train.add_argument(
+        "--topology", default="", metavar="KIND-N", help="of --dry_run, e.g. v5e-256 or h100-64"
+    )
+    train.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0")
+    train.add_argument("--num_processes", type=_positive, metavar="N", help="of this run")
+    train.add_argument("--process_id", type=int, metavar="I", help="of this process, from 0")
     train.add_argument("--dry_run", action="store_true", help="lower the step, print its costs")
 
     evaluate = _verb(verbs, "evaluate", _evaluate, "retrieval, zero-shot and gap of a run")
@@ -141,6 +147,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--workdir", required=True, action="append", help="a run; may be repeated")
     report.add_argument("--output", required=True, help="the HTML file")
 
+    doctor = _verb(verbs, "doctor", _doctor, "what this machine and a run lack, and what to do")
+    doctor.add_argument(
+        "--workdir", help="a run to look into: its checkpoints are read and checked"
+    )
+
     bench = _verb(verbs, "bench", _bench, "time, memory and arithmetic on this machine")
     bench.add_argument("what", choices=("loss",), help="loss: objectives, dense against tiled")
     bench.add_argument("--preset", nargs="+", default=["clip", "alignclip"], metavar="NAME")
@@ -195,10 +206,13 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         from aligngap.training import dry_run
 
-        print(dry_run.describe(config))
+        print(dry_run.describe(config, arguments.topology))
         return
     if not arguments.workdir:
         raise UsageError("train needs --workdir=DIR (or --dry_run)")
+    from aligngap.parallel import distributed
+
+    distributed.start(arguments.coordinator_address, arguments.num_processes, arguments.process_id)
     from aligngap.evaluation.run import validation
     from aligngap.training import loop, provenance
 
@@ -282,6 +296,17 @@ def _report(arguments: argparse.Namespace) -> None:
 
     report.build([Path(workdir) for workdir in arguments.workdir], Path(arguments.output))
     print(arguments.output)
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from aligngap import diagnosis
+
+    workdir = Path(arguments.workdir) if arguments.workdir else None
+    findings = list(diagnosis.examine(workdir))
+    for finding in findings:
+        print(finding.line, flush=True)
+    if wrong := sum(finding.grade == "WRONG" for finding in findings):
+        raise AligngapError(f"{wrong} of {len(findings)} findings are wrong, see above")
 
 
 def _bench(arguments: argparse.Namespace) -> None:

@@ -48,10 +48,15 @@ AT_LEAST_ONE = (
     *(f"model.{m}.{field}" for m in MODALITIES for field in ("width", "layers", "heads")),
     *("log.every_steps", "checkpoint.every_steps"),
     *("checkpoint.keep", "evaluation.every_steps", "evaluation.batch_size"),
+    "health.spike_window",
+)
+AT_LEAST_ZERO = (
+    *("checkpoint.every_minutes", "health.skip_nonfinite", "health.spike_sigma"),
+    *("health.roll_backs", "watchdog.report_after_s", "watchdog.end_after_s"),
 )
 # A resumed run may change these: they do not change what is learnt, only where and how it is seen.
 FREE_TO_CHANGE = (
-    *("mesh", "log", "evaluation", "checkpoint"),
+    *("mesh", "log", "evaluation", "checkpoint", "health", "watchdog"),
     *("data.data_dir", "data.test_splits", "data.in_memory", "data.workers"),
 )
 
@@ -152,8 +157,22 @@ def default() -> ConfigDict:
     optimizer.ema_decay = 0.0  # Of the averaged parameters that evaluation uses; 0: none.
 
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})  # Devices an axis; -1 fills.
-    config.checkpoint = ConfigDict({"every_steps": 1_000, "keep": 3})
-    config.log = ConfigDict({"every_steps": 10})
+    config.checkpoint = checkpoint = ConfigDict()
+    checkpoint.every_steps = 1_000
+    checkpoint.every_minutes = 0.0  # Since the last save; 0: by steps alone.
+    checkpoint.keep = 3  # The latest.
+    checkpoint.best = ""  # Keep that of the highest, e.g. "validation/text_retrieval_recall@10".
+    config.log = log = ConfigDict()
+    log.every_steps = 10
+    log.statistics = False  # Norms of gradient and parameters by layer, gap of the batch.
+    config.health = health = ConfigDict()
+    health.skip_nonfinite = 0  # Steps in a row whose update may be dropped for not being finite.
+    health.spike_sigma = 0.0  # Standard deviations above the mean that make a loss a spike; 0: off.
+    health.spike_window = 100  # Steps that mean and deviation are of.
+    health.roll_backs = 0  # Spikes that go back to the last checkpoint and past the batches since.
+    config.watchdog = watchdog = ConfigDict()
+    watchdog.report_after_s = 600.0  # Seconds without a step until all stacks are shown; 0: never.
+    watchdog.end_after_s = 0.0  # Until the process ends; longer than an evaluation takes. 0: never.
     config.evaluation = ConfigDict({"every_steps": 1_000, "batch_size": 256})
     return config
 
@@ -283,6 +302,9 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     for name in AT_LEAST_ONE:
         if flat[name] < 1:
             yield f"{name}={flat[name]} must be at least 1"
+    for name in AT_LEAST_ZERO:
+        if not flat[name] >= 0:
+            yield f"{name}={flat[name]} must be at least 0"
     if not 0 <= config.seed < 2**32:
         yield f"seed={config.seed} must be in [0, 2**32)"
     if config.model.text.context_length < 3:

@@ -1,5 +1,7 @@
 """What went wrong, in one line that a user can act on. `cli` prints it and exits with its code."""
 
+import os
+
 
 class AligngapError(Exception):
     """The work failed for a reason that the user can see and mend (exit code 1)."""
@@ -11,3 +13,9 @@ class UsageError(AligngapError):
     """The command or its config is wrong; nothing has been touched (exit code 2)."""
 
     exit_code = 2
+
+
+class Preempted(AligngapError):
+    """A signal stopped the work after a save; the same command goes on (exit code 75)."""
+
+    exit_code = os.EX_TEMPFAIL  # 75: "try again later" of sysexits.h.

@@ -5,6 +5,7 @@ whichever of its captions is sampled: renderings of one concept are then never p
 keyword such as "red" does not stand for the picture's meaning.
 """
 
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,26 @@ class Rows(Sequence[tuple[int, Record]]):
         return {**record, "image": images.decode(record["image"], f"{row} of {self._name}")}
 
 
+@dataclass(frozen=True)
+class Chosen(Sequence[Batch]):
+    """Some rows of each batch of an endless stream, one after the other."""
+
+    stream: Any
+    first: int
+    batch_size: int
+    rows: list[int]
+
+    def __len__(self) -> int:
+        return sys.maxsize // self.batch_size * len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        batch, place = divmod(int(index), len(self.rows))
+        return self.stream[(self.first + batch) * self.batch_size + self.rows[place]]
+
+    def __repr__(self) -> str:
+        return f"Chosen({len(self.rows)} of {self.batch_size})"
+
+
 def open_split(config: ConfigDict, split: str) -> Any:
     """The random-access source of a split of the config's corpus."""
     return corpora.open_split(config.data.corpus, data_dir(config.data.data_dir), split)
@@ -117,31 +138,43 @@ def batches(
     source: Any,
     tokenizer: AnyTokenizer,
     *,
-    start_step: int = 0,
-    process: int = 0,
-    processes: int = 1,
+    first: int = 0,
+    rows: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
-    """Endless batches from `start_step` on, each this process's rows of the global batch.
+    """Endless batches from number `first` on: these rows of each global batch (default: all).
 
-    Row i of the endless stream depends on (seed, i) alone; batch k is rows k·B to (k+1)·B, dealt to
-    the processes in turn. So neither workers nor processes nor a restart change what is seen.
+    Row i of the endless stream depends on (seed, i) alone, and batch k is rows k·B to (k+1)·B. So
+    neither workers nor processes nor a restart change what is seen.
     """
     if len(source) < 1:
         raise AligngapError(f"split {config.data.train_split} of {config.data.corpus} is empty")
     example = Example(config, tokenizer, own_semantics(config, len(source)))
     read = Rows(source, config.data.train_split, config.data.in_memory)
-    rows = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
-    rows = rows.random_map(example)
-    own = rows[start_step * config.batch_size + process :: processes]
-    stream = own.batch(config.batch_size // processes).to_iter_dataset(
-        grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)
+    endless = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
+    own = list(range(config.batch_size)) if rows is None else list(rows)
+    chosen = Chosen(endless.random_map(example), first, config.batch_size, own)
+    stream = (
+        grain.MapDataset.source(chosen)
+        .batch(len(own))
+        .to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8))
     )
     if config.data.workers:
         flags.FLAGS.mark_as_parsed()  # Grain reads its own flags, which no absl main has parsed.
         stream = stream.mp_prefetch(
             grain.multiprocessing.MultiprocessingOptions(config.data.workers)
         )
-    return iter(stream)
+    return _told(stream)
+
+
+def _told(stream: Any) -> Iterator[Batch]:
+    """The stream, with the death of a worker process in one line."""
+    try:
+        yield from stream
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise AligngapError(
+            f"the data pipeline failed: {reason} (the same command goes on from the last save)"
+        ) from error
 
 
 def own_semantics(config: ConfigDict, records: int) -> np.ndarray | None:

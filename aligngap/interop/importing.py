@@ -20,6 +20,7 @@ from aligngap.models import dual_encoder
 from aligngap.models.logit_scale import scale_of
 from aligngap.training import provenance, state, workdir
 from aligngap.training.checkpoints import Checkpoints
+from aligngap.training.position import Position
 from aligngap.training.state import TrainState
 
 
@@ -62,7 +63,7 @@ def save(folder: Path, config: ConfigDict, params: Any) -> None:
     arrays = jax.tree.map(jnp.asarray, params)
     with Checkpoints(folder, config, writing=True) as checkpoints:
         bare = TrainState(jnp.zeros((), jnp.int32), arrays, None, None)
-        checkpoints.save(0, bare, {"examples": 0, "seed": config.seed})
+        checkpoints.save(0, bare, Position(0).saved(config), {})
 
 
 def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDict:

@@ -93,12 +93,22 @@ def shardings(abstract: Any, mesh: Mesh | AbstractMesh) -> Any:
     return tree
 
 
-def global_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's rows of the batch → arrays that span all processes."""
+def own_rows(batch_size: int, mesh: Mesh) -> list[int]:
+    """Which rows of a global batch this process's devices hold, in order.
+
+    Where an axis that does not split the batch spans processes, they hold the same rows.
+    """
+    held = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+    return sorted(
+        {row for (rows,) in filter(None, held.values()) for row in range(batch_size)[rows]}
+    )
+
+
+def global_batch(batch: dict[str, np.ndarray], batch_size: int, mesh: Mesh) -> dict[str, jax.Array]:
+    """The rows of `own_rows` → arrays of all rows, that span all processes."""
+    place = jax.make_array_from_process_local_data
     sharding = batch_sharding(mesh)
-    return {
-        name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()
-    }
+    return {name: place(sharding, own, (batch_size, *own.shape[1:])) for name, own in batch.items()}
 
 
 def with_rules(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """Saving and restoring a run: the only room that knows Orbax."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +10,34 @@ import jax
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
+from aligngap import progress
 from aligngap.errors import AligngapError
+from aligngap.parallel import distributed
+from aligngap.training import fingerprint
 from aligngap.training.state import TrainState
 
-# Orbax narrates each file that it writes; its warnings and errors still come through.
-logging.getLogger("absl").setLevel(logging.WARNING)
+# Orbax narrates each file that it writes, and logs each error that it raises as well.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+POLICIES = ocp.training.preservation_policies
+
+
+class Damaged(AligngapError):
+    """A checkpoint that cannot be read, or does not hold what was saved."""
 
 
 class Checkpoints:
-    """The checkpoints of a workdir: state and position in the data, saved in the background.
+    """The checkpoints of a workdir: state and position, saved in the background.
 
     A save is written beside its final name and renamed when whole, so a process that is killed at
-    any moment leaves the last complete one as the latest. Close it (or use `with`) to wait for it.
+    any moment leaves the last complete one as the latest. What is restored is checked to be what
+    was saved. Close it (or use `with`) to wait for it.
     """
 
     def __init__(self, workdir: Path, config: ConfigDict, *, writing: bool = False) -> None:
-        policies = ocp.training.preservation_policies
         self._checkpointer = ocp.training.Checkpointer(
             (workdir / "checkpoints").absolute(),
-            preservation_policy=policies.LatestN(config.checkpoint.keep),
+            preservation_policy=_policy(config.checkpoint),
             # What is half written belongs to the process that trains; a reader leaves it alone.
             cleanup_tmp_directories=writing,
         )
@@ -39,8 +49,7 @@ class Checkpoints:
         try:
             self._checkpointer.close()
         except (OSError, ValueError) as error:  # Of a save in the background, a full disk's too.
-            folder = self._checkpointer.directory
-            raise AligngapError(f"{folder} cannot be written: {_reason(error)}") from error
+            raise self._unwritable(error) from error
 
     def steps(self) -> list[int]:
         """The steps of the complete checkpoints, ascending."""
@@ -55,17 +64,31 @@ class Checkpoints:
             raise AligngapError(f"{workdir} has no checkpoint of step {step}; kept: {kept}")
         return kept[-1] if step is None else step
 
-    def save(self, step: int, state: TrainState, position: dict[str, int]) -> None:
-        """Copies the state off the device and writes it in the background."""
-        parts = {"state": state, "data": position}
-        self._checkpointer.save_checkpointables_async(step, parts, force=True)
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        position: dict[str, Any],
+        best: Mapping[str, float],
+    ) -> None:
+        """Copies the state off the device and writes it in the background.
+
+        `best` is the value of `checkpoint.best`, by its name, where it was measured at this step.
+        """
+        parts = {"state": state, "data": {**position, "fingerprint": fingerprint.take(state)}}
+        try:
+            self._checkpointer.save_checkpointables_async(
+                step, parts, force=True, metrics=dict(best) or None
+            )
+        except (OSError, ValueError) as error:
+            raise self._unwritable(error) from error
 
     def restore(
         self, step: int, abstract: TrainState, shardings: TrainState
-    ) -> tuple[TrainState, dict[str, int]]:
-        """The state, laid out by `shardings` (not necessarily those it was saved from)."""
-        parts = self._load(step, {"state": _target(abstract, shardings), "data": None})
-        return parts["state"], parts["data"]
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """State and position of a step, laid out by `shardings` (not necessarily those it was
+        saved from). Raises Damaged on every process where any of them could not read it."""
+        return self._load(step, _target(abstract, shardings))
 
     def restore_params(self, step: int, abstract: Any, shardings: Any, *, averaged: bool) -> Any:
         """The parameters alone, or their moving average: all that an imported model has."""
@@ -73,17 +96,37 @@ class Checkpoints:
         context = ocp.Context()
         context.pytree.loading.partial_load = True
         with context:
-            parts = self._load(step, {"state": {part: _target(abstract, shardings)}})
-        return parts["state"][part]
+            return self._load(step, {part: _target(abstract, shardings)})[0][part]
 
-    def _load(self, step: int, target: dict[str, Any]) -> dict[str, Any]:
+    def set_aside(self, step: int) -> None:
+        """Renames a checkpoint so that it is no longer one; nothing of it is lost."""
+        path = Path(self._checkpointer.directory) / str(step)
+        aside = path.with_name(f"damaged_{step}")
+        with distributed.together():
+            if jax.process_index() == 0:
+                path.rename(aside)
+        progress.say(f"{path} is kept as {aside.name} and not used")
+        self._checkpointer.reload()
+
+    def _load(self, step: int, target: Any) -> tuple[Any, dict[str, Any]]:
+        """Those arrays of the state, checked to be what was saved, and the position."""
+        found, reason = None, ""
         try:
-            return self._checkpointer.load_checkpointables(step, target)
-        except (OSError, ValueError) as error:
-            folder = self._checkpointer.directory
-            raise AligngapError(
-                f"checkpoint of step {step} in {folder} is damaged: {_reason(error)}"
-            ) from error
+            found = self._checkpointer.load_checkpointables(step, {"state": target, "data": None})
+        except Exception as error:  # A damaged file fails in any of Orbax's and TensorStore's ways.
+            reason = _reason(error)
+        reason = distributed.first_words(reason)
+        if not reason and found is not None:
+            reason = _changed(found["state"], found["data"].pop("fingerprint", None))
+        if reason or found is None:
+            raise Damaged(f"checkpoint {self._checkpointer.directory}/{step} is damaged: {reason}")
+        return found["state"], found["data"]
+
+    def _unwritable(self, error: Exception) -> AligngapError:
+        return AligngapError(
+            f"{self._checkpointer.directory} cannot be written: {_reason(error)}; the checkpoints "
+            "that are complete are kept"
+        )
 
 
 def _target(abstract: Any, shardings: Any) -> Any:
@@ -97,4 +140,26 @@ def _target(abstract: Any, shardings: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     """Orbax's words, in one line."""
-    return " ".join(str(error).split())[:300]
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _policy(checkpoint: ConfigDict) -> Any:
+    """The last few, and the best by a measured value where one is named."""
+    latest = POLICIES.LatestN(checkpoint.keep)
+    if not checkpoint.best:
+        return latest
+    best = POLICIES.BestN(
+        get_metric_fn=lambda metrics: metrics[checkpoint.best],
+        n=1,
+        keep_checkpoints_without_metrics=False,
+    )
+    return POLICIES.AnyPreservationPolicy([latest, best])
+
+
+def _changed(tree: Any, saved: dict[str, int] | None) -> str:
+    """What of these arrays is not what was saved, as a reason; empty where all is."""
+    if saved is None:
+        return "it does not say what it holds"
+    found = fingerprint.take(tree)
+    wrong = [name for name in found if saved.get(name) != found[name]]
+    return f"{wrong[0]} is not what was saved ({len(wrong)} arrays differ)" if wrong else ""

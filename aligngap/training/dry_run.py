@@ -14,21 +14,28 @@ from jax.sharding import AbstractMesh
 from ml_collections import ConfigDict
 
 from aligngap import flops
+from aligngap.errors import UsageError
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
 from aligngap.training import optimizer, state
 from aligngap.training.step import make_encode, make_judge, make_step
 
 SEMANTICS_DIM = 384  # all-MiniLM-L6-v2; a user's own may differ, at no cost that matters here.
+# GB of one device's memory, as its maker states it (the largest variant).
+MEMORY = {
+    **{"v4": 32, "v5e": 16, "v5p": 95, "v6e": 32},  # TPUs.
+    **{"a100": 80, "h100": 80, "h200": 141, "b200": 180},
+}
 UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
-def describe(config: ConfigDict) -> str:
+def describe(config: ConfigDict, topology: str = "") -> str:
     """Parameters, FLOP a step, bytes a device, an estimate of activations, the sharding table.
 
-    A mesh whose axes are all given need not be at hand; a -1 is filled from the devices there are.
+    Of a topology such as "h100-64", which need not be at hand; else of a mesh whose axes are all
+    given, or of the devices there are. UsageError for an unknown topology.
     """
-    mesh = _mesh(config)
+    mesh = _mesh(config, topology)
     meshes.check_batch(config.batch_size, mesh, config.microbatches)
     model, tx = dual_encoder.make(config), optimizer.make(config)
     boxed = state.abstract(config, model, tx)
@@ -39,6 +46,14 @@ def describe(config: ConfigDict) -> str:
     jax.jit(step, donate_argnums=0).lower(abstract, batch)  # Raises where shapes do not fit.
     work = flops.count(step, abstract, batch)
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    kept = [
+        ("parameters", _bytes(abstract.params, layout.params)),
+        ("gradients", _bytes(abstract.params, layout.params)),
+        ("optimiser", _bytes(abstract.opt_state, layout.opt_state)),
+    ]
+    if abstract.averaged is not None:
+        kept.append(("average", _bytes(abstract.averaged, layout.averaged)))
+    saved = _saved(config, model, abstract.params, batch) / parts
     lines = [
         f"Model            {config.name}, tie: {config.model.tie}",
         f"Mesh             {', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())}",
@@ -47,21 +62,41 @@ def describe(config: ConfigDict) -> str:
         f"FLOP in all      {work * config.steps:.4g} in {config.steps:,} steps of "
         f"{config.batch_size:,} pairs",
         "Bytes a device",
-        f"  parameters     {_human(_bytes(abstract.params, layout.params))}",
-        f"  gradients      {_human(_bytes(abstract.params, layout.params))}",
-        f"  optimiser      {_human(_bytes(abstract.opt_state, layout.opt_state))}",
-        f"  activations    {_human(_saved(config, model, abstract.params, batch) / parts)} "
+        *(f"  {name:<14} {_human(size)}" for name, size in kept),
+        f"  activations    {_human(saved)} "
         "(estimate: what automatic differentiation saves, before fusion, batch split only)",
+        *_fit(topology, sum(size for _, size in kept), saved),
         "",
         *_table(abstract.params, layout.params),
     ]
     return "\n".join(lines)
 
 
-def _mesh(config: ConfigDict) -> AbstractMesh:
+def _mesh(config: ConfigDict, topology: str) -> AbstractMesh:
     sizes = [config.mesh[axis] for axis in meshes.AXES]
     devices = jax.device_count() if -1 in sizes else math.prod(sizes)
+    if topology:
+        devices = _topology(topology)[1]
     return AbstractMesh(meshes.shape(config, devices), meshes.AXES)
+
+
+def _topology(name: str) -> tuple[str, int]:
+    """ "h100-64" → ("h100", 64)."""
+    kind, _, count = name.partition("-")
+    if kind not in MEMORY or not count.isdecimal() or int(count) < 1:
+        raise UsageError(
+            f"--topology={name}: expected a device and how many, as in h100-64; devices: "
+            + ", ".join(MEMORY)
+        )
+    return kind, int(count)
+
+
+def _fit(topology: str, kept: float, saved: float) -> Iterator[str]:
+    """How much of a device's memory is taken."""
+    if topology:
+        memory = MEMORY[_topology(topology)[0]]
+        taken = [f"{100 * size / (memory * 1e9):.0f} %" for size in (kept, kept + saved)]
+        yield f"  of its memory  {taken[0]} of {memory} GB, {taken[1]} with activations"
 
 
 def _batch(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:

@@ -1,8 +1,7 @@
 """The training loop, read from top to bottom."""
 
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +15,22 @@ from ml_collections import ConfigDict
 from aligngap import progress
 from aligngap.data import pipeline, vocabulary
 from aligngap.data.vocabulary import AnyTokenizer
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, Preempted, UsageError
 from aligngap.models import dual_encoder
 from aligngap.models.dual_encoder import DualEncoder
+from aligngap.parallel import distributed
 from aligngap.parallel import mesh as meshes
-from aligngap.training import optimizer, state, workdir
-from aligngap.training.checkpoints import Checkpoints
+from aligngap.training import agreement, optimizer, position, state, workdir
+from aligngap.training.agreement import Request
+from aligngap.training.checkpoints import Checkpoints, Damaged
+from aligngap.training.health import Health, Spike
+from aligngap.training.interruption import Interruption
+from aligngap.training.log import Evaluator, Log
 from aligngap.training.metrics import NoWriters, Writers
+from aligngap.training.position import Position
 from aligngap.training.state import TrainState
 from aligngap.training.step import make_step
-
-Evaluator = Callable[[Any], Iterable[tuple[str, float]]]
+from aligngap.training.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,13 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
     for split in (config.data.validation_split, *config.data.test_splits):
         pipeline.open_split(config, split)
     pipeline.own_semantics(config, len(source))
-    words = _tokenizer(config, folder, source)
-    workdir.claim(folder, config)
-    if not vocabulary.held(config, folder / "tokenizer"):
-        words.save(folder / "tokenizer")
+    with distributed.together():
+        if jax.process_index() == 0:
+            words = _tokenizer(config, folder, source)
+            workdir.claim(folder, config)
+            if not vocabulary.held(config, folder / "tokenizer"):
+                words.save(folder / "tokenizer")
+    words = vocabulary.reopen(config, folder / "tokenizer")
     return Run(config, folder, mesh, model, tx, words, source)
 
 
@@ -76,155 +83,160 @@ def reopen(folder: Path, data_dir: str = "") -> Run:
     return Run(config, folder, mesh, model, tx, words, source)
 
 
-def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, int]:
-    """The newest checkpoint on this run's mesh, or a fresh state at step 0."""
-    kept = checkpoints.steps()
-    if not kept:
-        return state.create(run.config, run.model, run.tx, run.mesh), 0
-    if kept[-1] == 0:
-        raise AligngapError(f"{run.workdir} holds an imported model; give a run another --workdir")
-    return load_state(run, checkpoints, kept[-1]), kept[-1]
+def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, Position]:
+    """The newest checkpoint that is whole, on this run's mesh, or a fresh state at step 0.
+
+    Damaged ones are told of and set aside; AligngapError where none is whole.
+    """
+    damaged: dict[int, Damaged] = {}
+    for step in reversed(checkpoints.steps()):
+        if step == 0:
+            raise AligngapError(
+                f"{run.workdir} holds an imported model; give a run another --workdir"
+            )
+        try:
+            found = _load(run, checkpoints, step)
+        except Damaged as error:
+            damaged[step] = error
+            progress.say(f"WARNING: {error}")
+            continue
+        for each in damaged:
+            checkpoints.set_aside(each)
+        return found
+    if damaged:
+        raise AligngapError(
+            f"none of the checkpoints in {run.workdir} can be used ({next(iter(damaged.values()))})"
+        )
+    return state.create(run.config, run.model, run.tx, run.mesh), Position(0)
 
 
 def load_state(run: Run, checkpoints: Checkpoints, step: int) -> TrainState:
-    """The state saved after `step`; AligngapError where its position in the data is another."""
+    """The state saved after `step`; Damaged where it is not what was saved."""
+    return _load(run, checkpoints, step)[0]
+
+
+def _load(run: Run, checkpoints: Checkpoints, step: int) -> tuple[TrainState, Position]:
     abstract = state.abstract(run.config, run.model, run.tx)
     layout = meshes.shardings(abstract, run.mesh)
-    restored, position = checkpoints.restore(step, abstract, layout)
-    if position != _position(run.config, step):
-        raise AligngapError(
-            f"checkpoint of step {step} in {run.workdir} stands at {position} in the data; "
-            f"this config puts it at {_position(run.config, step)}"
-        )
-    return restored
+    restored, saved = checkpoints.restore(step, abstract, layout)
+    return restored, position.read(saved, run.config)
 
 
 def train(run: Run, evaluators: Mapping[str, Evaluator]) -> TrainState:
     """Trains to `config.steps` from wherever the workdir stands; evaluators run every n steps.
 
-    AligngapError, naming the step, when loss or gradient stop being finite: the last checkpoint
-    stays as it is.
+    Preempted after a signal and a save; AligngapError, naming the step, when loss or gradient stop
+    being finite: the last checkpoint stays as it is.
     """
+    watch = run.config.watchdog
+    with ExitStack() as stack:
+        with distributed.together():
+            if jax.process_index() == 0:
+                stack.enter_context(workdir.alone(run.workdir))
+        interruption = stack.enter_context(Interruption())
+        watchdog = stack.enter_context(Watchdog(watch.report_after_s, watch.end_after_s))
+        stack.enter_context(jax.set_mesh(run.mesh))
+        spike: Spike | None = None
+        while True:
+            try:
+                return _attempt(run, evaluators, interruption, watchdog, spike)
+            except Spike as found:
+                spike = found
+                progress.say("Rolling back to the last checkpoint and past the batches since then")
+
+
+def _attempt(
+    run: Run,
+    evaluators: Mapping[str, Evaluator],
+    interruption: Interruption,
+    watchdog: Watchdog,
+    spike: Spike | None,
+) -> TrainState:
+    """From the newest checkpoint to the end; after a spike, past the batches that led to it."""
     config, mesh = run.config, run.mesh
     with ExitStack() as stack:
-        stack.enter_context(workdir.alone(run.workdir))
         checkpoints = stack.enter_context(Checkpoints(run.workdir, config, writing=True))
-        current, start = restore(run, checkpoints)
-        if start:
-            progress.say(f"Continuing {run.workdir} from step {start}")
-        log = stack.enter_context(_Log(run, start))
+        current, begun = restore(run, checkpoints)
+        begun = begun.past(spike.step, spike.begun) if spike else begun
+        if begun.step:
+            progress.say(f"Continuing {run.workdir} from step {begun.step}")
+        health = Health(config, begun)
+        log = stack.enter_context(Log(config, _writers(run, begun), begun.step, health))
         batches = pipeline.batches(
             config,
             run.source,
             run.tokenizer,
-            start_step=start,
-            process=jax.process_index(),
-            processes=jax.process_count(),
+            first=begun.step + begun.skipped,
+            rows=meshes.own_rows(config.batch_size, mesh),
         )
         step_function = compiled_step(run)
         # Several simulated devices of one CPU deadlock when a second step is dispatched.
         one_at_a_time = jax.default_backend() == "cpu" and jax.device_count() > 1
-        stack.enter_context(jax.set_mesh(mesh))
-        if start == 0:
-            log.evaluate(0, current, evaluators)
-        for step in range(start + 1, config.steps + 1):
-            batch = meshes.global_batch(next(batches), mesh)
-            current, metrics = step_function(current, batch)
+        if begun.step == 0 or not begun.evaluated:
+            _best(config, log.evaluate(begun.step, current, evaluators))
+        saved_at, saved_step = time.monotonic(), begun.step
+        for step in range(begun.step + 1, config.steps + 1):
+            batch = meshes.global_batch(next(batches), config.batch_size, mesh)
+            wishes = agreement.wish(_wish(interruption, config, saved_at), mesh)
+            current, metrics = step_function(current, batch, wishes)
             if one_at_a_time:
                 jax.block_until_ready(current)
-            log.step(step, metrics)
-            last = step == config.steps
-            if last or step % config.evaluation.every_steps == 0:
-                log.evaluate(step, current, evaluators)
-            if last or step % config.checkpoint.every_steps == 0:
+            request = log.step(step, metrics)
+            watchdog.beat(step)
+            last, best = step == config.steps, {}
+            due = last or step % config.evaluation.every_steps == 0
+            stop = request is Request.STOP
+            if due and not stop:
+                best = _best(config, log.evaluate(step, current, evaluators))
+            # A wish is heard one step late: that of the step before a save has been met by it.
+            asked = request is Request.SAVE and step > saved_step + 1
+            if stop or last or asked or step % config.checkpoint.every_steps == 0:
                 log.settle()  # A state is saved only once its own step is known to be finite.
-                checkpoints.save(step, current, _position(config, step))
+                now = begun.after(step, evaluated=not (due and stop), losses=health.losses)
+                with log.elsewhere():
+                    checkpoints.save(step, current, now.saved(config), best)
+                saved_at, saved_step = time.monotonic(), step
+            if stop:
+                raise Preempted(
+                    f"{interruption.received or 'another process was told to stop'}: step {step} "
+                    "is saved; the same command goes on from there"
+                )
         log.settle()
+        if config.steps > begun.step:
+            progress.say(f"{log.goodput():.0%} of the time went into steps")
     return current
 
 
-class _Log:
-    """Metrics, read one step late so that dispatch never waits for them, and the progress bar."""
+def _best(config: ConfigDict, measured: Mapping[str, float]) -> dict[str, float]:
+    """The value that decides which checkpoint is the best, where one is named."""
+    name = config.checkpoint.best
+    if name and name not in measured:
+        raise UsageError(f"checkpoint.best={name!r} is not measured; one of {', '.join(measured)}")
+    return {name: measured[name]} if name else {}
 
-    def __init__(self, run: Run, start: int) -> None:
-        self._config, self._start = run.config, start
-        first = jax.process_index() == 0
-        self._writers = Writers(run.workdir, run.config.to_dict(), start) if first else NoWriters()
-        self._bar = progress.Bar(
-            f"Training {run.config.name}",
-            run.config.steps * run.config.batch_size,
-            "images",
-            start * run.config.batch_size,
-        )
-        self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
-        self._since, self._since_step = time.perf_counter(), start
 
-    def __enter__(self) -> "_Log":
-        self._writers.__enter__()
-        self._bar.__enter__()
-        return self
+def _wish(interruption: Interruption, config: ConfigDict, saved_at: float) -> Request:
+    if interruption.received:
+        return Request.STOP
+    minutes = config.checkpoint.every_minutes
+    due = minutes and time.monotonic() - saved_at >= 60 * minutes
+    return Request.SAVE if due else Request.NOTHING
 
-    def __exit__(self, *error: object) -> None:
-        self._bar.__exit__(*error)
-        self._writers.__exit__(*error)
 
-    def step(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
-        """Takes this step's metrics and settles those of the step before."""
-        self.settle()
-        self._pending = (step, metrics)
-
-    def settle(self) -> None:
-        """Waits for the pending metrics, checks that they are finite, writes every n-th."""
-        if self._pending is None:
-            return
-        (step, arrays), self._pending = self._pending, None
-        values = {name: float(value) for name, value in jax.device_get(arrays).items()}
-        self._bar.advance(self._config.batch_size)
-        self._bar.note(f"loss {values['loss']:.3f}")
-        # The loss and its gradient are of the parameters before the step, the update is the step's.
-        for name in ("loss", "gradient_norm", "update_norm"):
-            if not math.isfinite(values[name]):
-                raise AligngapError(
-                    f"{name} is {values[name]} at step {step}; the last good checkpoint is kept. "
-                    "Start a new --workdir with a lower optimizer.peak_lr or an optimizer.clip_norm"
-                )
-        if step % self._config.log.every_steps == 0 or step == self._config.steps:
-            named = {f"train/{name}": value for name, value in values.items()}
-            self._writers.write(step, named, self._timing(step))
-
-    def evaluate(self, step: int, current: TrainState, evaluators: Mapping[str, Evaluator]) -> None:
-        """Runs every evaluator on the (averaged) parameters and writes what it yields."""
-        self.settle()
-        values = {
-            f"{name}/{key}": value
-            for name, evaluator in evaluators.items()
-            for key, value in evaluator(current.eval_params)
-        }
-        if values:
-            self._writers.write(step, values)
-            progress.say(f"Step {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in values.items()))
-        self._since, self._since_step = time.perf_counter(), step
-
-    def _timing(self, step: int) -> dict[str, float]:
-        now = time.perf_counter()
-        rate = (step - self._since_step) * self._config.batch_size / max(now - self._since, 1e-9)
-        self._since, self._since_step = now, step
-        return {"timing/images_per_second": rate}
+def _writers(run: Run, begun: Position) -> Writers | NoWriters:
+    if jax.process_index():
+        return NoWriters()
+    return Writers(run.workdir, run.config.to_dict(), begun.step, begun.evaluated)
 
 
 def compiled_step(run: Run) -> Callable[..., Any]:
     """The pure step, jitted with its state donated, laid out on the mesh by the rules."""
     layout = meshes.shardings(state.abstract(run.config, run.model, run.tx), run.mesh)
     return jax.jit(
-        meshes.with_rules(make_step(run.config, run.model, run.tx)),
+        meshes.with_rules(agreement.with_request(make_step(run.config, run.model, run.tx))),
         donate_argnums=0,
         out_shardings=(layout, meshes.replicated(run.mesh)),
     )
-
-
-def _position(config: ConfigDict, step: int) -> dict[str, int]:
-    """Where the data stands after a step: a function of the step, saved to be checked."""
-    return {"examples": step * config.batch_size, "seed": config.seed}
 
 
 def _tokenizer(config: ConfigDict, folder: Path, source: Any) -> AnyTokenizer:

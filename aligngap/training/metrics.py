@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from importlib import util
@@ -22,10 +23,12 @@ class Writers:
     killed and continued leaves the same file as one that was not. `timing` goes to the others.
     """
 
-    def __init__(self, workdir: Path, config: Mapping[str, Any], first_step: int) -> None:
+    def __init__(
+        self, workdir: Path, config: Mapping[str, Any], first_step: int, evaluated: bool = True
+    ) -> None:
         self._path = workdir / "metrics.jsonl"
         # Before the first checkpoint a run starts afresh, its measurement of step 0 included.
-        drop_after(self._path, first_step or -1)
+        drop_after(self._path, first_step or -1, evaluated)
         self._lines = self._path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(workdir), purge_step=first_step + 1 if first_step else 0)
         self._wandb = _start_wandb(workdir, config)
@@ -41,7 +44,8 @@ class Writers:
 
     def write(self, step: int, values: Values, timing: Values | None = None) -> None:
         """One line of metrics.jsonl, `step` first, on disk before this returns."""
-        self._lines.write(json.dumps({"step": step, **values}) + "\n")
+        known = {name: x if math.isfinite(x) else None for name, x in values.items()}  # JSON's.
+        self._lines.write(json.dumps({"step": step, **known}) + "\n")
         self._lines.flush()
         everything = {**values, **(timing or {})}
         for name, value in everything.items():
@@ -61,18 +65,27 @@ class NoWriters:
     def write(self, step: int, values: Values, timing: Values | None = None) -> None: ...
 
 
-def drop_after(path: Path, step: int) -> None:
-    """Cuts metrics.jsonl back to the lines up to `step`, where the run goes on from; atomic."""
+def drop_after(path: Path, step: int, evaluated: bool = True) -> None:
+    """Cuts metrics.jsonl back to the lines up to `step`, where the run goes on from; atomic.
+
+    Where the evaluation of `step` is still to come, what there is of it goes too.
+    """
     if not path.exists():
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            found = json.loads(line)
+            if found["step"] < step or (found["step"] == step and (evaluated or _of_step(found))):
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue  # The line that was being written when the process was killed.
     whole.write(path, "".join(kept))
+
+
+def _of_step(line: Mapping[str, float]) -> bool:
+    """Whether a line is a training step's own, not an evaluation's."""
+    return any(name.startswith("train/") for name in line)
 
 
 def _start_wandb(workdir: Path, config: Mapping[str, Any]) -> Any:

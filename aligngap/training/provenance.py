@@ -16,6 +16,8 @@ LIBRARIES = (
 
 def record(workdir: Path, arguments: Sequence[str]) -> None:
     """Appends the command to the workdir's commands.txt, one line for each start."""
+    if jax.process_index():
+        return
     with (workdir / "commands.txt").open("a", encoding="utf-8") as file:
         file.write(command_line(arguments) + "\n")
 

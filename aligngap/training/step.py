@@ -1,5 +1,6 @@
 """One optimiser step, a pure function of state and batch."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,8 @@ from aligngap.data import images
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.models.logit_scale import parameter_of
 from aligngap.objectives.swapping import swap
-from aligngap.training import microbatches
+from aligngap.training import microbatches, statistics
+from aligngap.training.health import WATCHED
 from aligngap.training.optimizer import schedule
 from aligngap.training.state import TrainState
 
@@ -47,7 +49,8 @@ def make_judge(config: ConfigDict, model: DualEncoder) -> Callable[..., tuple[Ar
         image, text = (x.astype(config.compute_dtype) for x in (image, text))
         groups = duplicates(config, batch)
         value, terms = objective(image, text, scale, bias, batch["semantics"], groups)
-        return value, {"loss": value, **terms, "scale": scale}
+        more = statistics.embeddings(*embeddings) if config.log.statistics else {}
+        return value, {"loss": value, **terms, "scale": scale, **more}
 
     return judge
 
@@ -67,7 +70,7 @@ def make_gradients(config: ConfigDict, model: DualEncoder) -> Callable[..., Any]
 def make_step(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformation) -> Step:
     """(state, batch) → (state, metrics of the state before the step)."""
     gradients_of, learning_rate = make_gradients(config, model), schedule(config)
-    decay = config.optimizer.ema_decay
+    decay, skips = config.optimizer.ema_decay, config.health.skip_nonfinite > 0
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         (_, metrics), gradients = gradients_of(state.params, batch, state.step)
@@ -79,9 +82,20 @@ def make_step(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransfor
         metrics["gradient_norm"] = optax.tree.norm(gradients)
         metrics["update_norm"] = optax.tree.norm(updates)
         metrics["learning_rate"] = jnp.asarray(learning_rate(state.step))
-        return TrainState(state.step + 1, params, opt_state, averaged), metrics
+        if config.log.statistics:
+            metrics |= statistics.norms_by_layer(gradients, "gradient_norm")
+            metrics |= statistics.norms_by_layer(state.params, "parameter_norm")
+        after = TrainState(state.step + 1, params, opt_state, averaged)
+        return (_unless_finite(state, after, metrics) if skips else after), metrics
 
     return step
+
+
+def _unless_finite(before: TrainState, after: TrainState, metrics: Metrics) -> TrainState:
+    """`after`, or where a number of the step is not finite `before`, one step on."""
+    finite = jnp.all(jnp.array([jnp.isfinite(metrics[name]) for name in WATCHED]))
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
+    return dataclasses.replace(kept, step=after.step)
 
 
 def clamp_scale(params: Any, model: ConfigDict) -> Any:

@@ -76,6 +76,25 @@ def metrics():
 
 
 @pytest.fixture(scope="session")
+def final_state():
+    """workdir → path and bytes of each array of the state after its last step."""
+    import jax
+
+    from aligngap.training import loop
+    from aligngap.training.checkpoints import Checkpoints
+
+    def read(workdir: Path) -> dict[str, bytes]:
+        run = loop.reopen(workdir)
+        with Checkpoints(workdir, run.config) as checkpoints:
+            assert checkpoints.steps()[-1] == run.config.steps
+            state = loop.load_state(run, checkpoints, run.config.steps)
+        leaves = jax.tree.leaves_with_path(jax.device_get(state))
+        return {jax.tree_util.keystr(path): leaf.tobytes() for path, leaf in leaves}
+
+    return read
+
+
+@pytest.fixture(scope="session")
 def finished(program, tmp_path_factory) -> Path:
     """The workdir of a run that was never disturbed."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"

@@ -15,22 +15,6 @@ from aligngap.training.checkpoints import Checkpoints
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
 
-def final_params(workdir):
-    import jax
-
-    run = loop.reopen(workdir)
-    with Checkpoints(workdir, run.config) as checkpoints:
-        assert checkpoints.steps()[-1] == run.config.steps
-        state = loop.load_state(run, checkpoints, run.config.steps)
-    return jax.device_get(state)
-
-
-def equal(a, b):
-    import jax
-
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
 def test_a_run_leaves_its_files(finished, metrics):
     names = {path.name for path in finished.iterdir()}
     assert {"config.json", "metrics.jsonl", "checkpoints", "tokenizer", "commands.txt"} <= names
@@ -53,7 +37,7 @@ def test_a_finished_run_has_nothing_left_to_do(finished, program, metrics):
 
 @pytest.mark.parametrize("at_step", [1, 3, 5])
 def test_killed_and_started_again_it_ends_as_if_undisturbed(
-    finished, program, metrics, tmp_path, at_step
+    finished, program, metrics, final_state, tmp_path, at_step
 ):
     """kill -9 as soon as a step's line is on disk; a save may be under way."""
     workdir = tmp_path / "killed"
@@ -74,7 +58,7 @@ def test_killed_and_started_again_it_ends_as_if_undisturbed(
     again = program.train(workdir)
     assert again.returncode == 0, again.stderr
     assert metrics(workdir) == metrics(finished)
-    equal(final_params(workdir), final_params(finished))
+    assert final_state(workdir) == final_state(finished)
 
 
 def test_one_and_eight_devices_give_the_same_curve(finished, program, metrics, tmp_path):

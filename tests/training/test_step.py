@@ -15,7 +15,7 @@ from aligngap.models import dual_encoder
 from aligngap.models.logit_scale import scale_of
 from aligngap.parallel import mesh as meshes
 from aligngap.presets import PRESETS
-from aligngap.training import loop, optimizer, state
+from aligngap.training import agreement, loop, optimizer, state
 from aligngap.training.step import clamp_scale, duplicates, make_gradients, make_step
 
 pytestmark = pytest.mark.corpus
@@ -81,7 +81,9 @@ def curve(config, folder):
     losses = []
     with jax.set_mesh(run.mesh):
         for batch in batches:
-            current, metrics = function(current, meshes.global_batch(batch, run.mesh))
+            placed = meshes.global_batch(batch, run.config.batch_size, run.mesh)
+            nothing = agreement.wish(agreement.Request.NOTHING, run.mesh)
+            current, metrics = function(current, placed, nothing)
             jax.block_until_ready(current)
             losses.append(float(metrics["loss"]))
     return losses, jax.device_get(current.params)
@@ -119,6 +121,60 @@ def test_state_is_created_where_it_belongs(small):
     jax.tree.map(np.testing.assert_array_equal, created.params, one.params)
 
 
+def test_fsdp_leaves_each_device_an_eighth(small):
+    """Of parameters and optimiser state: at most 5 % more than an eighth of the whole."""
+    config = on_mesh(small, (1, 8, 1))
+    for tower_ in (config.model.image, config.model.text):
+        tower_.update(width=256, heads=8, layers=2)
+    config.model.tie = "none"
+    model, tx = dual_encoder.make(config), optimizer.make(config)
+    created = state.create(config, model, tx, meshes.make(config))
+    kept = [x for x in jax.tree.leaves((created.params, created.opt_state)) if x.ndim]
+    first = jax.devices()[0]
+    own = sum(s.data.nbytes for x in kept for s in x.addressable_shards if s.device == first)
+    assert own <= sum(x.nbytes for x in kept) / 8 * 1.05
+
+
+def test_a_step_that_is_not_finite_changes_nothing_but_its_number(small, tmp_path):
+    """Where such steps are to be skipped: one row of the semantics is nan."""
+    small.health.skip_nonfinite = 1
+    small.optimizer.ema_decay = 0.9
+    run, before, (batch, *_) = start(small, tmp_path)
+    step = jax.jit(make_step(small, run.model, run.tx))
+    before, metrics = step(before, batch)
+    assert np.isfinite(metrics["loss"])
+    bad = {**batch, "semantics": np.where(np.arange(32)[:, None] == 5, np.nan, batch["semantics"])}
+    after, metrics = step(before, bad.copy())
+    assert not np.isfinite(metrics["loss"])
+    assert int(after.step) == int(before.step) + 1
+    for part in ("params", "opt_state", "averaged"):
+        one, other = getattr(before, part), getattr(after, part)
+        jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_statistics_are_of_the_parts_they_name(small, tmp_path):
+    small.log.statistics = True
+    run, before, (batch, *_) = start(small, tmp_path)
+    _, metrics = jax.jit(make_step(small, run.model, run.tx))(before, batch)
+    params = jax.device_get(before.params)
+    blocks = jax.tree.leaves(params["transformer"]["blocks"])
+    for layer in range(2):
+        wanted = np.sqrt(sum(np.square(leaf[layer], dtype=np.float64).sum() for leaf in blocks))
+        found = metrics[f"parameter_norm/transformer/{layer:02}"]
+        assert float(found) == pytest.approx(wanted, rel=1e-5)
+    parts = [v for k, v in metrics.items() if k.startswith("gradient_norm/")]
+    whole = float(metrics["gradient_norm"])
+    assert np.sqrt(sum(float(x) ** 2 for x in parts)) == pytest.approx(whole, rel=1e-5)
+    image, text = run.model.apply(
+        {"params": params},
+        images.normalise(batch["image"], small.data.mean, small.data.std),
+        batch["text"],
+        method="encode",
+    )
+    wanted = np.linalg.norm(np.mean(image, 0) - np.mean(text, 0))
+    assert float(metrics["batch/centroid_distance"]) == pytest.approx(float(wanted), rel=1e-5)
+
+
 PUBLISHED = ["clip", "alignclip", "alignclip_released", "cua", "cuaxu", "siglip"]
 
 
@@ -127,7 +183,7 @@ def gradients(config, folder, mesh=None):
     run, state_, (batch, *_) = start(config, folder)
     function = jax.jit(meshes.with_rules(make_gradients(config, run.model)))
     with jax.set_mesh(run.mesh) if mesh else contextlib.nullcontext():
-        batch = meshes.global_batch(batch, run.mesh) if mesh else batch
+        batch = meshes.global_batch(batch, run.config.batch_size, run.mesh) if mesh else batch
         params = state_.params if mesh else jax.device_get(state_.params)
         return jax.device_get(function(params, batch, state_.step))
 

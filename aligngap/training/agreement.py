@@ -1,0 +1,41 @@
+"""What one process wishes, all do at the same step: a request travels with each step's arrays.
+
+Signals and clocks differ between processes, and a save is a matter of all of them. So each process
+sends its wish into the step, the step takes the largest, and all read it with the step's metrics.
+"""
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Int
+
+from aligngap.parallel.mesh import AXES
+
+
+class Request(IntEnum):
+    """What is to be done after a step; the larger includes the smaller."""
+
+    NOTHING = 0
+    SAVE = 1
+    STOP = 2
+
+
+def wish(request: Request, mesh: Mesh) -> Int[Array, "devices"]:
+    """This process's wish, on each of its devices."""
+    sharding = NamedSharding(mesh, PartitionSpec(AXES))
+    rows = np.full(len(mesh.local_devices), int(request), np.int32)
+    return jax.make_array_from_process_local_data(sharding, rows, (mesh.size,))
+
+
+def with_request(step: Callable[..., Any]) -> Callable[..., Any]:
+    """(state, batch) → (state, metrics) becomes (state, batch, wishes) → the same and "request"."""
+
+    def agreed(state: Any, batch: Any, wishes: Int[Array, "devices"]) -> tuple[Any, dict]:
+        state, metrics = step(state, batch)
+        return state, {**metrics, "request": wishes.max()}
+
+    return agreed

@@ -1,0 +1,64 @@
+"""Which checkpoints are saved and kept, and going back over a spike, as a user asks for them."""
+
+import pytest
+
+from aligngap.training import loop
+from aligngap.training.checkpoints import Checkpoints
+
+pytestmark = [pytest.mark.system, pytest.mark.corpus]
+
+
+def steps(workdir):
+    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+
+
+def test_the_best_is_kept_beside_the_latest(program, metrics, tmp_path):
+    best = "validation/centroid_distance"  # Falls at first, so that the highest is an early one.
+    done = program.train(
+        tmp_path,
+        checkpoint__keep=1,
+        checkpoint__best=best,
+        evaluation__every_steps=2,
+    )
+    assert done.returncode == 0, done.stderr
+    measured = {line["step"]: line[best] for line in metrics(tmp_path) if best in line}
+    measured.pop(0)  # Nothing is saved before the first step.
+    highest = max(measured, key=measured.get)
+    assert steps(tmp_path) == sorted({highest, 8})
+
+
+def test_saves_by_the_clock(program, tmp_path):
+    """Every 60 ms, which several steps take; by count there would be the last alone."""
+    done = program.train(
+        tmp_path, steps=40, checkpoint__every_steps=1000, checkpoint__every_minutes=0.001,
+        checkpoint__keep=100, evaluation__every_steps=40,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(steps(tmp_path)) > 2 and steps(tmp_path)[-1] == 40
+
+
+def test_a_best_that_nothing_measures_is_refused(program, tmp_path):
+    done = program.train(tmp_path / "run", checkpoint__best="validation/nonsense")
+    assert done.returncode == 2
+    assert "checkpoint.best" in done.stderr and done.stderr.count("\n") == 1
+
+
+SPIKY = {
+    "steps": 12,
+    "health__spike_sigma": 0.001,  # Any loss above the mean of the two before.
+    "health__spike_window": 2,
+    "health__roll_backs": 2,
+    "evaluation__every_steps": 12,
+}
+
+
+def test_a_spike_goes_back_and_past_its_batches(program, metrics, tmp_path):
+    done = program.train(tmp_path / "run", **SPIKY)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Rolling back to the last checkpoint") == 2
+    trained = [line["step"] for line in metrics(tmp_path / "run") if "train/loss" in line]
+    assert trained == list(range(1, 13))
+    run = loop.reopen(tmp_path / "run")
+    with Checkpoints(run.workdir, run.config) as checkpoints:
+        position = loop.restore(run, checkpoints)[1]
+    assert position.roll_backs == 2 and position.skipped >= 2
