@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0")
     train.add_argument("--num_processes", type=_positive, metavar="N", help="of this run")
     train.add_argument("--process_id", type=int, metavar="I", help="of this process, from 0")
+    train.add_argument(
+        "--init_from", metavar="DIR", help="start from another workdir's model, trained or imported"
+    )
     train.add_argument("--dry_run", action="store_true", help="lower the step, print its costs")
 
     evaluate = _verb(verbs, "evaluate", _evaluate, "retrieval, zero-shot and gap of a run")
@@ -203,6 +206,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from aligngap import config as configs
 
     config = configs.load(arguments.config, arguments.overrides)
+    config.init_from = arguments.init_from or config.init_from
     if arguments.dry_run:
         from aligngap.training import dry_run
 

@@ -35,6 +35,8 @@ ONE_OF = {
     "objective.temperature": ("learned", "fixed", "scheduled"),
     "objective.mask_duplicates": ("none", "concept", "caption"),
     "objective.swap": ("none", "hard", "soft"),
+    "optimizer.schedule": ("cosine", "constant"),
+    "optimizer.decay": ("matrices", "all"),
 }
 AT_LEAST_ONE = (
     *(
@@ -70,6 +72,8 @@ def default() -> ConfigDict:
     config.batch_size = 512  # Pairs a step over all processes. [AC]
     config.microbatches = 1  # Parts of a batch encoded one after the other; negatives of all of it.
     config.compute_dtype = "float32"  # Of matrix products; parameters and losses stay float32.
+    config.init_from = ""  # A workdir whose model a run starts from, weights alone: --init_from.
+    config.fresh = ()  # Regular expressions: what of init_from's parameters starts anew.
 
     config.data = data = ConfigDict()
     data.corpus = "pictograms"
@@ -88,6 +92,7 @@ def default() -> ConfigDict:
     data.resize = "crop"
     data.crop_scale = (0.9, 1.0)  # Share of the area that a random crop keeps. [AC]
     data.crop_ratio = (3 / 4, 4 / 3)  # Width by height of the crop.
+    data.first_caption = False  # True: of several names of a record always the first. [CG]
     data.max_keywords = 0  # That may follow the name in a caption, as in "dog, pet, animal".
     data.semantics = ""  # A .npy [records of the train split, S] in place of the corpus's own.
     data.name_share = 1.0  # Chance that a caption to train on has a name, not keywords alone.
@@ -143,16 +148,20 @@ def default() -> ConfigDict:
     objective.swap_share = 0.0  # Of the steps that swap. [YA]: hard 0.001, soft 0.05.
     objective.tile = 0  # Rows a tile of the memory-linear form; 0 holds [B, B] arrays.
 
-    config.optimizer = optimizer = ConfigDict()  # AdamW with warm-up and cosine to 0. [AC]
+    config.optimizer = optimizer = ConfigDict()  # AdamW. [AC]
+    optimizer.schedule = "cosine"  # To 0 after the warm-up. [AC] | constant. [CG]
     optimizer.peak_lr = 1e-3
     optimizer.warmup_steps = 10_000
     optimizer.b1 = 0.9
     optimizer.b2 = 0.98
     optimizer.eps = 1e-6
-    optimizer.weight_decay = 0.1  # Matrices only: no vectors, norms, biases, logit scale.
+    optimizer.weight_decay = 0.1
+    # matrices: no vectors, norms, biases, logit scale. [CLIP] | all. [CG]
+    optimizer.decay = "matrices"
     optimizer.clip_norm = 0.0  # Global norm of the gradient; 0: no clipping.
     # ((regular expression of a parameter's path, factor of its learning rate), ...): the first
-    # match counts, 0 freezes. [YA] slows the temperature: (("logit_scale", 0.1),).
+    # match counts, 0 locks: (("image_", 0.0),) is LiT. [YA] slows the temperature:
+    # (("logit_scale", 0.1),).
     optimizer.lr_factors = ()
     optimizer.ema_decay = 0.0  # Of the averaged parameters that evaluation uses; 0: none.
 
@@ -338,6 +347,7 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     yield from _data_problems(config.data)
     yield from _objective_problems(config.objective, config.model.logit_bias)
     yield from _lr_factor_problems(config.optimizer.lr_factors)
+    yield from _pattern_problems(config.fresh)
     warmup = config.optimizer.warmup_steps
     if not 0 <= warmup < config.steps:
         yield f"optimizer.warmup_steps={warmup} must be in [0, steps)"
@@ -433,6 +443,14 @@ def _lr_factor_problems(factors: tuple[Any, ...]) -> Iterator[str]:
                 f"optimizer.lr_factors: {entry!r} is no (regular expression of a parameter's path, "
                 "factor of at least 0)"
             )
+
+
+def _pattern_problems(patterns: tuple[Any, ...]) -> Iterator[str]:
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (TypeError, re.error):
+            yield f"fresh: {pattern!r} is no regular expression of a parameter's path"
 
 
 def _unknown(name: str, known: dict[str, Any]) -> str:

@@ -130,7 +130,9 @@ def sample_caption(record: Record, data: ConfigDict, rng: np.random.Generator) -
     named = not (keywords and data.max_keywords) or rng.random() < data.name_share
     count = min(int(rng.integers(0 if named else 1, data.max_keywords + 1)), len(keywords))
     chosen = [keywords[i] for i in rng.choice(len(keywords), count, replace=False)] if count else []
-    return ", ".join([texts[rng.integers(names)], *chosen] if named else chosen)
+    if not named:
+        return ", ".join(chosen)
+    return ", ".join([texts[0 if data.first_caption else rng.integers(names)], *chosen])
 
 
 def batches(

@@ -14,9 +14,9 @@ from aligngap.data import vocabulary
 from aligngap.data.sentencepieces import Sentencepieces
 from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError, UsageError
-from aligngap.interop import mapping, positions, sources
+from aligngap.interop import mapping, sources
 from aligngap.interop.sources import Found
-from aligngap.models import dual_encoder
+from aligngap.models import dual_encoder, positions
 from aligngap.models.logit_scale import scale_of
 from aligngap.training import provenance, state, workdir
 from aligngap.training.checkpoints import Checkpoints

@@ -20,10 +20,11 @@ from aligngap.models import dual_encoder
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.parallel import distributed
 from aligngap.parallel import mesh as meshes
-from aligngap.training import agreement, optimizer, position, state, workdir
+from aligngap.training import agreement, initial, optimizer, position, state, workdir
 from aligngap.training.agreement import Request
 from aligngap.training.checkpoints import Checkpoints, Damaged
 from aligngap.training.health import Health, Spike
+from aligngap.training.initial import Source
 from aligngap.training.interruption import Interruption
 from aligngap.training.log import Evaluator, Log
 from aligngap.training.metrics import NoWriters, Writers
@@ -44,6 +45,7 @@ class Run:
     tx: optax.GradientTransformation
     tokenizer: AnyTokenizer
     source: Any  # The training split.
+    beginning: Source | None = None  # A model to start from, in a workdir without checkpoint.
 
 
 def prepare(config: ConfigDict, folder: Path) -> Run:
@@ -58,14 +60,15 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
     for split in (config.data.validation_split, *config.data.test_splits):
         pipeline.open_split(config, split)
     pipeline.own_semantics(config, len(source))
+    beginning = None if _begun(config, folder) else initial.find(config)
     with distributed.together():
         if jax.process_index() == 0:
-            words = _tokenizer(config, folder, source)
+            words = _tokenizer(config, folder, source, beginning)
             workdir.claim(folder, config)
             if not vocabulary.held(config, folder / "tokenizer"):
                 words.save(folder / "tokenizer")
     words = vocabulary.reopen(config, folder / "tokenizer")
-    return Run(config, folder, mesh, model, tx, words, source)
+    return Run(config, folder, mesh, model, tx, words, source, beginning)
 
 
 def reopen(folder: Path, data_dir: str = "") -> Run:
@@ -107,7 +110,8 @@ def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, Position]:
         raise AligngapError(
             f"none of the checkpoints in {run.workdir} can be used ({next(iter(damaged.values()))})"
         )
-    return state.create(run.config, run.model, run.tx, run.mesh), Position(0)
+    fresh = initial.create(run.config, run.model, run.tx, run.mesh, run.beginning)
+    return fresh, Position(0)
 
 
 def load_state(run: Run, checkpoints: Checkpoints, step: int) -> TrainState:
@@ -239,10 +243,22 @@ def compiled_step(run: Run) -> Callable[..., Any]:
     )
 
 
-def _tokenizer(config: ConfigDict, folder: Path, source: Any) -> AnyTokenizer:
-    """The tokenizer that the run's folder holds, or a new one for a run that starts."""
+def _begun(config: ConfigDict, folder: Path) -> bool:
+    """Whether a checkpoint says where the run stands."""
+    if not (folder / "checkpoints").is_dir():
+        return False
+    with Checkpoints(folder, config) as checkpoints:
+        return bool(checkpoints.steps())
+
+
+def _tokenizer(
+    config: ConfigDict, folder: Path, source: Any, beginning: Source | None
+) -> AnyTokenizer:
+    """The tokenizer that the run's folder holds, or that of the model it starts from, or new."""
     path = folder / "tokenizer"
     if vocabulary.held(config, path):
         return vocabulary.reopen(config, path)
+    if taken := initial.words(config, beginning):
+        return taken
     captions = (text for row in range(len(source)) for text in pipeline.captions(source[row]))
     return vocabulary.make(config, captions)

@@ -51,7 +51,17 @@ def _boxed(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformat
     """The state at step 0, its parameters still boxed."""
     params = _boxed_params(config, model)
     averaged = jax.tree.map(jnp.copy, params) if config.optimizer.ema_decay else None
-    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), averaged)
+    return TrainState(jnp.zeros((), jnp.int32), params, _opened(tx.init(params)), averaged)
+
+
+def _opened(tree: Any) -> Any:
+    """Without the boxes that hold no array: an optimiser has no state for a locked parameter."""
+    boxed = nn.meta.AxisMetadata
+    return jax.tree.map(
+        lambda x: nn.unbox(x) if isinstance(x, boxed) and not jax.tree.leaves(x) else x,
+        tree,
+        is_leaf=lambda x: isinstance(x, boxed),
+    )
 
 
 def abstract(

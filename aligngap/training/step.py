@@ -17,7 +17,7 @@ from aligngap.models.logit_scale import parameter_of
 from aligngap.objectives.swapping import swap
 from aligngap.training import microbatches, statistics
 from aligngap.training.health import WATCHED
-from aligngap.training.optimizer import schedule
+from aligngap.training.optimizer import locked, schedule
 from aligngap.training.state import TrainState
 
 Batch = dict[str, Array]
@@ -30,6 +30,7 @@ def make_encode(config: ConfigDict, model: DualEncoder) -> Callable[[Any, Batch]
     """(params, batch) → (image, text), each row a function of its own example only."""
 
     def encode(params: Any, batch: Batch) -> Embeddings:
+        params = locked(config, params)
         pixels = images.normalise(batch["image"], config.data.mean, config.data.std)
         return model.apply({"params": params}, pixels, batch["text"], method="encode")
 
@@ -44,7 +45,8 @@ def make_judge(config: ConfigDict, model: DualEncoder) -> Callable[..., tuple[Ar
         params: Any, embeddings: Embeddings, batch: Batch, step: Int[Array, ""]
     ) -> tuple[Array, Metrics]:
         image, text = _swapped(config, embeddings, step)
-        scale, bias = model.apply({"params": params}, method="scale_and_bias")
+        own = {"params": locked(config, params)}
+        scale, bias = model.apply(own, method="scale_and_bias")
         scale = _scale_at(config, scale, step)
         image, text = (x.astype(config.compute_dtype) for x in (image, text))
         groups = duplicates(config, batch)

@@ -19,6 +19,7 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     path = workdir / "config.json"
     # Through JSON and back, so that tuples compare as the lists they become in the file.
     wanted = json.loads(config.to_json())
+    wanted["init_from"] = config.init_from and str(Path(config.init_from).absolute())
     wanted["data"]["data_dir"] = str(configs.data_dir(config.data.data_dir).absolute())
     if path.exists():
         _same_run(workdir, configs.complete(read_json(path)), wanted)

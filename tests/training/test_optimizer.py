@@ -87,3 +87,41 @@ def test_a_factor_for_no_parameter_is_refused():
     config.optimizer.lr_factors = (("logit_scales", 0.5),)
     with pytest.raises(UsageError, match="'logit_scales'; one is 'logit_scale'"):
         optimizer.check(config, {"logit_scale": 0.0, "kernel": 0.0})
+
+
+def test_the_constant_schedule_stays_at_its_peak():
+    config = default()
+    config.optimizer.update(schedule="constant", peak_lr=1e-6, warmup_steps=0)
+    assert [float(optimizer.schedule(config)(step)) for step in (0, 1, 10**6)] == pytest.approx(
+        [1e-6] * 3
+    )
+    config.optimizer.warmup_steps = 4
+    rates = [float(optimizer.schedule(config)(step)) for step in (0, 1, 3, 4, 5)]
+    assert rates == pytest.approx([0, 0.25e-6, 0.75e-6, 1e-6, 1e-6])
+
+
+def test_decay_of_all_reaches_vectors_too():
+    config = default()
+    config.steps, config.optimizer.warmup_steps, config.optimizer.peak_lr = 10, 1, 0.1
+    config.optimizer.decay = "all"
+    params = update(config, 0.0)
+    np.testing.assert_allclose(params["bias"], 1 - 0.1 * 0.1, rtol=1e-6)
+    np.testing.assert_allclose(params["kernel"], params["bias"])
+
+
+def test_a_locked_parameter_has_no_update_no_state_and_no_part_in_the_norm():
+    config = default()
+    config.steps, config.optimizer.warmup_steps, config.optimizer.peak_lr = 10, 1, 0.1
+    config.optimizer.clip_norm = 1.0
+    free = {"kernel": jnp.ones(3)}
+    gradients = {"kernel": jnp.full(3, 2.0), "bias": jnp.full(3, 1e6)}
+    alone, _ = optimizer.make(config).update(
+        {"kernel": gradients["kernel"]}, optimizer.make(config).init(free), free
+    )
+    config.optimizer.lr_factors = (("bias", 0.0),)
+    tx, params = optimizer.make(config), {**free, "bias": jnp.ones(3)}
+    state = tx.init(params)
+    updates, _ = tx.update(gradients, state, params)
+    np.testing.assert_array_equal(updates["bias"], 0)
+    np.testing.assert_array_equal(updates["kernel"], alone["kernel"])
+    assert sum(leaf.size for leaf in jax.tree.leaves(state) if leaf.ndim) == 2 * 3

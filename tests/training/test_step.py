@@ -10,13 +10,20 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from aligngap import flops
 from aligngap.data import images, pipeline
 from aligngap.models import dual_encoder
 from aligngap.models.logit_scale import scale_of
 from aligngap.parallel import mesh as meshes
 from aligngap.presets import PRESETS
 from aligngap.training import agreement, loop, optimizer, state
-from aligngap.training.step import clamp_scale, duplicates, make_gradients, make_step
+from aligngap.training.step import (
+    clamp_scale,
+    duplicates,
+    make_encode,
+    make_gradients,
+    make_step,
+)
 
 pytestmark = pytest.mark.corpus
 
@@ -261,3 +268,20 @@ def test_pairs_that_share_a_caption_or_a_concept_are_found(small):
         found = np.asarray(jax.jit(lambda b: duplicates(small, b))(batch))
         same = found[:, None] == found[None, :]
         np.testing.assert_array_equal(same, np.equal.outer(wanted, wanted), kind)
+
+
+def test_a_locked_tower_has_no_backward_pass(small, tmp_path):
+    small.model.tie = "none"
+    run, before, (batch, *_) = start(small, tmp_path)
+    work, of_image = {}, {}
+    for factors in ((), (("image_", 0.0),)):
+        small.optimizer.lr_factors = factors
+        gradients_of = make_gradients(small, run.model)
+        work[factors] = flops.count(gradients_of, before.params, batch, before.step)
+        gradients = jax.jit(gradients_of)(before.params, batch, before.step)[1]
+        of_image[factors] = float(optax.tree.norm(gradients["image_transformer"]))
+        assert float(optax.tree.norm(gradients["text_transformer"])) > 0
+    assert of_image[()] > 0 == of_image[factors]
+    encode = make_encode(small, run.model)
+    forward = flops.count(encode, before.params, batch)
+    assert work[factors] < work[()] - 0.5 * forward

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from aligngap.models.resnet import REDUCTION
@@ -22,9 +22,7 @@ def fitted(params: Any, model: ConfigDict) -> Any:
     return unflatten_dict(flat | {name: resampled(flat[name], grid, first)}, sep="/")
 
 
-def resampled(
-    positions: Float[np.ndarray, "L W"], grid: int, first: int
-) -> Float[np.ndarray, "M W"]:
+def resampled(positions: Float[Array, "L W"], grid: int, first: int) -> Float[Array, "M W"]:
     """The square of positions after the `first` ones at another side, bicubic as in open_clip."""
     own, square = positions[:first], positions[first:]
     side = math.isqrt(len(square))
@@ -32,4 +30,4 @@ def resampled(
         return positions
     shape = (grid, grid, square.shape[1])
     resized = jax.image.resize(square.reshape(side, side, -1), shape, "cubic")
-    return np.concatenate([own, np.asarray(resized).reshape(grid * grid, -1)])
+    return jnp.concatenate([own, resized.reshape(grid * grid, -1)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aligngap.interop.positions import resampled
+from aligngap.models.positions import resampled
 
 torch = pytest.importorskip("torch")
 
