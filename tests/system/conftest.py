@@ -13,6 +13,7 @@ TINY = {
     "steps": 8,
     "batch_size": 32,
     "data.train_split": "validation",
+    "data.validation_split": "test_unseen_both",
     "data.test_splits": "('test_unseen_both',)",
     "model.embed_dim": 16,
     "model.image.width": 32, "model.image.layers": 1, "model.image.heads": 2,

@@ -11,7 +11,7 @@ import pytest
 LAUNCHER = Path(__file__).parents[2] / "launch" / "local_cluster.sh"
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
-LONG = {"steps": 400, "evaluation__every_steps": 400, "checkpoint__every_steps": 400}
+LONG = {"steps": 150, "evaluation__every_steps": 150, "checkpoint__every_steps": 150}
 
 
 @pytest.fixture
