@@ -88,9 +88,20 @@ def test_worker_processes_change_nothing(config, source, vocabulary):
         same(a, b)
 
 
-def test_every_record_is_seen_once_an_epoch(config, source, vocabulary):
-    batches = take(config, source, vocabulary, -(-len(source) // config.batch_size))
-    seen = np.concatenate([batch["group"] for batch in batches])[: len(source)]
+@pytest.mark.parametrize("processes", [(1,), (2, 1, 4)])
+def test_every_record_is_seen_once_an_epoch(config, source, vocabulary, processes):
+    """Also where the number of processes changes on the way, each reading rows of its own."""
+    size, steps = config.batch_size, -(-len(source) // config.batch_size)
+    seen, first = [], 0
+    for count, last in zip(processes, np.linspace(0, steps, len(processes) + 1)[1:], strict=True):
+        shares = np.split(np.arange(size), count)
+        read = [
+            take(config, source, vocabulary, int(last) - first, first=first, rows=rows.tolist())
+            for rows in shares
+        ]
+        seen += [batch["group"] for batches in zip(*read, strict=True) for batch in batches]
+        first = int(last)
+    seen = np.concatenate(seen)[: len(source)]
     wanted = [pipeline.group_id(source[i]) for i in range(len(source))]
     np.testing.assert_array_equal(np.sort(seen), np.sort(wanted))
 
