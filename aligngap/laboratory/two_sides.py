@@ -135,7 +135,8 @@ def _loss(
     scale: Array,
 ) -> Array:
     first, second = (embedded(params, x[rows]) for embedded, x in zip(encode, inputs, strict=True))
-    return objectives.contrastive_loss(*_turned((first, second), turn), scale)
+    first, second = _turned((first, second), turn)
+    return objectives.contrastive_loss(first, second, scale)
 
 
 def _adam(steps: int, _: int, rate: float) -> optax.GradientTransformation:
