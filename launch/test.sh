@@ -23,4 +23,4 @@ say "mypy"
 say "Preparing the pictograms corpus and CLIP's tokenizer"
 .venv/bin/aligngap prepare --corpus=pictograms --tokenizer=clip
 say "pytest"
-.venv/bin/python -m pytest -n 2 "$@"  # One process waits for compilers half of the time.
+.venv/bin/python -m pytest -n 2 --dist=worksteal "$@"  # One process waits for compilers half of the time.

@@ -15,17 +15,17 @@ from ml_collections import ConfigDict
 from aligngap import progress, whole
 from aligngap.data import images, splits
 from aligngap.data.splits import Split
+from aligngap.errors import AligngapError
 from aligngap.evaluation import retrieval, zero_shot
 from aligngap.evaluation.embed import Embedder
 from aligngap.evaluation.intervals import Estimate
 from aligngap.evaluation.validation import Validation
 from aligngap.gap import files as gap_files
 from aligngap.gap.intervals import Interval, intervals
-from aligngap.training import loaded, loop, provenance, state
+from aligngap.training import initial, loaded, loop, provenance
 from aligngap.training.checkpoints import Checkpoints
 from aligngap.training.loop import Run
 
-MOMENTS = ("initial", "trained")
 KINDS = ("group", "subgroup")
 MAIN_SPLIT = "test_unseen_concept"  # Whose gap stands at the top of gap.json.
 GALLERY = 12  # Images of each split that reports show.
@@ -52,7 +52,7 @@ def validation(run: Run) -> Validation:
 
 
 def evaluate(workdir: Path, step: int | None = None, data_dir: str = "") -> str:
-    """Evaluates a checkpoint (the newest) and the run's own initial parameters; returns a table."""
+    """Evaluates a checkpoint (the newest) and what the run started from; returns a table."""
     run = loop.reopen(workdir, data_dir)
     step, params = _parameters(run, step)
     embedder = Embedder(run.config, run.model, run.tokenizer, run.mesh)
@@ -72,12 +72,20 @@ def evaluate(workdir: Path, step: int | None = None, data_dir: str = "") -> str:
 
 
 def _parameters(run: Run, step: int | None) -> tuple[int, dict[str, Any]]:
-    """The step found, and the parameters at each moment."""
+    """The step found, and the parameters at each moment: "trained", and "initial" where they are
+    known (an import is trained elsewhere; a model to start from may be gone)."""
     with Checkpoints(run.workdir, run.config) as checkpoints:
         step = checkpoints.choose(step)
         trained = loaded.params(run.config, run.model, run.mesh, checkpoints, step)
-    initial = state.create(run.config, run.model, run.tx, run.mesh)
-    return step, {"initial": initial.params, "trained": trained}
+    if step == 0:
+        return step, {"trained": trained}
+    try:
+        source = initial.find(run.config)
+    except AligngapError as error:
+        progress.say(f"Nothing is said of the model before training: {error}")
+        return step, {"trained": trained}
+    first = initial.create(run.config, run.model, run.tx, run.mesh, source)
+    return step, {"initial": first.params, "trained": trained}
 
 
 def _measure(
@@ -121,13 +129,13 @@ def _embedded(
 
     stream = pixels()
     batches = map(np.stack, iter(lambda: list(itertools.islice(stream, embedder.batch)), []))
-    copies = zip(MOMENTS, itertools.tee(batches, len(MOMENTS)), strict=True)
+    copies = zip(params, itertools.tee(batches, len(params)), strict=True)
     # The moments take turns, so that no pixels are held but those of the batches under way.
     parts = zip(*(embedder.image_batches(params[m], copy) for m, copy in copies), strict=True)
     rows = map(np.concatenate, zip(*parts, strict=True))
     clouds = {
         moment: (image, embedder.texts(params[moment], split.captions))
-        for moment, image in zip(MOMENTS, rows, strict=True)
+        for moment, image in zip(params, rows, strict=True)
     }
     return clouds, pictures
 
@@ -227,12 +235,12 @@ def _write(run: Run, step: int, tests: list[Split], results: Mapping[str, Result
             name: {"measures": gap_files.as_json(result.gap[moment])}
             for name, result in results.items()
         }
-        for moment in MOMENTS
+        for moment in next(iter(results.values())).gap
     }
     main = gaps["trained"][MAIN_SPLIT if MAIN_SPLIT in results else next(iter(results))]
     arrays = {k: v for result in results.values() for k, v in result.arrays.items()}
     whole.write(run.workdir / "embeddings.npz", _npz(arrays | {"step": np.array(step)}))
-    moments = {"splits": gaps["trained"], "initial": gaps["initial"]}
+    moments = {"splits": gaps.pop("trained"), **gaps}
     whole.write_json(run.workdir / "gap.json", {"step": step} | main | moments)
     whole.write_json(run.workdir / "evaluation.json", evaluation)
 
@@ -259,9 +267,13 @@ def _table(run: Run, step: int, results: Mapping[str, Result]) -> str:
             for key, x in shown.items()
         ]
         lines += [
-            f"  {key:<28} {x.value:.3f} [{x.low:.3f}, {x.high:.3f}], "
-            f"before training {result.gap['initial'][key].value:.3f}"
+            f"  {key:<28} {x.value:.3f} [{x.low:.3f}, {x.high:.3f}]" + _before(result, key)
             for key, x in result.gap["trained"].items()
             if key in ("centroid_distance", "alignment_score")
         ]
     return "\n".join(lines)
+
+
+def _before(result: Result, measure: str) -> str:
+    before = result.gap.get("initial")
+    return f", before training {before[measure].value:.3f}" if before else ""

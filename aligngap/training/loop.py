@@ -95,7 +95,8 @@ def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, Position]:
     for step in reversed(checkpoints.steps()):
         if step == 0:
             raise AligngapError(
-                f"{run.workdir} holds an imported model; give a run another --workdir"
+                f"{run.workdir} holds an imported model: give a run a --workdir of its own and "
+                f"--init_from={run.workdir}"
             )
         try:
             found = _load(run, checkpoints, step)

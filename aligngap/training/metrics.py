@@ -9,8 +9,6 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 from aligngap import whole
 
 Values = Mapping[str, float]
@@ -30,6 +28,8 @@ class Writers:
         # Before the first checkpoint a run starts afresh, its measurement of step 0 included.
         drop_after(self._path, first_step or -1, evaluated)
         self._lines = self._path.open("a", encoding="utf-8")
+        from tensorboardX import SummaryWriter  # It imports torch where there is one: seconds.
+
         self._board = SummaryWriter(str(workdir), purge_step=first_step + 1 if first_step else 0)
         self._wandb = _start_wandb(workdir, config)
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -20,7 +21,16 @@ def flags(*given: str) -> argparse.Namespace:
 SMALL = ("--activations", "linear", "--layers=1", "--width=16", "--inputs=8", "--repeats=3")
 
 
+@pytest.fixture
+def optimised():
+    """Programs that run long are worth compiling well."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 @pytest.mark.corpus
+@pytest.mark.usefixtures("optimised")
 def test_25_initialisations_of_every_encoder_are_25_cones(pictograms_dir, tmp_path):
     command = ["gap", "cone", f"--output={tmp_path}", f"--data_dir={pictograms_dir}", *SMALL]
     small = ("--examples=40", "--resnet_examples=20", "--image_size=32")

@@ -29,14 +29,21 @@ TINY = {
 class Program:
     """`aligngap VERB ...` in a process of its own, on one device unless told otherwise."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, compiled: Path) -> None:
         self.data_dir = data_dir
+        # Most of these programs compile the same step: each but the first takes it from here.
+        self.cache = {
+            "JAX_COMPILATION_CACHE_DIR": str(compiled),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "aligngap.cli", *arguments]
 
     def environment(self, devices: int = 1) -> dict[str, str]:
-        return {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
+        here = {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
+        return {**os.environ, **self.cache, **here}
 
     def train_arguments(self, workdir: Path, preset: str = "alignclip", **overrides) -> list[str]:
         fields = {**TINY, "data.data_dir": self.data_dir}
@@ -62,8 +69,8 @@ class Program:
 
 
 @pytest.fixture(scope="session")
-def program(pictograms_dir) -> Program:
-    return Program(pictograms_dir)
+def program(pictograms_dir, tmp_path_factory) -> Program:
+    return Program(pictograms_dir, tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.fixture(scope="session")

@@ -6,18 +6,43 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aligngap import cli
+from aligngap import config as configs
+from aligngap.errors import UsageError
+from aligngap.training import loop
+
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 ROOT = Path(__file__).parents[2]
 
 
 def refused(done, code, *words):
     """The program ended with `code` and one line that holds every word."""
-    assert done.returncode == code, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("aligngap: ")]
-    assert len(lines) == 1, done.stderr
-    assert "Traceback" not in done.stderr
+    told(done.returncode, done.stderr, code, *words)
+
+
+def told(found, said, code, *words):
+    assert found == code, said
+    lines = [line for line in said.splitlines() if line.startswith("aligngap: ")]
+    assert len(lines) == 1, said
+    assert "Traceback" not in said
     for word in words:
         assert word in lines[0], lines[0]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """(arguments) → exit code and errors of the command, run in this process in tmp_path."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        capsys.readouterr()
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as left:  # Of argparse.
+            code = left.code
+        return code, capsys.readouterr().err
+
+    return run
 
 
 def test_unknown_key_names_the_nearest(program, tmp_path):
@@ -41,7 +66,7 @@ def test_unknown_key_names_the_nearest(program, tmp_path):
         ({"compute_dtype": "float16"}, ["compute_dtype", "bfloat16"]),
         ({"data.corpus": "pictures"}, ["'pictures'", "pictograms"]),
         ({"data.train_split": "trian"}, ["'trian'", "test_unseen_style"]),
-        ({"mesh.data": 3}, ["mesh", "1 devices"]),
+        ({"mesh.data": 3}, ["mesh", "8 devices"]),
         ({"data.semantics": "nowhere.npy"}, ["nowhere.npy"]),
         ({"data.test_splits": "('test',)"}, ["'test'"]),
         ({"model.text.vocab_size": 100}, ["vocab_size=100", "514"]),
@@ -50,8 +75,12 @@ def test_unknown_key_names_the_nearest(program, tmp_path):
     ],
 )
 def test_wrong_values(program, tmp_path, overrides, words):
-    fields = {name.replace(".", "__"): value for name, value in overrides.items()}
-    refused(program.train(tmp_path / "run", **fields), 2, *words)
+    """What the verb does before it looks for other processes, and what it calls next."""
+    _, file, _, *flags = program.train_arguments(tmp_path / "run", **overrides)
+    with pytest.raises(UsageError) as error:
+        loop.prepare(configs.load(file.removeprefix("--config="), flags), tmp_path / "run")
+    for word in words:
+        assert word in str(error.value)
     assert not (tmp_path / "run").exists()
 
 
@@ -102,8 +131,8 @@ def test_unwritable_workdir(program, tmp_path):
         (["gap", "--image=a.npy", "--text=b.npy", "--output=o"], 1, ["a.npy"]),
     ],
 )
-def test_wrong_commands(program, tmp_path, arguments, code, words):
-    refused(program.run(*arguments, cwd=tmp_path), code, *words)
+def test_wrong_commands(here, tmp_path, arguments, code, words):
+    told(*here(*arguments), code, *words)
     assert not list(tmp_path.iterdir())
 
 
@@ -122,26 +151,24 @@ def test_evaluate_names_the_steps_there_are(program, finished):
         (np.array([{}] * 3), np.ones((3, 3)), ["image.npy", "not a readable"]),
     ],
 )
-def test_gap_of_what_is_no_embedding(program, tmp_path, image, text, words):
+def test_gap_of_what_is_no_embedding(here, tmp_path, image, text, words):
     np.save(tmp_path / "image.npy", image, allow_pickle=True)
     np.save(tmp_path / "text.npy", text)
-    done = program.run("gap", "--image=image.npy", "--text=text.npy", "--output=out", cwd=tmp_path)
-    refused(done, 1, *words)
+    told(*here("gap", "--image=image.npy", "--text=text.npy", "--output=out"), 1, *words)
     assert not (tmp_path / "out").exists()
 
 
-def test_gap_of_several_arrays_in_one_file_lists_them(program, tmp_path):
+def test_gap_of_several_arrays_in_one_file_lists_them(here, tmp_path):
     np.savez(tmp_path / "both.npz", image=np.eye(4), text=np.eye(4))
-    done = program.run("gap", "--image=both.npz", "--text=both.npz", "--output=out", cwd=tmp_path)
-    refused(done, 1, "both.npz holds 2 arrays", "both.npz:NAME", "image, text")
+    found = here("gap", "--image=both.npz", "--text=both.npz", "--output=out")
+    told(*found, 1, "both.npz holds 2 arrays", "both.npz:NAME", "image, text")
 
 
-def test_gap_of_labels_and_samples_that_do_not_fit(program, tmp_path):
+def test_gap_of_labels_and_samples_that_do_not_fit(here, tmp_path):
     np.save(tmp_path / "rows.npy", np.eye(4))
     (tmp_path / "labels.txt").write_text("one\ntwo\n")
     gap = ["gap", "--image=rows.npy", "--text=rows.npy", "--output=out"]
-    labelled = program.run(*gap, "--labels=labels.txt", cwd=tmp_path)
-    refused(labelled, 1, "labels.txt holds 2 labels for 4 pairs")
-    refused(program.run(*gap, "--exact_pairs=none", cwd=tmp_path), 2, "--exact_pairs", "'none'")
-    refused(program.run(*gap, "--exact_pairs=1", cwd=tmp_path), 2, "--exact_pairs=1")
+    told(*here(*gap, "--labels=labels.txt"), 1, "labels.txt holds 2 labels for 4 pairs")
+    told(*here(*gap, "--exact_pairs=none"), 2, "--exact_pairs", "'none'")
+    told(*here(*gap, "--exact_pairs=1"), 2, "--exact_pairs=1")
     assert not (tmp_path / "out").exists()

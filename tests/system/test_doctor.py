@@ -52,9 +52,3 @@ def test_a_damaged_checkpoint_and_a_damaged_log_are_found(doctor, finished, tmp_
     wrong = [line for line in found if line.startswith("WRONG")]
     assert "metrics.jsonl cannot be read" in wrong[0]
     assert f"{copied}/checkpoints/6 is damaged" in wrong[1]
-
-
-def test_a_folder_that_holds_no_run(doctor, tmp_path):
-    code, found, _ = doctor(f"--workdir={tmp_path}")
-    assert code == 1
-    assert [line for line in found if line.startswith("WRONG") and "holds no run" in line]

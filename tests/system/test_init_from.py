@@ -1,5 +1,6 @@
 """A run that starts from another workdir's model: which bits it takes, and what it refuses."""
 
+import json
 import shutil
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from aligngap import cli
 from aligngap import config as configs
 from aligngap.errors import AligngapError, UsageError
 from aligngap.training import loaded, loop, state
@@ -75,6 +77,17 @@ def test_it_takes_weights_alone_and_the_tokenizer(train, finished, tmp_path, met
     assert first["validation/centroid_distance"] == pytest.approx(
         last["validation/centroid_distance"], abs=1e-6
     )
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_before_training_it_is_its_source(train, finished, tmp_path):
+    code, said = train(steps=1, optimizer__warmup_steps=0)
+    assert code == 0, said
+    assert cli.main(["evaluate", f"--workdir={tmp_path / 'run'}"]) == 0
+    here, there = (json.loads((f / "gap.json").read_text()) for f in (tmp_path / "run", finished))
+    wanted = there["splits"]["test_unseen_both"]["measures"]
+    for name, found in here["initial"]["test_unseen_both"]["measures"].items():
+        assert found["value"] == pytest.approx(wanted[name]["value"], rel=1e-4, abs=1e-5), name
 
 
 def test_heads_start_anew_at_another_dimension_and_a_tower_is_locked(train, finished, tmp_path):

@@ -32,9 +32,8 @@ def embedded(folder, split):
     return [(rows / rows.norm(dim=-1, keepdim=True)).numpy() for rows in (image, text)]
 
 
+@pytest.mark.usefixtures("evaluated")
 def test_retrieval_there_is_retrieval_here(finished, program, tmp_path):
-    done = program.run("evaluate", f"--workdir={finished}")
-    assert done.returncode == 0, done.stderr
     done = program.run(
         "export", f"--workdir={finished}", "--format=transformers", f"--output={tmp_path / 'out'}"
     )
@@ -61,7 +60,8 @@ def test_an_import_is_evaluated_and_exported_again(finished, program, tmp_path):
     assert main(["import", f"--source={out}", f"--workdir={run}", given]) == 0
     done = program.run("evaluate", f"--workdir={run}")
     assert done.returncode == 0, done.stderr
-    assert "at step 0" in done.stdout
+    assert "at step 0" in done.stdout and "before training" not in done.stdout
+    assert main(["report", f"--workdir={run}", f"--output={tmp_path / 'page.html'}"]) == 0
     assert main(["export", f"--workdir={run}", "--format=npz", f"--output={again}"]) == 0
     one, other = (np.load(folder / "parameters.npz") for folder in (out, again))
     assert set(one.files) == set(other.files)

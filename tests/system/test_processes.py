@@ -11,7 +11,7 @@ import pytest
 LAUNCHER = Path(__file__).parents[2] / "launch" / "local_cluster.sh"
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
-LONG = {"steps": 150, "evaluation__every_steps": 150, "checkpoint__every_steps": 150}
+LONG = {"steps": 60, "evaluation__every_steps": 60, "checkpoint__every_steps": 60}
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def cluster(program, tmp_path):
 def same_curve(one, other):
     assert [line["step"] for line in one] == [line["step"] for line in other]
     for a, b in zip(one, other, strict=True):
-        for name in (name for name in a if name.startswith("train/")):
+        for name in (name for name in a if name.startswith("train/") or "recall" not in name):
             assert b[name] == pytest.approx(a[name], rel=1e-3, abs=1e-5), (a["step"], name)
 
 

@@ -1,10 +1,6 @@
-"""Training as a user meets it: its files, killing it, continuing it, and other topologies."""
+"""Training as a user meets it: its files, what ends it, evaluation and report."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -33,42 +29,6 @@ def test_a_finished_run_has_nothing_left_to_do(finished, program, metrics):
     again = program.train(finished)
     assert again.returncode == 0, again.stderr
     assert metrics(finished) == before
-
-
-@pytest.mark.parametrize("at_step", [1, 3, 5])
-def test_killed_and_started_again_it_ends_as_if_undisturbed(
-    finished, program, metrics, final_state, tmp_path, at_step
-):
-    """kill -9 as soon as a step's line is on disk; a save may be under way."""
-    workdir = tmp_path / "killed"
-    process = subprocess.Popen(
-        program.command(*program.train_arguments(workdir)),
-        env=program.environment(),
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    reached, deadline = f'{{"step": {at_step}, "train/'.encode(), time.monotonic() + 240
-    path = workdir / "metrics.jsonl"
-    while not (path.exists() and reached in path.read_bytes()):
-        assert process.poll() is None, "it ended before it was killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    again = program.train(workdir)
-    assert again.returncode == 0, again.stderr
-    assert metrics(workdir) == metrics(finished)
-    assert final_state(workdir) == final_state(finished)
-
-
-def test_one_and_eight_devices_give_the_same_curve(finished, program, metrics, tmp_path):
-    done = program.train(tmp_path / "eight", devices=8)
-    assert done.returncode == 0, done.stderr
-    for one, eight in zip(metrics(finished), metrics(tmp_path / "eight"), strict=True):
-        assert one.keys() == eight.keys()
-        for name, value in one.items():
-            if name.startswith("train/"):
-                assert eight[name] == pytest.approx(value, rel=1e-3, abs=1e-5), (one["step"], name)
 
 
 def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(

@@ -10,6 +10,7 @@ from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
 from aligngap.training import loaded, optimizer, state, workdir
 from aligngap.training.checkpoints import Checkpoints
+from aligngap.training.position import Position
 from aligngap.training.state import TrainState
 
 pytestmark = pytest.mark.corpus
@@ -23,7 +24,7 @@ def test_the_averaged_parameters_where_there_are_any(small, tmp_path):
     averaged = jax.tree.map(lambda p: p + 1, fresh.params)
     with Checkpoints(tmp_path, small, writing=True) as checkpoints:
         saved = TrainState(jnp.ones((), jnp.int32), fresh.params, fresh.opt_state, averaged)
-        checkpoints.save(1, saved, {"examples": 32, "seed": 0})
+        checkpoints.save(1, saved, Position(1).saved(small), {})
     found = loaded.load(tmp_path)
     assert (found.step, found.tokenizer) == (1, None)
     jax.tree.map(np.testing.assert_array_equal, found.params, averaged)

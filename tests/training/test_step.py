@@ -102,9 +102,8 @@ def on_mesh(small, shape):
     return config
 
 
-@pytest.mark.parametrize("tie", ["none", "transformer+projection"])
-def test_every_mesh_of_eight_devices_trains_as_one_device_does(small, tmp_path, tie, monkeypatch):
-    small.model.tie = tie
+def test_every_mesh_of_eight_devices_trains_as_one_device_does(small, tmp_path, monkeypatch):
+    small.model.tie = "none"
     everyone = jax.devices()
     # One device is a mesh over the first of the eight.
     with monkeypatch.context() as patch:
@@ -205,7 +204,8 @@ def assert_same(found, wanted):
     )
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+# They have every term of the others between them.
+@pytest.mark.parametrize("name", ["alignclip_released", "cuaxu", "siglip"])
 def test_four_parts_of_64_have_the_gradient_of_256(small, tmp_path, name):
     small.batch_size = 256
     small.update_from_flattened_dict({"model.tie": "none"} | PRESETS[name])
