@@ -92,8 +92,6 @@ def read(workdirs: Sequence[Path]) -> list[Run]:
 def _read_run(workdir: Path) -> Run:
     with _reading(workdir / "config.json", TRAIN) as path:
         config = dict(json.loads(path.read_text("utf-8")))
-    with _reading(workdir / "metrics.jsonl", TRAIN) as path:
-        curves = _curves(_records(path.read_text("utf-8", errors="replace")))
     with _reading(workdir / "evaluation.json", EVALUATE) as path:
         evaluation = json.loads(path.read_text("utf-8"))
         splits = {name: _split(entry) for name, entry in evaluation["splits"].items()}
@@ -102,6 +100,10 @@ def _read_run(workdir: Path) -> Run:
             "commands": [str(command) for command in evaluation["commands"]],
             "versions": {str(k): str(v) for k, v in evaluation["versions"].items()},
         }
+    curves: dict[str, Any] = {}
+    if found["step"]:  # At step 0 it came trained.
+        with _reading(workdir / "metrics.jsonl", TRAIN) as path:
+            curves = _curves(_records(path.read_text("utf-8", errors="replace")))
     with _reading(workdir / "gap.json", EVALUATE) as path:
         gap = json.loads(path.read_text("utf-8"))
         _check_step(path, gap["step"], found["step"])

@@ -41,7 +41,7 @@ def start(config, folder):
 def test_a_step_is_gradient_update_clamp_and_average(small, tmp_path):
     small.optimizer.ema_decay = 0.9
     run, before, (batch, *_) = start(small, tmp_path)
-    step = make_step(small, run.model, run.tx)
+    step = jax.jit(make_step(small, run.model, run.tx))
     # Once for the warm-up, whose first rate is 0.
     before, _ = step(before, batch)
     after, metrics = step(before, batch)
@@ -57,7 +57,7 @@ def test_a_step_is_gradient_update_clamp_and_average(small, tmp_path):
         separation = optax.softmax_cross_entropy_with_integer_labels(own, jnp.arange(32))
         return 0.5 * (rows.mean() + columns.mean()) + 0.25 * separation.mean()
 
-    value, gradients = jax.value_and_grad(loss)(before.params)
+    value, gradients = jax.jit(jax.value_and_grad(loss))(before.params)
     updates, _ = optimizer.make(small).update(gradients, before.opt_state, before.params)
     wanted = optax.apply_updates(before.params, updates)
     assert float(metrics["loss"]) == pytest.approx(float(value), rel=1e-5)
@@ -109,7 +109,7 @@ def test_every_mesh_of_eight_devices_trains_as_one_device_does(small, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(meshes, "make", lambda _: jax.make_mesh((1, 1, 1), meshes.AXES, axis_types=(jax.sharding.AxisType.Auto,) * 3, devices=everyone[:1]))  # fmt: skip # noqa: E501
         wanted, params = curve(on_mesh(small, (8, 1, 1)), tmp_path / "one")
-    for shape in [(8, 1, 1), (2, 2, 2), (1, 8, 1)]:
+    for shape in [(2, 2, 2), (1, 8, 1)]:
         losses, found = curve(on_mesh(small, shape), tmp_path / "_".join(map(str, shape)))
         np.testing.assert_allclose(losses, wanted, rtol=2e-5, err_msg=str(shape))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), found, params)
@@ -204,8 +204,8 @@ def assert_same(found, wanted):
     )
 
 
-# They have every term of the others between them.
-@pytest.mark.parametrize("name", ["alignclip_released", "cuaxu", "siglip"])
+# The other terms are those of `test_parts_and_tiles_on_a_mesh`.
+@pytest.mark.parametrize("name", ["alignclip_released", "siglip"])
 def test_four_parts_of_64_have_the_gradient_of_256(small, tmp_path, name):
     small.batch_size = 256
     small.update_from_flattened_dict({"model.tie": "none"} | PRESETS[name])
