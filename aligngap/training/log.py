@@ -34,7 +34,7 @@ class Log:
         self._pending: tuple[int, Mapping[str, jax.Array]] | None = None
         self._request = Request.NOTHING
         self._began = self._since = time.perf_counter()
-        self._since_step, self._elsewhere = start, 0.0
+        self._since_step, self._elsewhere, self._compiling = start, 0.0, True
 
     def __enter__(self) -> "Log":
         self._writers.__enter__()
@@ -47,9 +47,10 @@ class Log:
 
     def step(self, step: int, metrics: Mapping[str, jax.Array]) -> Request:
         """Takes this step's metrics; returns what all processes wished up to the step before."""
-        if self._pending is None:  # The first step: what it compiled is no progress.
+        if self._compiling:  # What the first step compiled is no progress.
             jax.block_until_ready(metrics)
             self._elsewhere = time.perf_counter() - self._began
+            self._compiling = False
         self.settle()
         self._pending = (step, metrics)
         request, self._request = self._request, Request.NOTHING
