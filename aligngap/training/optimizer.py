@@ -51,7 +51,7 @@ def lr_factors(config: ConfigDict, params: Any) -> Any:
 def locked(config: ConfigDict, params: Any) -> Any:
     """The parameters, constants where the factor is 0: a locked tower (LiT, Zhai et al. 2022) has
     no backward pass."""
-    if not any(factor == 0 for _, factor in config.optimizer.lr_factors):
+    if not _locks(config):
         return params
     stop = jax.lax.stop_gradient
     return jax.tree.map(lambda p, f: p if f else stop(p), params, lr_factors(config, params))
@@ -76,13 +76,17 @@ def make(config: ConfigDict) -> optax.GradientTransformation:
     """AdamW, after clipping by global norm where the config asks for it; locked parameters have
     neither an update nor an optimiser state."""
     learning = _adamw(config)
-    if not any(factor == 0 for _, factor in config.optimizer.lr_factors):
+    if not _locks(config):
         return learning
 
     def labels(params: Any) -> Any:
         return jax.tree.map(lambda f: "learns" if f else "locked", lr_factors(config, params))
 
     return optax.partition({"learns": learning, "locked": optax.set_to_zero()}, labels)
+
+
+def _locks(config: ConfigDict) -> bool:
+    return any(factor == 0 for _, factor in config.optimizer.lr_factors)
 
 
 def _adamw(config: ConfigDict) -> optax.GradientTransformation:

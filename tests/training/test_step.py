@@ -181,9 +181,6 @@ def test_statistics_are_of_the_parts_they_name(small, tmp_path):
     assert float(metrics["batch/centroid_distance"]) == pytest.approx(float(wanted), rel=1e-5)
 
 
-PUBLISHED = ["clip", "alignclip", "alignclip_released", "cua", "cuaxu", "siglip"]
-
-
 def gradients(config, folder, mesh=None):
     """((loss, metrics), gradients) of the first batch of 256."""
     run, state_, (batch, *_) = start(config, folder)
