@@ -49,11 +49,11 @@ class Embedder:
         self, params: Any, pixels: Iterable[UInt8[np.ndarray, "R R 3"]]
     ) -> Float[np.ndarray, "N D"]:
         """Images of the model's size, any number of them."""
-        return self._joined(self.image_batches(params, self._batches(pixels)))
+        return self._joined(self.image_batches(params, self.batches(pixels)))
 
     def texts(self, params: Any, texts: Sequence[str]) -> Float[np.ndarray, "C D"]:
         """Captions, any number of them."""
-        return self._joined(self.text_batches(params, self._batches(self.tokens(texts))))
+        return self._joined(self.text_batches(params, self.batches(self.tokens(texts))))
 
     def split(
         self, params: Any, split: Split
@@ -67,6 +67,12 @@ class Embedder:
         if self._tokenizer is None:
             raise AligngapError("this model was imported without a tokenizer: it can embed no text")
         return self._tokenizer.encode(texts, self._config.model.text.context_length)
+
+    def batches(self, rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Rows, any number of them, stacked `batch` at a time."""
+        stream = iter(rows)
+        while batch := list(itertools.islice(stream, self.batch)):
+            yield np.stack(batch)
 
     def image_batches(
         self, params: Any, batches: Iterable[UInt8[np.ndarray, "n R R 3"]]
@@ -97,11 +103,6 @@ class Embedder:
                 yield _taken(*waiting.pop(0))
         for found in waiting:
             yield _taken(*found)
-
-    def _batches(self, rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        stream = iter(rows)
-        while batch := list(itertools.islice(stream, self.batch)):
-            yield np.stack(batch)
 
     def _joined(self, parts: Iterator[np.ndarray]) -> Float[np.ndarray, "N D"]:
         return np.concatenate([np.zeros((0, self._config.model.embed_dim), np.float32), *parts])

@@ -127,9 +127,7 @@ def _embedded(
             pictures[row] = images.resize(image, THUMBNAIL)
             yield images.RESIZES[config.data.resize](image, config.model.image.size)
 
-    stream = pixels()
-    batches = map(np.stack, iter(lambda: list(itertools.islice(stream, embedder.batch)), []))
-    copies = zip(params, itertools.tee(batches, len(params)), strict=True)
+    copies = zip(params, itertools.tee(embedder.batches(pixels()), len(params)), strict=True)
     # The moments take turns, so that no pixels are held but those of the batches under way.
     parts = zip(*(embedder.image_batches(params[m], copy) for m, copy in copies), strict=True)
     rows = map(np.concatenate, zip(*parts, strict=True))

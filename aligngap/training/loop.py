@@ -245,8 +245,8 @@ def compiled_step(run: Run) -> Callable[..., Any]:
 
 
 def _begun(config: ConfigDict, folder: Path) -> bool:
-    """Whether a checkpoint says where the run stands."""
-    if not (folder / "checkpoints").is_dir():
+    """Whether a checkpoint says where the run stands, so that no other model is needed."""
+    if not config.init_from or not (folder / "checkpoints").is_dir():
         return False
     with Checkpoints(folder, config) as checkpoints:
         return bool(checkpoints.steps())

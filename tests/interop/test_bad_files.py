@@ -5,8 +5,6 @@ import os
 import pickle
 import resource
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from aligngap.cli import main
 from aligngap.interop import FORMATS
 from aligngap.training import workdir
 
-sys.path.insert(0, str(Path(__file__).parent))
 from small import random_params, small_config
 
 pytestmark = pytest.mark.corpus

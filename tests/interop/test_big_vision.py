@@ -1,16 +1,12 @@
 """big_vision's names, and the same model as SiglipModel has it."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from small import encode, features, imported, small_siglip
+
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small import encode, features, imported, small_siglip
 
 WIDTH, HEADS = 48, 6
 

@@ -1,22 +1,15 @@
 """transformers with torch itself: our exports are loaded there, its models imported here."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+from aligngap.cli import main
+from aligngap.data import vocabulary
+from aligngap.interop import processor, sources
+from aligngap.training import loaded
 
-from aligngap.cli import main  # noqa: E402
-from aligngap.data import vocabulary  # noqa: E402
-from aligngap.interop import processor, sources  # noqa: E402
-from aligngap.training import loaded  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small import (  # noqa: E402
+from small import (
     STRANGE,
     encode,
     features,
@@ -28,6 +21,9 @@ from small import (  # noqa: E402
     small_config,
     theirs,
 )
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 
 pytestmark = pytest.mark.corpus
 

@@ -2,7 +2,6 @@
 
 import io
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -15,7 +14,6 @@ from aligngap.cli import main
 from aligngap.data import images
 from aligngap.training import loaded
 
-sys.path.insert(0, str(Path(__file__).parent))
 from small import (
     STRANGE,
     encode,

@@ -2,22 +2,16 @@
 
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+from aligngap.cli import main
+from aligngap.data import images
+from aligngap.training import loaded
 
-from aligngap.cli import main  # noqa: E402
-from aligngap.data import images  # noqa: E402
-from aligngap.training import loaded  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small import (  # noqa: E402
+from small import (
     STRANGE,
     ours,
     random_params,
@@ -26,6 +20,9 @@ from small import (  # noqa: E402
     small_siglip,
     theirs,
 )
+
+pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 
 pytestmark = pytest.mark.corpus
 SIDE, LENGTH = 32, 10

@@ -18,7 +18,6 @@ from aligngap.data import images, sentencepieces, vocabulary
 from aligngap.models import dual_encoder
 from aligngap.presets import SIGLIP_TOWERS
 
-sys.path.insert(0, str(Path(__file__).parent))
 from small import STRANGE, encode, random_params, small_config
 
 SCRIPT = Path(__file__).parent / "in_jax.py"

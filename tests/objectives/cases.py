@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import reference
 
 from aligngap import objectives
+
+import reference
 
 NAMES = (
     "contrastive",

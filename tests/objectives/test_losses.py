@@ -1,8 +1,5 @@
 """Values and gradients of every loss against float64 NumPy, and its edge cases."""
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +8,6 @@ import pytest
 from aligngap import objectives
 from aligngap.config import default
 
-sys.path.insert(0, str(Path(__file__).parent))
 import reference
 from cases import NAMES, clouds, gradients, ours, single, wanted
 

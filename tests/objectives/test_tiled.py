@@ -1,8 +1,6 @@
 """What the memory-linear losses cost, and that a mesh changes only where it is paid."""
 
 import re
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +12,6 @@ from aligngap import flops, objectives
 from aligngap.parallel.mesh import AXES, BATCH_AXES
 from aligngap.presets import preset
 
-sys.path.insert(0, str(Path(__file__).parent))
 from cases import clouds, gradients, single
 
 MIB = 2**20

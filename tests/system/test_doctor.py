@@ -1,10 +1,10 @@
 """`aligngap doctor`: what it finds on this machine, and in runs that are well and that are not."""
 
-import shutil
-
 import pytest
 
 from aligngap import cli
+
+from workdirs import flip_a_bit, largest_file
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
@@ -37,13 +37,8 @@ def test_a_machine_and_a_run_that_are_well(doctor, finished):
         assert [line for line in found if line.startswith("ok") and words in line], (words, found)
 
 
-def test_a_damaged_checkpoint_and_a_damaged_log_are_found(doctor, finished, tmp_path):
-    copied = shutil.copytree(finished, tmp_path / "run")
-    arrays = [path for path in (copied / "checkpoints" / "6").rglob("*") if path.is_file()]
-    largest = max(arrays, key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
+def test_a_damaged_checkpoint_and_a_damaged_log_are_found(doctor, copied):
+    flip_a_bit(largest_file(copied / "checkpoints" / "6"))
     with (copied / "metrics.jsonl").open("a") as file:
         file.write('{"step": 9, "train/lo')
     code, found, said = doctor(f"--workdir={copied}")

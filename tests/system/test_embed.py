@@ -2,11 +2,7 @@
 
 import io
 import json
-import os
-import signal
-import subprocess
 import tarfile
-import time
 
 import numpy as np
 import pytest
@@ -79,25 +75,15 @@ def test_gap_reads_what_it_writes(embedded, program, tmp_path):
     assert measures["alignment_score"]["value"] == pytest.approx(cosine, abs=1e-5)
 
 
-def test_killed_and_started_again_it_ends_as_if_undisturbed(program, finished, tmp_path):
+def test_killed_and_started_again_it_ends_as_if_undisturbed(program, start, finished, tmp_path):
     """kill -9 as soon as the first rows are certain; most are still to come."""
     source = f"--images={LARGER}"
     whole = program.run(*arguments(finished, tmp_path / "whole", source))
     assert whole.returncode == 0, whole.stderr
     killed = tmp_path / "killed"
-    process = subprocess.Popen(
-        program.command(*arguments(finished, killed, source)),
-        env=program.environment(),
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    saved, deadline = killed / ".image.progress.json", time.monotonic() + 240
-    while not saved.exists():
-        assert process.poll() is None, "it ended before it was killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    embedding = start(program.command(*arguments(finished, killed, source)))
+    embedding.wait_until((killed / ".image.progress.json").exists)
+    embedding.kill()
     assert not (killed / "image.npy").exists()
     again = program.run(*arguments(finished, killed, source))
     assert again.returncode == 0, again.stderr

@@ -2,41 +2,18 @@
 
 import os
 import resource
-import shutil
 import signal
 import subprocess
-import time
 
 import pytest
+
+from workdirs import final_state, flip_a_bit, largest_file, metrics, truncate
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
 
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def truncate(path):
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def largest_file(folder):
-    return max(
-        (path for path in folder.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size
-    )
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "run")
-
-
 @pytest.mark.parametrize("damage", [flip_a_bit, truncate])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    copied, finished, program, metrics, final_state, damage
-):
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(copied, finished, program, damage):
     kept = copied / "checkpoints"
     damage(largest_file(kept / "8"))
     again = program.train(copied)
@@ -60,7 +37,7 @@ def test_a_damaged_model_is_not_evaluated(copied, program):
     assert refused.stderr.count("\n") == 1 and "checkpoints/8 is damaged" in refused.stderr
 
 
-def test_where_every_checkpoint_is_damaged_nothing_is_begun_anew(copied, program, metrics):
+def test_where_every_checkpoint_is_damaged_nothing_is_begun_anew(copied, program):
     for folder in (copied / "checkpoints").iterdir():
         flip_a_bit(largest_file(folder))
     before = sorted(path.name for path in (copied / "checkpoints").iterdir())
@@ -75,10 +52,8 @@ def test_where_every_checkpoint_is_damaged_nothing_is_begun_anew(copied, program
 def little_room(request, tmp_path):
     """(folder, what limits a child process): there is room for some checkpoints, or for none."""
     if request.param == "file size limit":
-        yield (
-            tmp_path / "run",
-            lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000)),
-        )
+        most = (150_000, 150_000)
+        yield tmp_path / "run", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, most)
         return
     folder = tmp_path / "small"
     folder.mkdir()
@@ -89,20 +64,10 @@ def little_room(request, tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_ends_the_run_and_keeps_what_is_whole(program, little_room, final_state):
+def test_a_full_disk_ends_the_run_and_keeps_what_is_whole(program, little_room):
     workdir, limit = little_room
-    done = subprocess.run(
-        program.command(
-            *program.train_arguments(
-                workdir, steps=60, checkpoint__every_steps=1, checkpoint__keep=100
-            )
-        ),
-        env=program.environment(),
-        preexec_fn=limit,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    often = {"checkpoint__every_steps": 1, "checkpoint__keep": 100}
+    done = program.train(workdir, limited=limit, steps=60, **often)
     assert done.returncode == 1, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("aligngap: ") and "cannot be written" in last
@@ -112,29 +77,15 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_whole(program, little_room, 
         assert "is damaged" not in evaluated.stderr
 
 
-def test_a_data_process_that_is_killed_ends_the_run(program, tmp_path):
-    workdir = tmp_path / "run"
-    process = subprocess.Popen(
-        program.command(
-            *program.train_arguments(
-                workdir,
-                data__workers=1,
-                steps=100_000,
-                evaluation__every_steps=100_000,
-                checkpoint__every_steps=5,
-            )
-        ),
-        env=program.environment(),
-        stderr=subprocess.PIPE,
-        text=True,
+def test_a_data_process_that_is_killed_ends_the_run(training, tmp_path):
+    run = training(
+        data__workers=1,
+        steps=100_000,
+        evaluation__every_steps=100_000,
+        checkpoint__every_steps=5,
     )
-    deadline = time.monotonic() + 240
-    while not (workdir / "checkpoints" / "5").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    workers = subprocess.check_output(["pgrep", "-P", str(process.pid), "-f", "spawn_main"])
-    for pid in workers.split():
-        os.kill(int(pid), signal.SIGKILL)
-    said = process.communicate(timeout=240)[1]
-    assert process.returncode == 1, said
-    assert "aligngap: the data pipeline failed: " in said and "Traceback" not in said
+    run.wait_until((tmp_path / "run" / "checkpoints" / "5").exists)
+    for pid in run.children("spawn_main"):
+        os.kill(pid, signal.SIGKILL)
+    assert run.end() == 1, run.said
+    assert "aligngap: the data pipeline failed: " in run.said and "Traceback" not in run.said

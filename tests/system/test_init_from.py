@@ -14,6 +14,8 @@ from aligngap.errors import AligngapError, UsageError
 from aligngap.training import loaded, loop, state
 from aligngap.training.checkpoints import Checkpoints
 
+from workdirs import metrics
+
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
 
@@ -58,7 +60,7 @@ def beginnings(workdir):
     return flat(made.params), jax.tree.leaves(made.opt_state)
 
 
-def test_it_takes_weights_alone_and_the_tokenizer(train, finished, tmp_path, metrics):
+def test_it_takes_weights_alone_and_the_tokenizer(train, finished, tmp_path):
     code, said = train(steps=3, optimizer__warmup_steps=1)
     assert code == 0, said
     source = loaded.load(finished)

@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from aligngap.cli import main
+from aligngap.data import images, splits
+from aligngap.errors import AligngapError
+from aligngap.evaluation import retrieval
+from aligngap.training import loop, workdir
+from aligngap.training.checkpoints import Checkpoints
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-
-from aligngap.cli import main  # noqa: E402
-from aligngap.data import images, splits  # noqa: E402
-from aligngap.errors import AligngapError  # noqa: E402
-from aligngap.evaluation import retrieval  # noqa: E402
-from aligngap.training import loop, workdir  # noqa: E402
-from aligngap.training.checkpoints import Checkpoints  # noqa: E402
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 SPLIT = "test_unseen_both"

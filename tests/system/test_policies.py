@@ -5,14 +5,12 @@ import pytest
 from aligngap.training import loop
 from aligngap.training.checkpoints import Checkpoints
 
+from workdirs import metrics, saved_steps
+
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
 
-def steps(workdir):
-    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
-
-
-def test_the_best_is_kept_beside_the_latest(program, metrics, tmp_path):
+def test_the_best_is_kept_beside_the_latest(program, tmp_path):
     best = "validation/centroid_distance"  # Falls at first, so that the highest is an early one.
     done = program.train(
         tmp_path,
@@ -24,7 +22,7 @@ def test_the_best_is_kept_beside_the_latest(program, metrics, tmp_path):
     measured = {line["step"]: line[best] for line in metrics(tmp_path) if best in line}
     measured.pop(0)  # Nothing is saved before the first step.
     highest = max(measured, key=measured.get)
-    assert steps(tmp_path) == sorted({highest, 8})
+    assert saved_steps(tmp_path) == sorted({highest, 8})
 
 
 def test_saves_by_the_clock(program, tmp_path):
@@ -34,7 +32,7 @@ def test_saves_by_the_clock(program, tmp_path):
         checkpoint__keep=100, evaluation__every_steps=40,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert len(steps(tmp_path)) > 2 and steps(tmp_path)[-1] == 40
+    assert len(saved_steps(tmp_path)) > 2 and saved_steps(tmp_path)[-1] == 40
 
 
 def test_a_best_that_nothing_measures_is_refused(program, tmp_path):
@@ -55,7 +53,7 @@ SPIKY = {
 }
 
 
-def test_a_spike_goes_back_and_past_its_batches(program, metrics, tmp_path):
+def test_a_spike_goes_back_and_past_its_batches(program, tmp_path):
     done = program.train(tmp_path / "run", **SPIKY)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Rolling back to the last checkpoint") == 2

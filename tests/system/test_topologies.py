@@ -12,6 +12,8 @@ from aligngap.parallel import mesh as meshes
 from aligngap.training import loop, state
 from aligngap.training.checkpoints import Checkpoints
 
+from workdirs import metrics
+
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
 
@@ -29,7 +31,7 @@ def eight(program, tmp_path_factory):
     [(4, {}), (1, {}), (8, {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2})],
     ids=["4", "1", "2x2x2"],
 )
-def test_going_on_elsewhere_gives_the_same_curve(eight, program, metrics, tmp_path, devices, axes):
+def test_going_on_elsewhere_gives_the_same_curve(eight, program, tmp_path, devices, axes):
     """From step 2: as if it had been killed there."""
     workdir = shutil.copytree(eight, tmp_path / "run")
     for step in (4, 6, 8):

@@ -8,10 +8,12 @@ import pytest
 from aligngap.training import loop
 from aligngap.training.checkpoints import Checkpoints
 
+from workdirs import metrics
+
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
 
-def test_a_run_leaves_its_files(finished, metrics):
+def test_a_run_leaves_its_files(finished):
     names = {path.name for path in finished.iterdir()}
     assert {"config.json", "metrics.jsonl", "checkpoints", "tokenizer", "commands.txt"} <= names
     assert any(name.startswith("events.") for name in names)
@@ -24,16 +26,14 @@ def test_a_run_leaves_its_files(finished, metrics):
     assert [line["step"] for line in validated] == [0, 4, 8]
 
 
-def test_a_finished_run_has_nothing_left_to_do(finished, program, metrics):
+def test_a_finished_run_has_nothing_left_to_do(finished, program):
     before = metrics(finished)
     again = program.train(finished)
     assert again.returncode == 0, again.stderr
     assert metrics(finished) == before
 
 
-def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(
-    program, metrics, tmp_path
-):
+def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(program, tmp_path):
     """Gradients of a rate of 1e38 leave no parameter finite: step 3 sees it, step 2 was saved."""
     done = program.train(tmp_path / "run", optimizer__peak_lr=1e38, checkpoint__every_steps=1)
     assert done.returncode == 1
