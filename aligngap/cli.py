@@ -217,12 +217,12 @@ def _train(arguments: argparse.Namespace) -> None:
     from aligngap.parallel import distributed
 
     distributed.start(arguments.coordinator_address, arguments.num_processes, arguments.process_id)
-    from aligngap.evaluation.run import validation
+    from aligngap.evaluation.validation import Validation
     from aligngap.training import loop, provenance
 
     run = loop.prepare(config, Path(arguments.workdir))
     provenance.record(run.workdir, arguments.command)
-    loop.train(run, {"validation": validation(run)})
+    loop.train(run, {"validation": Validation(run)})
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

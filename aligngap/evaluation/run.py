@@ -19,7 +19,6 @@ from aligngap.errors import AligngapError
 from aligngap.evaluation import retrieval, zero_shot
 from aligngap.evaluation.embed import Embedder
 from aligngap.evaluation.intervals import Estimate
-from aligngap.evaluation.validation import Validation
 from aligngap.gap import files as gap_files
 from aligngap.gap.intervals import Interval, intervals
 from aligngap.training import initial, loaded, loop, provenance
@@ -42,13 +41,6 @@ class Result:
     zero_shot: dict[str, dict[str, Estimate]]
     gap: dict[str, dict[str, Interval]]  # At each moment.
     arrays: dict[str, np.ndarray]
-
-
-def validation(run: Run) -> Validation:
-    """What `aligngap train` measures every n steps."""
-    name = run.config.data.validation_split
-    split = splits.read(run.config, name)
-    return Validation(Embedder(run.config, run.model, run.tokenizer, run.mesh), split)
 
 
 def evaluate(workdir: Path, step: int | None = None, data_dir: str = "") -> str:

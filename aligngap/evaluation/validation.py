@@ -6,16 +6,18 @@ from typing import Any
 import numpy as np
 
 from aligngap import gap
-from aligngap.data.splits import Split
+from aligngap.data import splits
 from aligngap.evaluation import retrieval
 from aligngap.evaluation.embed import Embedder
+from aligngap.training.loop import Run
 
 
 class Validation:
     """Called with parameters, yields (name, value): the contract of an evaluator of `training`."""
 
-    def __init__(self, embedder: Embedder, split: Split) -> None:
-        self._embedder, self._split = embedder, split
+    def __init__(self, run: Run) -> None:
+        self._embedder = Embedder(run.config, run.model, run.tokenizer, run.mesh)
+        self._split = splits.read(run.config, run.config.data.validation_split)
 
     def __call__(self, params: Any) -> Iterator[tuple[str, float]]:
         image, text = self._embedder.split(params, self._split)

@@ -11,10 +11,10 @@ The gallery of ranks and neighbours, and the fitted classifier of the separabili
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import binom, norm
 
 from aligngap.gap import clouds, neighbours, spectrum
 from aligngap.gap.clouds import EXACT_PAIRS, MODALITIES, Clouds, Totals
@@ -139,6 +139,8 @@ def _of_spectra(found: Clouds, values: Mapping[str, float]) -> dict[str, Ends]:
 
 def _of_medians(found: Neighbours) -> dict[str, Ends]:
     """Ranks whose order is that of the binomial's quantiles (Conover 1999, section 3.2)."""
+    from scipy.stats import binom  # Most of a second that training need not wait.
+
     ends = {}
     for name, seen in neighbours.directions(found).items():
         ranks = np.sort(neighbours.ranks(seen))
@@ -155,5 +157,5 @@ def _quantiles(draws: Mapping[str, Float[np.ndarray, "R"]]) -> dict[str, Ends]:
 
 def _normal(value: float, error: float, limits: Ends) -> Ends:
     """The normal interval, within the range of the measure."""
-    reach = float(norm.ppf(LEVELS[1])) * error
+    reach = NormalDist().inv_cdf(LEVELS[1]) * error
     return max(value - reach, limits[0]), min(value + reach, limits[1])

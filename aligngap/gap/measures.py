@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
-from sklearn.linear_model import LogisticRegression
 
 from aligngap import objectives
 from aligngap.objectives.pairwise import paired
@@ -75,6 +74,8 @@ def separability_hits(
     image: Float[ArrayLike, "N D"], text: Float[ArrayLike, "N D"], seed: int = 0
 ) -> Float[np.ndarray, "M"]:
     """For each test pair of `linear_separability`, the share of its two rows told right."""
+    from sklearn.linear_model import LogisticRegression  # Seconds that training need not wait.
+
     pairs = np.stack([np.asarray(image, np.float32), np.asarray(text, np.float32)], axis=1)
     if len(pairs) < 2:
         return np.array([np.nan])

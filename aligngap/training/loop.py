@@ -43,9 +43,15 @@ class Run:
     mesh: Mesh
     model: DualEncoder
     tx: optax.GradientTransformation
+    abstract: TrainState  # Shapes, dtypes and logical axis names.
     tokenizer: AnyTokenizer
     source: Any  # The training split.
     beginning: Source | None = None  # A model to start from, in a workdir without checkpoint.
+
+    @property
+    def layout(self) -> Any:
+        """Where each array of the state lies on the mesh."""
+        return meshes.shardings(self.abstract, self.mesh)
 
 
 def prepare(config: ConfigDict, folder: Path) -> Run:
@@ -68,7 +74,7 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
             if not vocabulary.held(config, folder / "tokenizer"):
                 words.save(folder / "tokenizer")
     words = vocabulary.reopen(config, folder / "tokenizer")
-    return Run(config, folder, mesh, model, tx, words, source, beginning)
+    return Run(config, folder, mesh, model, tx, abstract, words, source, beginning)
 
 
 def reopen(folder: Path, data_dir: str = "") -> Run:
@@ -83,7 +89,8 @@ def reopen(folder: Path, data_dir: str = "") -> Run:
     model, tx = dual_encoder.make(config), optimizer.make(config)
     source = pipeline.open_split(config, config.data.train_split)
     words = vocabulary.reopen(config, folder / "tokenizer")
-    return Run(config, folder, mesh, model, tx, words, source)
+    abstract = state.abstract(config, model, tx)
+    return Run(config, folder, mesh, model, tx, abstract, words, source)
 
 
 def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, Position]:
@@ -121,9 +128,7 @@ def load_state(run: Run, checkpoints: Checkpoints, step: int) -> TrainState:
 
 
 def _load(run: Run, checkpoints: Checkpoints, step: int) -> tuple[TrainState, Position]:
-    abstract = state.abstract(run.config, run.model, run.tx)
-    layout = meshes.shardings(abstract, run.mesh)
-    restored, saved = checkpoints.restore(step, abstract, layout)
+    restored, saved = checkpoints.restore(step, run.abstract, run.layout)
     return restored, position.read(saved, run.config)
 
 
@@ -236,11 +241,10 @@ def _writers(run: Run, begun: Position) -> Writers | NoWriters:
 
 def compiled_step(run: Run) -> Callable[..., Any]:
     """The pure step, jitted with its state donated, laid out on the mesh by the rules."""
-    layout = meshes.shardings(state.abstract(run.config, run.model, run.tx), run.mesh)
     return jax.jit(
         meshes.with_rules(agreement.with_request(make_step(run.config, run.model, run.tx))),
         donate_argnums=0,
-        out_shardings=(layout, meshes.replicated(run.mesh)),
+        out_shardings=(run.layout, meshes.replicated(run.mesh)),
     )
 
 

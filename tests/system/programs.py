@@ -27,7 +27,10 @@ TINY = {
 
 
 class Program:
-    """`aligngap VERB ...` in a process of its own, on one device unless told otherwise."""
+    """`aligngap VERB ...` in a process of its own, on one device unless told otherwise.
+
+    As in a plain installation it finds no torch, which the tests have.
+    """
 
     def __init__(self, data_dir: Path, compiled: Path) -> None:
         self.data_dir = data_dir
@@ -42,7 +45,8 @@ class Program:
         return [sys.executable, "-m", "aligngap.cli", *map(str, arguments)]
 
     def environment(self, devices: int = 1) -> dict[str, str]:
-        here = {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
+        path = f"{ROOT}:{ROOT / 'tests' / 'system' / 'no_torch'}"
+        here = {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": path}
         return {**os.environ, **self.cache, **here}
 
     def train_arguments(self, workdir: Path, preset: str = "alignclip", **overrides) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType
 
 from aligngap.parallel import mesh as meshes
-from aligngap.training import loop, state
+from aligngap.training import loop
 from aligngap.training.checkpoints import Checkpoints
 
 from workdirs import metrics
@@ -46,7 +46,6 @@ def test_going_on_elsewhere_gives_the_same_curve(eight, program, tmp_path, devic
 
 def test_what_is_restored_is_the_same_to_the_bit_on_any_mesh(eight):
     run = loop.reopen(eight)
-    abstract = state.abstract(run.config, run.model, run.tx)
     shapes = [(8, 1, 1), (4, 1, 1), (1, 1, 1), (2, 2, 2), (1, 8, 1), (1, 4, 2)]
     restored = []
     with Checkpoints(eight, run.config) as checkpoints:
@@ -55,10 +54,10 @@ def test_what_is_restored_is_the_same_to_the_bit_on_any_mesh(eight):
             mesh = jax.make_mesh(
                 shape, meshes.AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
             )
-            layout = meshes.shardings(abstract, mesh)
-            found, _ = checkpoints.restore(8, abstract, layout)
+            layout = meshes.shardings(run.abstract, mesh)
+            found, _ = checkpoints.restore(8, run.abstract, layout)
             assert all(array.sharding.mesh.shape == mesh.shape for array in jax.tree.leaves(found))
             restored.append(jax.device_get(found))
-    assert len(jax.tree.leaves(nn.unbox(abstract))) == len(jax.tree.leaves(restored[0]))
+    assert len(jax.tree.leaves(nn.unbox(run.abstract))) == len(jax.tree.leaves(restored[0]))
     for other in restored[1:]:
         jax.tree.map(np.testing.assert_array_equal, restored[0], other)
