@@ -25,7 +25,7 @@ GIB = 2**30
 LITTLE_DISK = 5 * GIB
 OPTIONAL = {
     "ot": "optimal transport in `aligngap gap close` (pip install 'aligngap[laboratory]')",
-    "torch": "tests against torch (pip install 'aligngap[interop]')",
+    "torch": "importing weights from .pt files (pip install 'aligngap[interop]')",
     "wandb": "curves in W&B (pip install 'aligngap[wandb]')",
 }
 

@@ -2,7 +2,6 @@
 unpickled."""
 
 import dataclasses
-import functools
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -165,8 +164,10 @@ def _mapped(
 ) -> Source:
     if dtype.hasobject or not all(shape):  # neither can be mapped; `embeddings` refuses both
         return Source(given, shape, dtype, lambda a, b: np.empty((0, 0)))
-    order = "F" if fortran else "C"
-    open_map = functools.partial(np.memmap, path, dtype, "r", offset, shape, order)
+
+    def open_map() -> np.ndarray:
+        return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
+
     open_map()  # a file that is too short fails here, in `embeddings`
 
     def read(start: int, stop: int) -> np.ndarray:

@@ -149,7 +149,7 @@ def _found(task: Task, deltas: np.ndarray, move: str, seed: int) -> dict[str, An
         categories, own = hits(delta)
         shares.append(_shares(categories, task.group))
         correct.append(own)
-    start = int(np.abs(deltas).argmin())
+    start = int(np.argmin(np.abs(deltas)))
     closed = None if curve["closes_at"] is None else int(np.abs(curve["gap"]).argmin())
     chance = _by_chance(hits(0.0)[0], task.group, seed)
     found = {

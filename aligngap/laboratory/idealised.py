@@ -7,7 +7,8 @@ batch size and embedding dimension.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -93,25 +94,28 @@ def train(
     """One pair of encoders on the images as their own pairs, aligned at the start."""
     mean, std = pixels.mean((0, 1, 2)) / 255, pixels.std((0, 1, 2)) / 255
     inputs = images.normalise(jnp.asarray(pixels), tuple(mean), tuple(std))
-    encode, params = _pair(setting)
-    sides = Sides(
-        (lambda p, x: encode(p[0], x), lambda p, x: encode(p[1], x)),
-        (inputs, inputs),
-    )
+    encode, initialise = _encoders(setting.dimension)
+    # The two differ in the key alone.
+    params = tuple(map(initialise, jax.random.split(jax.random.key(setting.seed))))
+    sides = Sides(encode, (inputs, inputs))
     recipe = Recipe(steps, setting.batch, SCALE, setting.seed)
     return two_sides.train(sides, params, recipe, bar, two_sides.procrustes(sides, params))[0]
 
 
-def _pair(setting: Setting) -> tuple[Encode, tuple[Any, Any]]:
-    """(encode, the parameters of both encoders), which differ in the key alone."""
-    model = dual_encoder.make(small_clip.config(setting.dimension))
+@functools.cache  # Its functions are compiled once for all trainings of a size.
+def _encoders(dimension: int) -> tuple[tuple[Encode, Encode], Callable[[Array], Any]]:
+    """(an encoder of images for each side's parameters, key → the parameters of one side)."""
+    model = dual_encoder.make(small_clip.config(dimension))
 
-    def init(key: Array) -> Any:
-        return nn.unbox(model.init(key, jnp.zeros((1, SIZE, SIZE, 3)), method="encode_image"))
+    def encode(params: Any, x: Array) -> Array:
+        return model.apply({"params": params}, x, method="encode_image")
 
-    first, second = jax.random.split(jax.random.key(setting.seed))
-    params = jax.jit(init)(first)["params"], jax.jit(init)(second)["params"]
-    return lambda p, x: model.apply({"params": p}, x, method="encode_image"), params
+    def initialise(key: Array) -> Any:
+        image = jnp.zeros((1, SIZE, SIZE, 3))
+        return nn.unbox(model.init(key, image, method="encode_image"))["params"]
+
+    both = (lambda p, x: encode(p[0], x), lambda p, x: encode(p[1], x))
+    return both, jax.jit(initialise)
 
 
 def draw(settings: Sequence[Setting], curves: Sequence[Curve]) -> Figure:

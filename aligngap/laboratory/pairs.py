@@ -27,7 +27,7 @@ def matches(
 ) -> Int[np.ndarray, "N"]:
     """A label a pair: pairs that share an image or a caption (equal rows) answer each other."""
     own = [np.unique(x, axis=0, return_inverse=True)[1].reshape(-1) for x in (image, text)]
-    size = int(max(own[0].max(), own[1].max())) + 1
+    size = int(np.max(own)) + 1
     links = sparse.coo_array((np.ones(len(image)), (own[0], own[1] + size)), (2 * size, 2 * size))
     return connected_components(links, directed=False)[1][own[0]]
 

@@ -120,7 +120,7 @@ def _landscape(
     found: dict[str, Any] = {}
     for name, scale in TEMPERATURES.items():
         values = np.array([losses(delta, scale) for delta in deltas], np.float64)
-        mean, low = values.mean(axis=1), int(values.mean(axis=1).argmin())
+        mean, low = values.mean(axis=1), int(np.argmin(values.mean(axis=1)))
         lowest = {"delta": float(deltas[low]), "gap": gaps[low], "loss": float(mean[low])}
         lowest["at_edge"] = low in (0, len(deltas) - 1)
         spread = {"mean": mean.tolist(), "std": values.std(axis=1).tolist()}

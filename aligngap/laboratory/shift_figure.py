@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from aligngap.evaluation.retrieval import KS
 from aligngap.laboratory import along, experiment
-from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
+from aligngap.reporting.figures import PALETTE, RUN_DASHES, log_heights, run_colour
 
 ASKS = {"text_retrieval": "image", "image_retrieval": "text"}
 PRINTED = (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75)  # the δ whose gaps the paper prints
@@ -57,15 +56,13 @@ def _draw_losses(axes: Axes, gaps: list[float], loss: Mapping[str, Any]) -> None
     """A line a τ with ± one standard deviation over the batches; a dot at its lowest point."""
     for number, (name, values) in enumerate(loss.items()):
         mean, std = np.array(values["mean"]), np.array(values["std"])
-        colour, low = run_colour(number), int(mean.argmin())
+        colour, low = run_colour(number), int(np.argmin(mean))
         axes.plot(gaps, mean, color=colour, ls=RUN_DASHES[number], label=f"τ = {name}")
         ends = np.maximum(mean - std, 0.1 * mean), mean + std  # a log scale has no room below 0
         axes.fill_between(gaps, *ends, color=colour, alpha=0.18, lw=0)
         axes.plot(gaps[low], mean[low], "o", color=colour, markersize=5)
-    axes.set(yscale="log", ylabel="contrastive loss (nats, log scale)")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylabel("contrastive loss (nats, log scale)")
+    log_heights(axes)
     axes.set_title("Loss: mean ± s.d. of batches; dots: lowest", fontsize=9, loc="left")
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
 

@@ -1,6 +1,7 @@
 """A small two-tower model on a fixed set of pictograms with captions: what sweeps are made with."""
 
 import argparse
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 from ml_collections import ConfigDict
 
 from aligngap import progress
@@ -19,9 +19,9 @@ from aligngap.errors import UsageError
 from aligngap.laboratory import experiment, pictograms, two_sides
 from aligngap.laboratory.experiment import Result
 from aligngap.laboratory.pictograms import Pairs
-from aligngap.laboratory.two_sides import Curve, Recipe, Sides
+from aligngap.laboratory.two_sides import Curve, Encode, Recipe, Sides
 from aligngap.models import dual_encoder
-from aligngap.reporting.figures import PALETTE, run_colour
+from aligngap.reporting.figures import PALETTE, log_heights, run_colour
 
 SIZE, PATCH, CONTEXT, SHAPE = 32, 16, 12, (64, 2, 2, 4.0)  # Pixels, tokens; width, layers, heads.
 
@@ -75,12 +75,19 @@ def config(dimension: int) -> ConfigDict:
 
 def make(pairs: Pairs, dimension: int, seed: int) -> tuple[Sides, Any]:
     """(images against captions, the parameters at the start)."""
-    small = config(dimension)
-    small.model.text.update(tower(*SHAPE), context_length=CONTEXT, vocab_size=pairs.vocab_size)
-    model = dual_encoder.make(small)
+    encode, initialise = _model(dimension, pairs.vocab_size)
     images, ids = jnp.asarray(pairs.images), jnp.asarray(pairs.ids)
-    init = jax.jit(lambda key: nn.unbox(model.init(key, images[:1], ids[:1])))
-    return two_sides.of(model, images, ids), init(jax.random.key(seed))["params"]
+    return Sides(encode, (images, ids)), initialise(jax.random.key(seed), images[:1], ids[:1])
+
+
+@functools.cache  # Its functions are compiled once for all trainings of a size.
+def _model(dimension: int, vocab_size: int) -> tuple[tuple[Encode, Encode], Callable[..., Any]]:
+    """(the encoders, (key, an image, a caption's ids) → their parameters)."""
+    small = config(dimension)
+    small.model.text.update(tower(*SHAPE), context_length=CONTEXT, vocab_size=vocab_size)
+    model = dual_encoder.make(small)
+    initialise = jax.jit(lambda *given: nn.unbox(model.init(*given))["params"])
+    return two_sides.encoders(model), initialise
 
 
 def sweep(
@@ -134,7 +141,8 @@ def lines(trainings: Sequence[Training], name: str) -> str:
             f"[{ends.min():.3f}, {ends.max():.3f}]".ljust(53)
             + f"{separable:>11.2f} {loss:>8.4f}"
         )
-    return "\n".join([*rows, f"Means over {len(next(iter(by_value(trainings).values())))} seeds."])
+    seeds = len(next(iter(by_value(trainings).values())))
+    return "\n".join([*rows, f"Seeds: {seeds}; each number is their mean."])
 
 
 def draw_curves(losses: Axes, distances: Axes, groups: Mapping[str, Sequence[Curve]]) -> None:
@@ -145,9 +153,8 @@ def draw_curves(losses: Axes, distances: Axes, groups: Mapping[str, Sequence[Cur
             heights = np.array([getattr(curve, field) for curve in curves])
             axes.plot(steps, heights.mean(0), color=colour, label=name)
             axes.fill_between(steps, heights.min(0), heights.max(0), color=colour, alpha=0.2, lw=0)
-    losses.set(xlabel="step", ylabel="contrastive loss (nats, log scale)", yscale="log")
-    losses.yaxis.set_major_formatter("{x:g}")  # No mathematics is parsed.
-    losses.yaxis.set_minor_formatter(NullFormatter())
+    losses.set(xlabel="step", ylabel="contrastive loss (nats, log scale)")
+    log_heights(losses)
     distances.set(xlabel="step", ylabel="distance between centroids", ylim=(0, None))
     distances.legend(frameon=False)
 

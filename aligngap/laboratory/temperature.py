@@ -55,5 +55,5 @@ def from_checkpoint(arguments: argparse.Namespace) -> tuple[Sides, Any]:
         source, arguments.pairs, config.model.image.size, data.max_keywords, how=data.resize
     )
     normalised = images.normalise(jnp.asarray(pixels), data.mean, data.std)
-    sides = two_sides.of(found.model, normalised, jnp.asarray(embedder.tokens(captions)))
-    return sides, found.params
+    ids = jnp.asarray(embedder.tokens(captions))
+    return Sides(two_sides.encoders(found.model), (normalised, ids)), found.params

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float
 from scipy.linalg import orthogonal_procrustes
 
 from aligngap import gap, objectives, progress
@@ -47,14 +47,11 @@ class Curve(NamedTuple):
     separability: tuple[float, float]  # At the start and at the end.
 
 
-def of(model: DualEncoder, images: Float[Array, "N R R 3"], ids: Int32[Array, "N L"]) -> Sides:
-    """A model's images (normalised) against its captions."""
-    return Sides(
-        (
-            lambda p, x: model.apply({"params": p}, x, method="encode_image"),
-            lambda p, x: model.apply({"params": p}, x, method="encode_text"),
-        ),
-        (images, ids),
+def encoders(model: DualEncoder) -> tuple[Encode, Encode]:
+    """A model's images (normalised) against its captions' ids."""
+    return (
+        lambda p, x: model.apply({"params": p}, x, method="encode_image"),
+        lambda p, x: model.apply({"params": p}, x, method="encode_text"),
     )
 
 

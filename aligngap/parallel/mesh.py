@@ -8,6 +8,7 @@ RULES maps each name to mesh axes, and XLA's partitioner derives all communicati
 To try another layout, change RULES and nothing else.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -114,6 +115,7 @@ def global_batch(batch: dict[str, np.ndarray], batch_size: int, mesh: Mesh) -> d
 def with_rules(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, traced with RULES in force, so that logical constraints mean something."""
 
+    @functools.wraps(function)
     def ruled(*args: Any, **kwargs: Any) -> Any:
         with nn.logical_axis_rules(RULES):
             return function(*args, **kwargs)

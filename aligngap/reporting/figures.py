@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from aligngap.gap.streaming import sample
 
@@ -257,6 +257,14 @@ def run_colour(number: int) -> str:
 def run_marker(number: int) -> tuple[str, str]:
     """A run's marker, as matplotlib names it and as a character for legends."""
     return RUN_MARKERS[number % len(RUN_MARKERS)]
+
+
+def log_heights(axes: Axes) -> None:
+    """Heights on a log scale, labelled 1, 2 and 5 of each decade: a loss may stay within one."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")  # No mathematics is parsed.
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:

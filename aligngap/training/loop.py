@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,17 @@ class Run:
     source: Any  # The training split.
     beginning: Source | None = None  # A model to start from, in a workdir without checkpoint.
 
-    @property
+    @cached_property
     def layout(self) -> Any:
         """Where each array of the state lies on the mesh."""
         return meshes.shardings(self.abstract, self.mesh)
+
+    @cached_property
+    def compiled_step(self) -> Callable[..., Any]:
+        """The pure step, jitted with its state donated, laid out on the mesh by the rules."""
+        step = agreement.with_request(make_step(self.config, self.model, self.tx))
+        out = (self.layout, meshes.replicated(self.mesh))
+        return jax.jit(meshes.with_rules(step), donate_argnums=0, out_shardings=out)
 
 
 def prepare(config: ConfigDict, folder: Path) -> Run:
@@ -179,7 +187,6 @@ def _attempt(
             first=begun.step + begun.skipped,
             rows=meshes.own_rows(config.batch_size, mesh),
         )
-        step_function = compiled_step(run)
         # Several simulated devices of one CPU deadlock when a second step is dispatched.
         one_at_a_time = jax.default_backend() == "cpu" and jax.device_count() > 1
         if begun.step == 0 or not begun.evaluated:
@@ -188,7 +195,7 @@ def _attempt(
         for step in range(begun.step + 1, config.steps + 1):
             batch = meshes.global_batch(next(batches), config.batch_size, mesh)
             wishes = agreement.wish(_wish(interruption, config, saved_at), mesh)
-            current, metrics = step_function(current, batch, wishes)
+            current, metrics = run.compiled_step(current, batch, wishes)
             if one_at_a_time:
                 jax.block_until_ready(current)
             request = log.step(step, metrics)
@@ -237,15 +244,6 @@ def _writers(run: Run, begun: Position) -> Writers | NoWriters:
     if jax.process_index():
         return NoWriters()
     return Writers(run.workdir, run.config.to_dict(), begun.step, begun.evaluated)
-
-
-def compiled_step(run: Run) -> Callable[..., Any]:
-    """The pure step, jitted with its state donated, laid out on the mesh by the rules."""
-    return jax.jit(
-        meshes.with_rules(agreement.with_request(make_step(run.config, run.model, run.tx))),
-        donate_argnums=0,
-        out_shardings=(run.layout, meshes.replicated(run.mesh)),
-    )
 
 
 def _begun(config: ConfigDict, folder: Path) -> bool:

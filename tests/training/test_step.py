@@ -84,7 +84,7 @@ def test_the_logit_scale_is_clamped(given, wanted, form):
 
 def curve(config, folder):
     run, current, batches = start(config, folder)
-    function = loop.compiled_step(run)
+    function = run.compiled_step
     losses = []
     with jax.set_mesh(run.mesh):
         for batch in batches:
