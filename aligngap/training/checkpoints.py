@@ -1,6 +1,8 @@
 """Saving and restoring a run: the only room that knows Orbax."""
 
 import logging
+import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,20 @@ from aligngap.parallel import distributed
 from aligngap.training import fingerprint
 from aligngap.training.state import TrainState
 
-# Orbax narrates each file that it writes, and logs each error that it raises as well.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
+# Orbax narrates each file that it writes, and logs each error that it raises as well. Of a save
+# that failed, asyncio and tensorstore then tell once more for every other array.
+for name in ("absl", "asyncio"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", "coroutine 'async_serialize", RuntimeWarning)
+_report = sys.unraisablehook
 
+
+def _unless_of_a_lost_save(found: "sys.UnraisableHookArgs") -> None:
+    if str(found.exc_value) != "Event loop is closed":
+        _report(found)
+
+
+sys.unraisablehook = _unless_of_a_lost_save
 POLICIES = ocp.training.preservation_policies
 
 

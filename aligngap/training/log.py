@@ -41,9 +41,9 @@ class Log:
         self._bar.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._bar.__exit__(*error)
-        self._writers.__exit__(*error)
+    def __exit__(self, error: type[BaseException] | None, *rest: object) -> None:
+        self._bar.__exit__(error, *rest)
+        self._writers.__exit__(error, *rest)
 
     def step(self, step: int, metrics: Mapping[str, jax.Array]) -> Request:
         """Takes this step's metrics; returns what all processes wished up to the step before."""

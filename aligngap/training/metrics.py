@@ -1,15 +1,18 @@
 """Where a run's numbers go: metrics.jsonl, TensorBoard and, where it is installed, W&B."""
 
+import contextlib
 import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import util
 from pathlib import Path
 from typing import Any
 
 from aligngap import whole
+from aligngap.errors import AligngapError
+from aligngap.training.board import Board
 
 Values = Mapping[str, float]
 
@@ -27,31 +30,45 @@ class Writers:
         self._path = workdir / "metrics.jsonl"
         # Before the first checkpoint a run starts afresh, its measurement of step 0 included.
         drop_after(self._path, first_step or -1, evaluated)
-        self._lines = self._path.open("a", encoding="utf-8")
-        from tensorboardX import SummaryWriter  # It imports torch where there is one: seconds.
-
-        self._board = SummaryWriter(str(workdir), purge_step=first_step + 1 if first_step else 0)
+        with self._telling():
+            self._lines = self._path.open("a", encoding="utf-8")
+            self._board = Board(workdir, first_step + 1 if first_step else 0)
         self._wandb = _start_wandb(workdir, config)
 
     def __enter__(self) -> "Writers":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._lines.close()
-        self._board.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        try:
+            with self._telling():
+                self._lines.close()
+                self._board.close()
+        except AligngapError:
+            if error is None:  # One that is under way says more.
+                raise
         if self._wandb is not None:
             self._wandb.finish()
 
     def write(self, step: int, values: Values, timing: Values | None = None) -> None:
         """One line of metrics.jsonl, `step` first, on disk before this returns."""
         known = {name: x if math.isfinite(x) else None for name, x in values.items()}  # JSON's.
-        self._lines.write(json.dumps({"step": step, **known}) + "\n")
-        self._lines.flush()
         everything = {**values, **(timing or {})}
-        for name, value in everything.items():
-            self._board.add_scalar(name, value, step)
+        with self._telling():
+            self._lines.write(json.dumps({"step": step, **known}) + "\n")
+            self._lines.flush()
+            self._board.write(step, everything)
         if self._wandb is not None:
             self._wandb.log(everything, step=step)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise AligngapError(
+                f"the metrics in {self._path.parent} cannot be written ({error.strerror or error}):"
+                " make room, and the same command goes on from the last save"
+            ) from error
 
 
 class NoWriters:

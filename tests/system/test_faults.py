@@ -57,7 +57,7 @@ def little_room(request, tmp_path):
         return
     folder = tmp_path / "small"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=5600k", "tmpfs", str(folder)]
     if os.getuid() or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a small file system can be mounted by root alone, where it is allowed")
     yield folder / "run", None
