@@ -18,20 +18,21 @@ from aligngap.parallel import distributed
 from aligngap.training import fingerprint
 from aligngap.training.state import TrainState
 
-# Orbax narrates each file that it writes, and logs each error that it raises as well. Of a save
-# that failed, asyncio and tensorstore then tell once more for every other array.
+# Orbax narrates each file that it writes, and logs each error that it raises as well. Of a save or
+# a read that failed, asyncio and tensorstore then tell once more for every other array.
 for name in ("absl", "asyncio"):
     logging.getLogger(name).setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", "coroutine 'async_serialize", RuntimeWarning)
+TOLD = ("Event loop is closed", "Encountered error while reading array index")
 _report = sys.unraisablehook
 
 
-def _unless_of_a_lost_save(found: "sys.UnraisableHookArgs") -> None:
-    if str(found.exc_value) != "Event loop is closed":
+def _unless_told(found: "sys.UnraisableHookArgs") -> None:
+    if not str(found.exc_value).startswith(TOLD):
         _report(found)
 
 
-sys.unraisablehook = _unless_of_a_lost_save
+sys.unraisablehook = _unless_told
 POLICIES = ocp.training.preservation_policies
 
 
