@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,16 @@ def folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(filling, ignore_errors=True)
+        _remove(filling)
+
+
+def _remove(folder: Path) -> None:
+    """Also what a save that failed still writes in the background, for two seconds."""
+    for _ in range(40):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
 
 
 def empty(path: Path) -> None:
