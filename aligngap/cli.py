@@ -218,7 +218,8 @@ def _train(arguments: argparse.Namespace) -> None:
 
     distributed.start(arguments.coordinator_address, arguments.num_processes, arguments.process_id)
     from aligngap.evaluation.validation import Validation
-    from aligngap.training import loop, provenance
+    from aligngap.runs import provenance
+    from aligngap.training import loop
 
     run = loop.prepare(config, Path(arguments.workdir))
     provenance.record(run.workdir, arguments.command)
@@ -226,17 +227,17 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from aligngap.evaluation import run
+    from aligngap.evaluation import evaluate
 
-    print(run.evaluate(Path(arguments.workdir), arguments.step, arguments.data_dir))
+    print(evaluate.evaluate(Path(arguments.workdir), arguments.step, arguments.data_dir))
 
 
 def _embed(arguments: argparse.Namespace) -> None:
-    from aligngap.evaluation import files
+    from aligngap.evaluation import embed
 
     if not (arguments.images or arguments.texts):
         raise UsageError("embed needs --images=NAME, --texts=NAME or both")
-    request = files.Request(
+    request = embed.Request(
         Path(arguments.workdir),
         arguments.step,
         arguments.images,
@@ -244,7 +245,7 @@ def _embed(arguments: argparse.Namespace) -> None:
         arguments.data_dir,
         arguments.skip_corrupt,
     )
-    print(files.embed(request, Path(arguments.output), arguments.dtype, arguments.format))
+    print(embed.embed(request, Path(arguments.output), arguments.dtype, arguments.format))
 
 
 def _import(arguments: argparse.Namespace) -> None:
@@ -256,10 +257,10 @@ def _import(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from aligngap.interop import exporting
+    from aligngap.interop import export
 
     workdir, output = Path(arguments.workdir), Path(arguments.output)
-    print(exporting.export(workdir, arguments.format, output, arguments.step))
+    print(export.export(workdir, arguments.format, output, arguments.step))
 
 
 def _gap(arguments: argparse.Namespace) -> None:
@@ -303,10 +304,10 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
-    from aligngap import diagnosis
+    from aligngap import doctor
 
     workdir = Path(arguments.workdir) if arguments.workdir else None
-    findings = list(diagnosis.examine(workdir))
+    findings = list(doctor.examine(workdir))
     for finding in findings:
         print(finding.line, flush=True)
     if wrong := sum(finding.grade == "WRONG" for finding in findings):

@@ -1,14 +1,16 @@
 """From encoded bytes to the model's pixels: decoding, cropping, resizing, normalising."""
 
 import io
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, UsageError
 
+AnyImage = str | Path | Image.Image | UInt8[np.ndarray, "..."]
 CROP_ATTEMPTS = 10
 LARGEST = 2**27  # Pixels of a resized image, 400 MB: a strip of one pixel could become any size.
 # What strangers' images may be: not the formats for which Pillow starts another program (EPS).
@@ -28,6 +30,29 @@ def decode(encoded: bytes, name: str = "") -> Image.Image:
     except Exception as error:  # Pillow's readers raise anything for a broken file.
         reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
         raise AligngapError(f"image {name or '?'} cannot be decoded ({reason})") from error
+
+
+def opened(given: AnyImage) -> Image.Image:
+    """An upright RGB image of a path, a PIL image or uint8 pixels [H, W] or [H, W, 1, 3 or 4]."""
+    if isinstance(given, Image.Image):
+        return _without_transparent_colour(ImageOps.exif_transpose(given).convert("RGB"))
+    if isinstance(given, np.ndarray):
+        return _of_pixels(given)
+    try:
+        return decode(Path(given).read_bytes(), str(given))
+    except OSError as error:
+        raise AligngapError(f"{given} cannot be read: {error.strerror}") from error
+
+
+def _of_pixels(given: np.ndarray) -> Image.Image:
+    grey = given.ndim == 2 or (given.ndim == 3 and given.shape[-1] == 1)
+    if given.dtype != np.uint8 or not (grey or (given.ndim == 3 and given.shape[-1] in (3, 4))):
+        raise UsageError(
+            f"an image is {given.dtype} {list(given.shape)}; expected uint8 [H, W, 3], or 1 or 4 "
+            "channels, or [H, W]"
+        )
+    flat = given.reshape(given.shape[:2]) if grey else given
+    return Image.fromarray(flat).convert("RGB")
 
 
 def _without_transparent_colour(image: Image.Image) -> Image.Image:

@@ -1,113 +1,239 @@
-"""Images and texts → L2-normalised embeddings, in order, in batches of one fixed shape."""
+"""`aligngap embed`: from images and texts in files to files of embeddings and their ids."""
 
+import contextlib
+import functools
+import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+import os
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import grain
 import jax
 import numpy as np
-from jax.sharding import Mesh
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
-from aligngap.data import images
-from aligngap.data.splits import Split
-from aligngap.data.vocabulary import AnyTokenizer
+from aligngap import progress
+from aligngap.config import data_dir
+from aligngap.data import images, inputs
+from aligngap.data.inputs import Inputs
 from aligngap.errors import AligngapError
-from aligngap.models.dual_encoder import DualEncoder
-from aligngap.parallel import mesh as meshes
+from aligngap.evaluation.growing import Growing, Layout
+from aligngap.interop import opening
+from aligngap.runs import provenance, workdir
+from aligngap.runs.embedder import Embedder
+from aligngap.runs.model import Model
+
+BATCHES_AHEAD = 2  # Decoded while the device works.
 
 
-class Embedder:
-    """Both encoders of a model, jitted once; the parameters come with each call.
+@dataclass(frozen=True)
+class Request:
+    """What a user wants embedded, and with which model."""
 
-    Every batch is padded to `batch` rows (`evaluation.batch_size`, rounded up to what the devices
-    divide), so that nothing is compiled twice.
+    workdir: Path
+    step: int | None
+    images: str | None
+    texts: str | None
+    data_dir: str = ""
+    skip_corrupt: bool = False
+
+
+# Some items of the inputs, in order: their rows, and which were left out and why.
+Part = tuple[Float[np.ndarray, "n D"], int, dict[int, str]]
+
+
+def embed(request: Request, output: Path, dtype: str = "float32", form: str = "npy") -> str:
+    """Writes image.npy, text.npy (L2-normalised) and ids; goes on where it was; says what it did.
+
+    Everything is looked at before anything is embedded. AligngapError names an image that cannot
+    be decoded, unless those are skipped: then one line of the inputs has no row, and where images
+    and texts are the same shards or split, its text has none either.
     """
-
-    def __init__(
-        self, config: ConfigDict, model: DualEncoder, tokenizer: AnyTokenizer | None, mesh: Mesh
-    ) -> None:
-        self._config, self._tokenizer, self._mesh = config, tokenizer, mesh
-        parts = mesh.shape["data"] * mesh.shape["fsdp"]
-        self.batch = -(-config.evaluation.batch_size // parts) * parts
-        mean, std = config.data.mean, config.data.std
-
-        def encode_image(params: Any, pixels: jax.Array) -> jax.Array:
-            pixels = images.normalise(pixels, mean, std)
-            return model.apply({"params": params}, pixels, method="encode_image")
-
-        def encode_text(params: Any, ids: jax.Array) -> jax.Array:
-            return model.apply({"params": params}, ids, method="encode_text")
-
-        # A copy on every device, and so on every process, whoever computed it.
-        out = meshes.replicated(mesh)
-        self._encode_image = jax.jit(meshes.with_rules(encode_image), out_shardings=out)
-        self._encode_text = jax.jit(meshes.with_rules(encode_text), out_shardings=out)
-
-    def images(
-        self, params: Any, pixels: Iterable[UInt8[np.ndarray, "R R 3"]]
-    ) -> Float[np.ndarray, "N D"]:
-        """Images of the model's size, any number of them."""
-        return self._joined(self.image_batches(params, self.batches(pixels)))
-
-    def texts(self, params: Any, texts: Sequence[str]) -> Float[np.ndarray, "C D"]:
-        """Captions, any number of them."""
-        return self._joined(self.text_batches(params, self.batches(self.tokens(texts))))
-
-    def split(
-        self, params: Any, split: Split
-    ) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "C D"]]:
-        """The images of a split and the captions of its concepts."""
-        pixels = split.pixels(self._config.model.image.size, self._config.data.resize)
-        return self.images(params, pixels), self.texts(params, split.captions)
-
-    def tokens(self, texts: Sequence[str]) -> Int32[np.ndarray, "C L"]:
-        """Captions as the model reads them; AligngapError for a model that has no tokenizer."""
-        if self._tokenizer is None:
-            raise AligngapError("this model was imported without a tokenizer: it can embed no text")
-        return self._tokenizer.encode(texts, self._config.model.text.context_length)
-
-    def batches(self, rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Rows, any number of them, stacked `batch` at a time."""
-        stream = iter(rows)
-        while batch := list(itertools.islice(stream, self.batch)):
-            yield np.stack(batch)
-
-    def image_batches(
-        self, params: Any, batches: Iterable[UInt8[np.ndarray, "n R R 3"]]
-    ) -> Iterator[Float[np.ndarray, "n D"]]:
-        """The embeddings of each batch of at most `batch` images, while the next is prepared."""
-        return self._stream(self._encode_image, params, batches)
-
-    def text_batches(
-        self, params: Any, batches: Iterable[Int32[np.ndarray, "n L"]]
-    ) -> Iterator[Float[np.ndarray, "n D"]]:
-        """The embeddings of each batch of at most `batch` rows of tokens."""
-        return self._stream(self._encode_text, params, batches)
-
-    def _stream(
-        self, encode: Callable[..., jax.Array], params: Any, batches: Iterable[np.ndarray]
-    ) -> Iterator[Float[np.ndarray, "n D"]]:
-        """Fetched one batch late: the device works while the host prepares and writes."""
-        # Several simulated devices of one CPU deadlock when a second batch is dispatched.
-        one_at_a_time = jax.default_backend() == "cpu" and jax.device_count() > 1
-        waiting: list[tuple[jax.Array, int]] = []
-        for batch in batches:
-            padded = np.zeros((self.batch, *batch.shape[1:]), batch.dtype)
-            padded[: len(batch)] = batch
-            with jax.set_mesh(self._mesh):
-                placed = jax.device_put(padded, meshes.batch_sharding(self._mesh))
-                waiting.append((encode(params, placed), len(batch)))
-            if len(waiting) > (0 if one_at_a_time else 1):
-                yield _taken(*waiting.pop(0))
-        for found in waiting:
-            yield _taken(*found)
-
-    def _joined(self, parts: Iterator[np.ndarray]) -> Float[np.ndarray, "N D"]:
-        return np.concatenate([np.zeros((0, self._config.model.embed_dim), np.float32), *parts])
+    model = opening.load(request.workdir, request.step)
+    pictures, captions = _inputs(request, model.config)
+    embedder = model.embedder
+    layout = Layout(model.config.model.embed_dim, dtype, form)
+    skipped: dict[int, str] = {}
+    said = []
+    _make(output)
+    with workdir.alone(output, "embedding"):
+        if pictures:
+            plan = _plan(model, embedder, pictures, "images")
+            image = Growing(output, "image", plan, layout)
+            parts = _image_parts(model, embedder, pictures, image.items, request)
+            said.append(_write(image, pictures, parts, model, "images"))
+            skipped = image.skipped
+        if captions:
+            paired = bool(pictures) and request.images == request.texts
+            left_out = skipped if paired else {}
+            plan = _plan(model, embedder, captions, "texts", left_out)
+            text = Growing(output, "text", plan, layout)
+            parts = _text_parts(model, embedder, captions, text.items, left_out)
+            said.append(_write(text, captions, parts, model, "texts"))
+            if skipped and not paired:
+                progress.say("Rows of image and text no longer pair: see image_ids.txt")
+    return "\n".join(said)
 
 
-def _taken(rows: jax.Array, count: int) -> Float[np.ndarray, "n D"]:
-    """The rows off the device, without those of the padding."""
-    return np.asarray(rows)[:count]
+def _inputs(
+    request: Request, config: ConfigDict
+) -> tuple[Inputs[bytes] | None, Inputs[str] | None]:
+    """What there is to embed; AligngapError where one shard's image lacks its text."""
+    folder = data_dir(request.data_dir or config.data.data_dir)
+    where = inputs.Where(folder, config.data.max_keywords)
+    pictures = inputs.images(request.images, where) if request.images else None
+    captions = inputs.texts(request.texts, where) if request.texts else None
+    if pictures and captions and request.images == request.texts:
+        alone = sorted(set(pictures.ids) ^ set(captions.ids))
+        if alone or list(pictures.ids) != list(captions.ids):
+            which = f": {alone[0]} has only one of them" if alone else " in the same order"
+            raise AligngapError(f"{request.images}: expected an image and a text a sample{which}")
+    return pictures, captions
+
+
+def _image_parts(
+    model: Model, embedder: Embedder, pictures: Inputs[bytes], start: int, request: Request
+) -> Iterator[Part]:
+    """From item `start` on; decoded by as many threads as there are processors."""
+    size = model.config.model.image.size
+    items = range(start, len(pictures.ids))
+    function = functools.partial(_pixels, pictures, size, model.config.data.resize)
+    decoded = _ahead(function, items, embedder.batch)
+    left_out: list[tuple[int, dict[int, str]]] = []  # Of the batches under way.
+
+    def batches() -> Iterator[UInt8[np.ndarray, "n R R 3"]]:
+        for numbers in _batched(items, embedder.batch):
+            found = list(itertools.islice(decoded, len(numbers)))
+            wrong = {i: str(x) for i, x in zip(numbers, found, strict=True) if _is_error(x)}
+            if wrong and not request.skip_corrupt:
+                raise AligngapError(f"{min(wrong.items())[1]}; --skip_corrupt leaves such out")
+            for reason in wrong.values():
+                progress.say(f"Skipped: {reason}")
+            left_out.append((len(numbers), wrong))
+            good = [x for x in found if not _is_error(x)]
+            yield np.stack(good) if good else np.zeros((0, size, size, 3), np.uint8)
+        decoded.close()
+
+    for rows in embedder.image_batches(model.params, batches()):
+        yield rows, *left_out.pop(0)
+
+
+def _text_parts(
+    model: Model,
+    embedder: Embedder,
+    captions: Inputs[str],
+    start: int,
+    left_out: dict[int, str],
+) -> Iterator[Part]:
+    parts = _batched(range(start, len(captions.ids)), embedder.batch)
+    wanted = [[i for i in part if i not in left_out] for part in parts]
+
+    def tokens(part: int) -> np.ndarray:
+        return embedder.tokens([captions.read(i) for i in wanted[part]])
+
+    ids = _ahead(tokens, range(len(parts)), 1)
+    for part, rows in zip(parts, embedder.text_batches(model.params, ids), strict=True):
+        yield rows, len(part), {i: left_out[i] for i in part if i in left_out}
+
+
+def _ahead(function: Any, items: range, batch: int) -> Generator[Any, None, None]:
+    """The function of each item, in order, worked out by threads before it is asked for."""
+    source = grain.MapDataset.source(items).map(function)
+    threads = max(2, os.cpu_count() or 1)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=BATCHES_AHEAD * batch)
+    with contextlib.closing(iter(source.to_iter_dataset(options))) as results:
+        yield from results
+
+
+def _pixels(pictures: Inputs[bytes], size: int, how: str, item: int) -> np.ndarray | AligngapError:
+    """An image as the model sees it, or what is wrong with it."""
+    name = pictures.ids[item]
+    try:
+        return images.RESIZES[how](images.decode(pictures.read(item), name), size)
+    except AligngapError as error:
+        return error
+
+
+def _is_error(found: Any) -> bool:
+    return isinstance(found, AligngapError)
+
+
+def _batched(items: range, batch: int) -> list[range]:
+    return [items[at : at + batch] for at in range(0, len(items), batch)]
+
+
+def _write(
+    growing: Growing, given: Inputs[Any], parts: Iterator[Part], model: Model, unit: str
+) -> str:
+    """Embeds what is not there yet; returns a line about what is there now."""
+    if growing.done:
+        return f"{growing.path}: {growing.rows:,} {unit}, already there"
+    first, started = growing.items, time.monotonic()
+    if first:
+        progress.say(f"Continuing {growing.path} after {first:,} of {len(given.ids):,} {unit}")
+    try:
+        with progress.Bar(f"Embedding {unit}", len(given.ids), unit, first) as bar:
+            for rows, items, skipped in parts:
+                _check(rows, given, growing.items)
+                growing.append(rows, items, skipped)
+                bar.advance(items)
+    except AligngapError:
+        growing.save()  # What came before the error need not be done again.
+        growing.close()
+        raise
+    about = {"given": given.given, "model": str(model.folder), "step": model.step}
+    growing.finish(given.ids, about | {"versions": provenance.versions()})
+    rate = (growing.items - first) / max(time.monotonic() - started, 1e-9)
+    left_out = f", {len(growing.skipped):,} skipped" if growing.skipped else ""
+    return f"{growing.path}: {growing.rows:,} {unit}{left_out}, {rate:,.0f} {unit} a second"
+
+
+def _check(rows: np.ndarray, given: Inputs[Any], first: int) -> None:
+    if not np.isfinite(rows).all():
+        raise AligngapError(
+            f"{given.given}: an embedding of the {len(rows)} from {given.ids[first]} on is not "
+            "finite: is this checkpoint of a run that failed?"
+        )
+
+
+def _make(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AligngapError(f"{output} cannot be written: {error.strerror}") from error
+
+
+def _plan(
+    model: Model,
+    embedder: Embedder,
+    given: Inputs[Any],
+    unit: str,
+    left_out: Sequence[int] | dict[int, str] = (),
+) -> dict[str, str]:
+    """All that the rows depend on, bit by bit; its keys are what an error says has changed."""
+    device = jax.devices()[0].device_kind
+    words = model.tokenizer
+    return {
+        "model": _digest(model),
+        "tokenizer": "" if unit == "images" or words is None else words.fingerprint,
+        f"list of {unit}": f"{given.digest} without {sorted(left_out)}",
+        "batch size or device": f"{embedder.batch} on {jax.device_count()} × {device}",
+    }
+
+
+def _digest(model: Model) -> str:
+    """SHA-256 of the parameters and of what says how they are used."""
+    config = model.config
+    data = [str(config.data.mean), str(config.data.std), config.data.resize]
+    parts = [config.compute_dtype, config.model.to_json(), *data]
+    sha = hashlib.sha256(json.dumps(parts).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(model.params)):
+        sha.update(jax.tree_util.keystr(path).encode())
+        sha.update(np.ascontiguousarray(leaf).tobytes())
+    return sha.hexdigest()

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from aligngap import whole
 from aligngap.errors import AligngapError, UsageError
-from aligngap.training import workdir
+from aligngap.runs import workdir
 
 ROOM = {"npy": 128, "safetensors": 256}  # Bytes of the header: more than any shape needs.
 SAFETENSORS = {"float32": "F32", "float16": "F16"}

@@ -7,8 +7,8 @@ import numpy as np
 
 from aligngap import gap
 from aligngap.data import splits
-from aligngap.evaluation import retrieval
-from aligngap.evaluation.embed import Embedder
+from aligngap.runs.embedder import Embedder
+from aligngap.tasks import retrieval
 from aligngap.training.loop import Run
 
 

@@ -10,16 +10,16 @@ from aligngap.data import corpora
 from aligngap.data.sentencepieces import Sentencepieces
 from aligngap.data.tokenizer import Tokenizer
 from aligngap.errors import UsageError
-from aligngap.training import provenance
-from aligngap.training.loaded import Loaded
-from aligngap.training.workdir import read_json
+from aligngap.runs import provenance
+from aligngap.runs.model import Model
+from aligngap.runs.workdir import read_json
 
 TEMPLATE = "model_card.md.j2"
 SHOWN = ("text_retrieval_recall@10", "image_retrieval_recall@10")
 GAPS = ("centroid_distance", "alignment_score", "relative_modality_gap")
 
 
-def text(model: Loaded, form: str) -> str:
+def text(model: Model, form: str) -> str:
     """Markdown for README.md: data, recipe, gap, evaluation, licence, and how to load it."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(resources.files("aligngap.interop"))),
@@ -38,9 +38,9 @@ def text(model: Loaded, form: str) -> str:
         words=model.tokenizer,
         pieces=isinstance(model.tokenizer, Sentencepieces),
         cleaned=isinstance(model.tokenizer, Tokenizer) and model.tokenizer.clean,
-        commands=provenance.commands(model.workdir),
+        commands=provenance.commands(model.folder),
         objective={k: v for k, v in config.objective.items() if k.endswith("_weight") and v},
-        evaluation=_evaluation(model.workdir, model.step),
+        evaluation=_evaluation(model.folder, model.step),
         licences=_licences(config.data.corpus) if model.step else [],
     )
 

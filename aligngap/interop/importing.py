@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -16,12 +17,13 @@ from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError, UsageError
 from aligngap.interop import mapping, sources
 from aligngap.interop.sources import Found
-from aligngap.models import dual_encoder, positions
+from aligngap.models import dual_encoder, parameters, positions
 from aligngap.models.logit_scale import scale_of
-from aligngap.training import provenance, state, workdir
-from aligngap.training.checkpoints import Checkpoints
-from aligngap.training.position import Position
-from aligngap.training.state import TrainState
+from aligngap.parallel import mesh as meshes
+from aligngap.runs import provenance, workdir
+from aligngap.runs.checkpoints import Checkpoints
+from aligngap.runs.model import Model
+from aligngap.runs.position import Position
 
 
 def import_model(
@@ -35,9 +37,7 @@ def import_model(
     whole.empty(folder)
     found = sources.find(source)
     config = config_of(found, overrides, data_dir)
-    params = parameters(found, config)
-    scale = float(scale_of(params["logit_scale"], config.model.scale_form))
-    config.model.scale_max = max(config.model.scale_max, scale)  # SigLIP's may be above CLIP's.
+    params = params_of(found, config)
     words, notes = _tokenizer(found, config)
     with whole.folder(folder) as filling:
         workdir.claim(filling, config)
@@ -48,13 +48,28 @@ def import_model(
     return _summary(found, config, folder, notes)
 
 
-def parameters(found: Found, config: ConfigDict) -> Any:
-    """The source's tensors as our parameters; positions fitted to an image size that is given."""
+def open_source(found: Found, folder: Path) -> Model:
+    """The model on all devices there are, without a workdir; errors as `import_model`."""
+    config = config_of(found, (), "")
+    params = nn.unbox(params_of(found, config))
+    mesh, module = meshes.make(config), dual_encoder.make(config)
+    layout = meshes.shardings(parameters.abstract(config, module), mesh)
+    placed = jax.tree.map(jax.device_put, params, layout)
+    return Model(config, folder, 0, mesh, module, placed, _tokenizer(found, config)[0])
+
+
+def params_of(found: Found, config: ConfigDict) -> Any:
+    """The source's tensors as our parameters; positions fitted to an image size that is given.
+
+    The config's greatest scale becomes the model's own where that is above it, as SigLIP's may be.
+    """
     own = ConfigDict(config.to_dict())
     own.model.image.size = found.fields.get("model.image.size", config.model.image.size)
-    abstract = state.abstract_params(own, dual_encoder.make(own))
+    abstract = parameters.abstract(own, dual_encoder.make(own))
     rules = found.rules(own.model)
     params = mapping.to_ours(rules, found.tensors, abstract, str(found.path))
+    scale = float(scale_of(params["logit_scale"], config.model.scale_form))
+    config.model.scale_max = max(config.model.scale_max, scale)
     return positions.fitted(params, config.model)
 
 
@@ -62,8 +77,7 @@ def save(folder: Path, config: ConfigDict, params: Any) -> None:
     """A checkpoint of step 0, of parameters alone: nothing has been optimised."""
     arrays = jax.tree.map(jnp.asarray, params)
     with Checkpoints(folder, config, writing=True) as checkpoints:
-        bare = TrainState(jnp.zeros((), jnp.int32), arrays, None, None)
-        checkpoints.save(0, bare, Position(0).saved(config), {})
+        checkpoints.save(0, {"params": arrays}, Position(0).saved(config), {})
 
 
 def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDict:

@@ -9,8 +9,7 @@ from ml_collections import ConfigDict
 
 from aligngap import config as configs
 from aligngap.interop.mapping import Rule
-from aligngap.models import dual_encoder
-from aligngap.training import state
+from aligngap.models import dual_encoder, parameters
 
 FILE = "parameters.npz"
 DATA = ("mean", "std", "resize", "tokenizer")  # What of config.data an embedding depends on.
@@ -20,7 +19,7 @@ def rules(model: ConfigDict) -> list[Rule]:
     """Every array under its own name and as it is."""
     config = configs.default()
     config.model = model
-    abstract = nn.unbox(state.abstract_params(config, dual_encoder.make(config)))
+    abstract = nn.unbox(parameters.abstract(config, dual_encoder.make(config)))
     found = []
     for name, array in flatten_dict(abstract, sep="/").items():
         axes = " ".join(string.ascii_lowercase[: array.ndim])

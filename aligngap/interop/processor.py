@@ -12,7 +12,7 @@ from aligngap.data.sentencepieces import Sentencepieces
 from aligngap.data.tokenizer import END, FILE, START, Tokenizer
 from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError
-from aligngap.training.workdir import read_json
+from aligngap.runs.workdir import read_json
 
 BICUBIC = 3  # Pillow's number.
 SIGLIP = {  # What a SiglipTokenizer is unless its tokenizer_config.json says otherwise.

@@ -21,7 +21,7 @@ from aligngap.interop import (
     tensors,
 )
 from aligngap.interop.mapping import Rule
-from aligngap.training.workdir import read_json
+from aligngap.runs.workdir import read_json
 
 HALF = (0.5, 0.5, 0.5)
 SIGLIP_PIXELS = {"data.mean": HALF, "data.std": HALF, "data.resize": "squash"}

@@ -22,7 +22,7 @@ from aligngap.data.sentencepieces import Sentencepieces
 from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.models import dual_encoder
 from aligngap.models.logit_scale import scale_of
-from aligngap.training.loaded import Loaded
+from aligngap.runs.model import Model
 
 SETTINGS = "preprocessing.json"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -35,7 +35,7 @@ def file(modality: str) -> str:
     return f"{modality}.stablehlo"
 
 
-def program(model: Loaded, modality: str) -> bytes:
+def program(model: Model, modality: str) -> bytes:
     """What jax.export.deserialize reads: Params with uint8 pixels [B, R, R, 3], not normalised,
     or with int32 ids [B, L] → L2-normalised float32 embeddings [B, D]."""
     (batch,) = export.symbolic_shape("batch")
@@ -48,7 +48,7 @@ def program(model: Loaded, modality: str) -> bytes:
         return bytes(export.export(encode, platforms=PLATFORMS)(params, given).serialize())
 
 
-def settings(model: Loaded) -> dict[str, Any]:
+def settings(model: Model) -> dict[str, Any]:
     """What pixels and ids are made by, and how two embeddings make a logit."""
     config, params = model.config, model.params
     scale = scale_of(params["logit_scale"], config.model.scale_form)

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from aligngap.errors import AligngapError
-from aligngap.training.workdir import read_json
+from aligngap.runs.workdir import read_json
 
 # What training scripts wrap around a state dict, and what their modules put before each name.
 WRAPPERS = ("state_dict", "model_state_dict", "model")

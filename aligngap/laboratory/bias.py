@@ -16,12 +16,12 @@ from scipy import sparse, stats
 
 from aligngap import gap, progress
 from aligngap.errors import AligngapError, UsageError
-from aligngap.evaluation.intervals import CONFIDENCE, estimate
-from aligngap.evaluation.retrieval import TIE
 from aligngap.gap import files, sources
 from aligngap.gap.streaming import sample
 from aligngap.laboratory import along, bias_figure, experiment
 from aligngap.laboratory.pairs import FILES, read_texts
+from aligngap.tasks.intervals import CONFIDENCE, estimate
+from aligngap.tasks.retrieval import TIE
 
 MOST_CATEGORIES = 12  # each is a panel
 SHUFFLES = 1000

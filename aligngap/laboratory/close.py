@@ -20,11 +20,11 @@ from scipy.sparse.linalg import svds
 
 from aligngap import gap
 from aligngap.errors import AligngapError, UsageError
-from aligngap.evaluation import retrieval
 from aligngap.gap.streaming import sample
 from aligngap.laboratory import experiment
 from aligngap.laboratory.pairs import FILES, distinct, matches, read_pairs
 from aligngap.reporting.figures import PALETTE, project, run_colour
+from aligngap.tasks import retrieval
 
 METHODS = ("mean", "spectral", "transport")
 MOST = {"mean": 1_000_000, "spectral": 8000, "transport": 2000}  # pairs in minutes on two cores

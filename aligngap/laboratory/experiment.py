@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from aligngap import whole
 from aligngap.reporting.figures import STYLE
-from aligngap.training import provenance
+from aligngap.runs import provenance
 
 
 @dataclass(frozen=True)

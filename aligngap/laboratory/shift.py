@@ -17,14 +17,14 @@ from jaxtyping import Array, Float, Int
 
 from aligngap import gap, objectives, progress
 from aligngap.errors import AligngapError, UsageError
-from aligngap.evaluation import retrieval
-from aligngap.evaluation.intervals import estimate
-from aligngap.evaluation.retrieval import chance_levels, expected_hits
 from aligngap.gap.embedding_shift import MOVES
 from aligngap.gap.streaming import sample
 from aligngap.laboratory import along, experiment, shift_figure
 from aligngap.laboratory.pairs import FILES, distinct, matches, read_pairs
 from aligngap.laboratory.pairs import classes as classes_of
+from aligngap.tasks import retrieval
+from aligngap.tasks.intervals import estimate
+from aligngap.tasks.retrieval import chance_levels, expected_hits
 
 TEMPERATURES = {"1/100": 100.0, "1/50": 50.0, "1": 1.0}  # τ: the logit scale 1/τ.
 Hits = Float[np.ndarray, "Q"]

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aligngap.evaluation.retrieval import KS
 from aligngap.laboratory import along, experiment
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, log_heights, run_colour
+from aligngap.tasks.retrieval import KS
 
 ASKS = {"text_retrieval": "image", "image_retrieval": "text"}
 PRINTED = (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75)  # the δ whose gaps the paper prints

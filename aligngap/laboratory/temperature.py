@@ -12,11 +12,10 @@ import jax.numpy as jnp
 from aligngap import progress
 from aligngap.data import images, pipeline
 from aligngap.errors import UsageError
-from aligngap.evaluation.embed import Embedder
+from aligngap.interop import opening
 from aligngap.laboratory import pictograms, small_clip, two_sides
 from aligngap.laboratory.experiment import Result
 from aligngap.laboratory.two_sides import Curve, Recipe, Sides
-from aligngap.training import loaded
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -46,14 +45,13 @@ def run(arguments: argparse.Namespace) -> Result:
 
 def from_checkpoint(arguments: argparse.Namespace) -> tuple[Sides, Any]:
     """(images against captions of the run's training split, its parameters)."""
-    found = loaded.load(Path(arguments.workdir))
+    found = opening.load(Path(arguments.workdir))
     config, data = found.config, found.config.data
     data.data_dir = arguments.data_dir or data.data_dir
-    embedder = Embedder(config, found.model, found.tokenizer, found.mesh)
     source = pipeline.open_split(config, data.train_split)
     pixels, captions = pictograms.one_of_each(
         source, arguments.pairs, config.model.image.size, data.max_keywords, how=data.resize
     )
     normalised = images.normalise(jnp.asarray(pixels), data.mean, data.std)
-    ids = jnp.asarray(embedder.tokens(captions))
-    return Sides(two_sides.encoders(found.model), (normalised, ids)), found.params
+    ids = jnp.asarray(found.embedder.tokens(captions))
+    return Sides(two_sides.encoders(found.module), (normalised, ids)), found.params

@@ -18,7 +18,7 @@ from aligngap.reporting import figures, findings, gap_map, page, panels
 from aligngap.reporting.figures import Plane
 from aligngap.reporting.panels import Panel
 from aligngap.reporting.runs import GAP
-from aligngap.training import provenance
+from aligngap.runs import provenance
 
 MAX_PAIRS = 10_000  # pictures of more show a random sample
 MAX_LABELS = 50  # of the table; gap.json has all

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from aligngap import progress
 from aligngap.errors import AligngapError
-from aligngap.training.position import Position
+from aligngap.runs.position import Position
 
 # The loss and its gradient are of the parameters before the step, the update is the step's.
 WATCHED = ("loss", "gradient_norm", "update_norm")

@@ -20,10 +20,12 @@ from aligngap import config as configs
 from aligngap.data import vocabulary
 from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError, UsageError
-from aligngap.models import dual_encoder, positions
+from aligngap.models import dual_encoder, parameters, positions
 from aligngap.models.dual_encoder import DualEncoder
-from aligngap.training import loaded, state, workdir
-from aligngap.training.checkpoints import Checkpoints
+from aligngap.runs import model as models
+from aligngap.runs import workdir
+from aligngap.runs.checkpoints import Checkpoints
+from aligngap.training import state
 from aligngap.training.state import TrainState
 
 # Of a model, what neither changes the meaning of an array that is taken over nor the others' use.
@@ -76,7 +78,7 @@ def create(
         return fresh
     with Checkpoints(source.folder, source.config) as checkpoints:
         held = dual_encoder.make(source.config)
-        taken = loaded.params(source.config, held, mesh, checkpoints, source.step)
+        taken = models.restore_params(source.config, held, mesh, checkpoints, source.step)
     layout = jax.tree.map(lambda array: array.sharding, fresh.params)
     params = jax.jit(lambda own, other: _merged(config, own, other), out_shardings=layout)(
         fresh.params, taken
@@ -140,5 +142,5 @@ def _check_shapes(config: ConfigDict, source: Source) -> None:
 
 def _shapes(config: ConfigDict) -> dict[str, tuple[int, ...]]:
     """Path → shape of each parameter."""
-    abstract = nn.unbox(state.abstract_params(config, dual_encoder.make(config)))
+    abstract = nn.unbox(parameters.abstract(config, dual_encoder.make(config)))
     return {name: array.shape for name, array in flatten_dict(abstract, sep="/").items()}

@@ -21,15 +21,16 @@ from aligngap.models import dual_encoder
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.parallel import distributed
 from aligngap.parallel import mesh as meshes
-from aligngap.training import agreement, initial, optimizer, position, state, workdir
+from aligngap.runs import position, workdir
+from aligngap.runs.checkpoints import Checkpoints, Damaged
+from aligngap.runs.position import Position
+from aligngap.training import agreement, initial, optimizer, state
 from aligngap.training.agreement import Request
-from aligngap.training.checkpoints import Checkpoints, Damaged
 from aligngap.training.health import Health, Spike
 from aligngap.training.initial import Source
 from aligngap.training.interruption import Interruption
 from aligngap.training.log import Evaluator, Log
 from aligngap.training.metrics import NoWriters, Writers
-from aligngap.training.position import Position
 from aligngap.training.state import TrainState
 from aligngap.training.step import make_step
 from aligngap.training.watchdog import Watchdog

@@ -9,6 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 from aligngap.errors import UsageError
+from aligngap.models.parameters import path_name
 
 DECAYED = ("kernel", "patch_kernel", "embedding", "positions")
 
@@ -110,9 +111,3 @@ def _scale_by_factors(config: ConfigDict) -> optax.GradientTransformation:
         return jax.tree.map(lambda u, f: u * f, updates, lr_factors(config, params))
 
     return optax.stateless(scaled)
-
-
-def path_name(path: tuple[Any, ...]) -> str:
-    """As patterns see it and dry_run prints it, e.g. text_transformer/blocks/mlp_in/kernel."""
-    keys = [part for part in path if isinstance(part, jax.tree_util.DictKey)]
-    return jax.tree_util.keystr(tuple(keys), simple=True, separator="/")

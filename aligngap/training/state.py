@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
+from aligngap.models import parameters
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.parallel import mesh as meshes
 
@@ -31,25 +32,9 @@ class TrainState:
         return self.params if self.averaged is None else self.averaged
 
 
-def abstract_params(config: ConfigDict, model: DualEncoder) -> Any:
-    """Shapes, dtypes and logical axis names of the parameters alone."""
-    return jax.eval_shape(lambda: _boxed_params(config, model))
-
-
-def _boxed_params(config: ConfigDict, model: DualEncoder) -> Any:
-    """The parameters at step 0, boxed with their logical axis names."""
-    image, text = config.model.image, config.model.text
-    variables = model.init(
-        jax.random.key(config.seed),
-        jnp.zeros((1, image.size, image.size, 3)),
-        jnp.zeros((1, text.context_length), jnp.int32),
-    )
-    return variables["params"]
-
-
 def _boxed(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformation) -> TrainState:
     """The state at step 0, its parameters still boxed."""
-    params = _boxed_params(config, model)
+    params = parameters.initial(config, model)
     averaged = jax.tree.map(jnp.copy, params) if config.optimizer.ema_decay else None
     return TrainState(jnp.zeros((), jnp.int32), params, _opened(tx.init(params)), averaged)
 

@@ -8,7 +8,7 @@ import pytest
 from aligngap.config import default
 from aligngap.data import images, pipeline, tokenizer
 from aligngap.interop import importing
-from aligngap.training import workdir
+from aligngap.runs import workdir
 
 
 @pytest.fixture(scope="session")

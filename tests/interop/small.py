@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import aligngap
 from aligngap.config import default, tower
 from aligngap.data import images
 from aligngap.interop import importing, sources
-from aligngap.models import dual_encoder
-from aligngap.training import loaded, state
+from aligngap.models import dual_encoder, parameters
 
 STRANGE = [
     "", " \n ", "😀👩‍🚀🏳️‍🌈", "Crème brûlée, naïve café", "Ünïcödé ＦＵＬＬ", "日本語 テスト",
@@ -37,7 +37,7 @@ def small_config(pictograms_dir, tie="none", **model):
 
 def random_params(config, seed=0):
     """Random everywhere, biases and norms too, so that no term is hidden by a zero or a one."""
-    shapes = nn.unbox(state.abstract_params(config, dual_encoder.make(config)))
+    shapes = nn.unbox(parameters.abstract(config, dual_encoder.make(config)))
     random = np.random.default_rng(seed)
 
     def value(path, p):
@@ -50,13 +50,13 @@ def random_params(config, seed=0):
 
 def ours(folder: Path, pictures, texts):
     """Embeddings of images and captions by the model of a workdir, as `evaluate` makes them."""
-    model = loaded.load(folder)
+    model = aligngap.load(folder)
     data = model.config.data
     size = model.config.model.image.size
     resize = images.RESIZES[data.resize]
     pixels = np.stack([resize(picture, size) for picture in pictures])
     ids = model.tokenizer.encode(texts, model.config.model.text.context_length)
-    return encode(model.model, model.params, images.normalise(pixels, data.mean, data.std), ids)
+    return encode(model.module, model.params, images.normalise(pixels, data.mean, data.std), ids)
 
 
 def encode(model, params, pixels, ids):
@@ -100,7 +100,7 @@ def imported(source: Path, *overrides):
     """A source's model in memory, without a workdir: (module, params)."""
     found = sources.find(source)
     config = importing.config_of(found, overrides, "")
-    return dual_encoder.make(config), importing.parameters(found, config)
+    return dual_encoder.make(config), importing.params_of(found, config)
 
 
 def same_bits(one, other):

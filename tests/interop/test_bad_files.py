@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from aligngap.cli import main
 from aligngap.interop import FORMATS
-from aligngap.training import workdir
+from aligngap.runs import workdir
 
 from small import random_params, small_config
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import aligngap
 from aligngap.cli import main
 from aligngap.data import vocabulary
 from aligngap.interop import processor, sources
-from aligngap.training import loaded
 
 from small import (
     STRANGE,
@@ -127,7 +127,7 @@ def test_clips_vocabulary_goes_with_a_model_of_its_size(clip_dir, tmp_path):
     small_clip(vocab_size=49_408, eos_token_id=49_407, bos_token_id=49_406).save_pretrained(source)
     flags = [f"--source={source}", f"--workdir={workdir}", f"--data_dir={clip_dir}"]
     assert main(["import", *flags]) == 0
-    model = loaded.load(workdir)
+    model = aligngap.load(workdir)
     assert model.config.data.tokenizer == "clip_fast"
     assert model.config.name == "source"
     expected = vocabulary.clip(clip_dir, clean=False).encode(STRANGE, 12)

@@ -10,9 +10,9 @@ import pytest
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import load_file, save_file
 
+import aligngap
 from aligngap.cli import main
 from aligngap.data import images
-from aligngap.training import loaded
 
 from small import (
     STRANGE,
@@ -136,7 +136,7 @@ def test_a_resnets_state_dict(pictograms_dir, hold, tmp_path):
     model, params = imported(tmp_path / "rn.safetensors", "--config.model.text.heads=6")
     assert model.config.image.stages == (1, 2, 1, 1)
     same_bits(
-        *(flatten_dict(p, sep="/") for p in (params, jax.device_get(loaded.load(folder).params)))
+        *(flatten_dict(p, sep="/") for p in (params, jax.device_get(aligngap.load(folder).params)))
     )
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import aligngap
 from aligngap.cli import main
 from aligngap.data import images
-from aligngap.training import loaded
 
 from small import (
     STRANGE,
@@ -78,7 +78,7 @@ def export(folder, form, output):
 def test_files_of_images_and_texts_embed_here_as_there(
     model, saved, workdir, spiece_dir, drawn, captions, tmp_path
 ):
-    config = loaded.load(workdir).config
+    config = aligngap.load(workdir).config
     assert (config.data.tokenizer, config.data.resize) == ("siglip", "squash")
     kept = (workdir / "tokenizer" / "spiece.model").read_bytes()
     assert kept == (spiece_dir / "spiece.model").read_bytes()
@@ -122,7 +122,7 @@ def test_without_words_or_processor_it_is_still_a_siglip(model, workdir, tmp_pat
     model.save_pretrained(source)
     assert main(["import", f"--source={source}", f"--workdir={run}"]) == 0
     assert "no tokenizer was imported: the source has none of" in capsys.readouterr().out
-    found, whole = loaded.load(run), loaded.load(workdir)
+    found, whole = aligngap.load(run), aligngap.load(workdir)
     assert found.tokenizer is None
     for name in ("resize", "mean", "std"):
         assert found.config.data[name] == whole.config.data[name]
@@ -141,7 +141,7 @@ def test_words_of_another_form_are_left_out(fields, source, tmp_path, capsys):
     assert main(["import", f"--source={source}", f"--workdir={tmp_path / 'run'}"]) == 0
     said = capsys.readouterr().out
     assert f"no tokenizer was imported: {next(iter(fields))} of its tokenizer_config.json" in said
-    assert loaded.load(tmp_path / "run").tokenizer is None
+    assert aligngap.load(tmp_path / "run").tokenizer is None
 
 
 def test_the_users_word_is_checked_too(source, tmp_path, capsys):
@@ -170,7 +170,7 @@ def test_words_of_clips_form_need_its_padding(pad, saved, words, source, tmp_pat
     processor.write_tokenizer(words, LENGTH, source)
     edit(source / "tokenizer_config.json", pad_token=pad)
     assert main(["import", f"--source={source}", f"--workdir={tmp_path / 'run'}"]) == 0
-    found = loaded.load(tmp_path / "run").tokenizer
+    found = aligngap.load(tmp_path / "run").tokenizer
     if pad == "<|endoftext|>":
         assert found.fingerprint == words.fingerprint
     else:
@@ -223,4 +223,4 @@ def test_a_clip_that_squashes(resize, pictograms_dir, hold, words, drawn, captio
     for a, b in zip(theirs(there, prepare, drawn, texts), ours(folder, drawn, texts), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     assert main(["import", f"--source={output}", f"--workdir={back}"]) == 0
-    assert loaded.load(back).config.data.resize == resize
+    assert aligngap.load(back).config.data.resize == resize

@@ -12,11 +12,11 @@ from playwright.sync_api import sync_playwright
 
 from aligngap.config import default, tower
 from aligngap.data import splits, tokenizer
-from aligngap.evaluation.embed import Embedder
 from aligngap.gap import examples, files
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
 from aligngap.reporting import gap_map, gap_page
+from aligngap.runs.embedder import Embedder
 from aligngap.training import optimizer, state
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

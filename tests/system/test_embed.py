@@ -9,8 +9,7 @@ import pytest
 
 from aligngap import cli
 from aligngap.data import corpora
-from aligngap.evaluation import retrieval
-from aligngap.evaluation.embed import Embedder
+from aligngap.tasks import retrieval
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 SPLIT = "pictograms/test_unseen_both"
@@ -168,11 +167,11 @@ def test_nothing_is_compiled_twice(finished):
     """Whatever the number of rows, each encoder has one shape."""
     import jax
 
+    import aligngap
     from aligngap.data import splits
-    from aligngap.training import loaded
 
-    model = loaded.load(finished)
-    embedder = Embedder(model.config, model.model, model.tokenizer, model.mesh)
+    model = aligngap.load(finished)
+    embedder = model.embedder
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, _, **about: compiled.append(event)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+import aligngap
 from aligngap import cli
 from aligngap import config as configs
 from aligngap.errors import AligngapError, UsageError
-from aligngap.training import loaded, loop, state
-from aligngap.training.checkpoints import Checkpoints
+from aligngap.runs.checkpoints import Checkpoints
+from aligngap.training import loop, state
 
 from workdirs import metrics
 
@@ -63,7 +64,7 @@ def beginnings(workdir):
 def test_it_takes_weights_alone_and_the_tokenizer(train, finished, tmp_path):
     code, said = train(steps=3, optimizer__warmup_steps=1)
     assert code == 0, said
-    source = loaded.load(finished)
+    source = aligngap.load(finished)
     taken, moments = beginnings(tmp_path / "run")
     wanted = flat(source.params)
     assert taken.keys() == wanted.keys()
@@ -101,11 +102,11 @@ def test_heads_start_anew_at_another_dimension_and_a_tower_is_locked(train, fini
         model__embed_dim=8,
     )
     assert code == 0, said
-    wanted = flat(loaded.load(finished).params)
+    wanted = flat(aligngap.load(finished).params)
     run = loop.reopen(tmp_path / "run")
     new = flat(state.create(run.config, run.model, run.tx, run.mesh).params)
     taken, _ = beginnings(tmp_path / "run")
-    trained = flat(loaded.load(tmp_path / "run").params)
+    trained = flat(aligngap.load(tmp_path / "run").params)
     assert taken["projection/kernel"].shape == (32, 8)
     for name, array in taken.items():
         source = new if name.startswith("projection") else wanted
@@ -167,7 +168,7 @@ def test_a_run_of_an_average_starts_it_at_the_source(train, finished, tmp_path):
     with Checkpoints(run.workdir, run.config) as checkpoints:
         saved = loop.load_state(run, checkpoints, 2)
     start, now, averaged = (
-        flat(t) for t in (loaded.load(finished).params, saved.params, saved.averaged)
+        flat(t) for t in (aligngap.load(finished).params, saved.params, saved.averaged)
     )
     for name in start:
         assert np.all(

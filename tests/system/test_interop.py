@@ -8,9 +8,10 @@ import pytest
 from aligngap.cli import main
 from aligngap.data import images, splits
 from aligngap.errors import AligngapError
-from aligngap.evaluation import retrieval
-from aligngap.training import loop, workdir
-from aligngap.training.checkpoints import Checkpoints
+from aligngap.runs import workdir
+from aligngap.runs.checkpoints import Checkpoints
+from aligngap.tasks import retrieval
+from aligngap.training import loop
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

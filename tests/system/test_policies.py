@@ -2,8 +2,8 @@
 
 import pytest
 
+from aligngap.runs.checkpoints import Checkpoints
 from aligngap.training import loop
-from aligngap.training.checkpoints import Checkpoints
 
 from workdirs import metrics, saved_steps
 

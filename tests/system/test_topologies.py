@@ -9,8 +9,8 @@ import pytest
 from jax.sharding import AxisType
 
 from aligngap.parallel import mesh as meshes
+from aligngap.runs.checkpoints import Checkpoints
 from aligngap.training import loop
-from aligngap.training.checkpoints import Checkpoints
 
 from workdirs import metrics
 

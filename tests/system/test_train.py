@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from aligngap.runs.checkpoints import Checkpoints
 from aligngap.training import loop
-from aligngap.training.checkpoints import Checkpoints
 
 from workdirs import metrics
 

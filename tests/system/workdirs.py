@@ -5,8 +5,8 @@ from pathlib import Path
 
 import jax
 
+from aligngap.runs.checkpoints import Checkpoints
 from aligngap.training import loop
-from aligngap.training.checkpoints import Checkpoints
 
 
 def metrics(workdir: Path) -> list[dict]:

@@ -6,8 +6,8 @@ import pytest
 
 from aligngap.config import default
 from aligngap.errors import AligngapError
+from aligngap.runs.position import Position
 from aligngap.training.health import Health, Spike
-from aligngap.training.position import Position
 
 
 def values(loss, gradient=1.0):

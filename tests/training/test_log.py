@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import pytest
 
 from aligngap.config import default
+from aligngap.runs.position import Position
 from aligngap.training import log as log_room
 from aligngap.training.health import Health
 from aligngap.training.log import Log
 from aligngap.training.metrics import NoWriters
-from aligngap.training.position import Position
 
 METRICS = {"loss": 1.0, "gradient_norm": 1.0, "update_norm": 1.0, "request": 0}
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aligngap.errors import AligngapError
-from aligngap.evaluation.intervals import Estimate, estimate
+from aligngap.tasks.intervals import Estimate, estimate
 
 KS = (1, 5, 10)
 Recall = dict[int, Estimate]

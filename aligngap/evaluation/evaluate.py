@@ -16,13 +16,15 @@ from aligngap import progress, whole
 from aligngap.data import images, splits
 from aligngap.data.splits import Split
 from aligngap.errors import AligngapError
-from aligngap.evaluation import retrieval, zero_shot
-from aligngap.evaluation.embed import Embedder
-from aligngap.evaluation.intervals import Estimate
 from aligngap.gap import files as gap_files
 from aligngap.gap.intervals import Interval, intervals
-from aligngap.training import initial, loaded, loop, provenance
-from aligngap.training.checkpoints import Checkpoints
+from aligngap.runs import model as models
+from aligngap.runs import provenance
+from aligngap.runs.checkpoints import Checkpoints
+from aligngap.runs.embedder import Embedder
+from aligngap.tasks import retrieval, zero_shot
+from aligngap.tasks.intervals import Estimate
+from aligngap.training import initial, loop
 from aligngap.training.loop import Run
 
 KINDS = ("group", "subgroup")
@@ -68,7 +70,7 @@ def _parameters(run: Run, step: int | None) -> tuple[int, dict[str, Any]]:
     known (an import is trained elsewhere; a model to start from may be gone)."""
     with Checkpoints(run.workdir, run.config) as checkpoints:
         step = checkpoints.choose(step)
-        trained = loaded.params(run.config, run.model, run.mesh, checkpoints, step)
+        trained = models.restore_params(run.config, run.model, run.mesh, checkpoints, step)
     if step == 0:
         return step, {"trained": trained}
     try:

@@ -11,9 +11,17 @@ from aligngap import whole
 from aligngap.config import MODALITIES
 from aligngap.data.vocabulary import AnyTokenizer
 from aligngap.errors import AligngapError
-from aligngap.interop import card, huggingface, mapping, npz, open_clip, processor, stablehlo
-from aligngap.training import loaded
-from aligngap.training.loaded import Loaded
+from aligngap.interop import (
+    card,
+    huggingface,
+    mapping,
+    npz,
+    open_clip,
+    opening,
+    processor,
+    stablehlo,
+)
+from aligngap.runs.model import Model
 
 Write = Callable[[Path], None]  # Fills a folder with what has been computed before.
 
@@ -24,7 +32,7 @@ def export(workdir: Path, form: str, output: Path, step: int | None = None) -> s
     AligngapError for a model that the format cannot express exactly, with every reason.
     """
     whole.empty(output)
-    model = loaded.load(workdir, step)
+    model = opening.load(workdir, step)
     write, readme = WRITERS[form](model), card.text(model, form)
     with whole.folder(output) as folder:
         write(folder)
@@ -32,7 +40,7 @@ def export(workdir: Path, form: str, output: Path, step: int | None = None) -> s
     return f"Exported {workdir} at step {model.step} for {form} into {output}"
 
 
-def _transformers(model: Loaded) -> Write:
+def _transformers(model: Model) -> Write:
     family = _family(model)
     text = model.config.model.text
     words = model.tokenizer
@@ -49,7 +57,7 @@ def _transformers(model: Loaded) -> Write:
     return write
 
 
-def _open_clip(model: Loaded) -> Write:
+def _open_clip(model: Model) -> Write:
     config = model.config
     _refuse(list(open_clip.problems(config.model)), "open_clip")
     settings = open_clip.write(config.model, config.data, model.tokenizer is not None)
@@ -63,7 +71,7 @@ def _open_clip(model: Loaded) -> Write:
     return write
 
 
-def _npz(model: Loaded) -> Write:
+def _npz(model: Model) -> Write:
     arrays = mapping.to_theirs(npz.rules(model.config.model), model.params)
     archive = io.BytesIO()
     np.savez(archive, **arrays)  # type: ignore[arg-type]
@@ -77,7 +85,7 @@ def _npz(model: Loaded) -> Write:
     return write
 
 
-def _stablehlo(model: Loaded) -> Write:
+def _stablehlo(model: Model) -> Write:
     write_parameters = _npz(model)
     programs = {modality: stablehlo.program(model, modality) for modality in MODALITIES}
 
@@ -90,7 +98,7 @@ def _stablehlo(model: Loaded) -> Write:
     return write
 
 
-WRITERS: Mapping[str, Callable[[Loaded], Write]] = {
+WRITERS: Mapping[str, Callable[[Model], Write]] = {
     "transformers": _transformers,
     "open_clip": _open_clip,
     "npz": _npz,
@@ -98,7 +106,7 @@ WRITERS: Mapping[str, Callable[[Loaded], Write]] = {
 }
 
 
-def _family(model: Loaded) -> huggingface.Family:
+def _family(model: Model) -> huggingface.Family:
     """The class of transformers that expresses the model; else why the likeliest does not."""
     reasons = {
         name: list(f.problems(model.config.model)) for name, f in huggingface.FAMILIES.items()

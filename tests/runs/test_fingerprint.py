@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from aligngap.training import fingerprint
+from aligngap.runs import fingerprint
 
 
 def tree(seed=0):

@@ -6,8 +6,8 @@ import chex
 import numpy as np
 from jaxtyping import Float, Int
 
-from aligngap.evaluation.intervals import Estimate, estimate
-from aligngap.evaluation.retrieval import expected_hits
+from aligngap.tasks.intervals import Estimate, estimate
+from aligngap.tasks.retrieval import expected_hits
 
 
 def classify(

@@ -17,8 +17,10 @@ from aligngap.errors import AligngapError
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
 from aligngap.presets import preset
-from aligngap.training import loaded, loop, optimizer, provenance, state, workdir
-from aligngap.training.checkpoints import Checkpoints, Damaged
+from aligngap.runs import model as models
+from aligngap.runs import provenance, workdir
+from aligngap.runs.checkpoints import Checkpoints, Damaged
+from aligngap.training import loop, optimizer, state
 from aligngap.training.step import make_step
 
 GIB = 2**30
@@ -155,7 +157,7 @@ def _run(folder: Path) -> Iterator[Finding]:
                 if step:
                     loop.load_state(run, checkpoints, step)
                 else:  # An imported model: parameters alone.
-                    loaded.params(config, run.model, run.mesh, checkpoints, step)
+                    models.restore_params(config, run.model, run.mesh, checkpoints, step)
             except Damaged as error:
                 yield Finding("WRONG", f"{error}; `aligngap train` goes on from the one before")
             else:

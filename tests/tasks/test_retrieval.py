@@ -9,7 +9,7 @@ import pytest
 from scipy.special import comb
 
 from aligngap.errors import AligngapError
-from aligngap.evaluation import retrieval
+from aligngap.tasks import retrieval
 
 
 def unit(rows):

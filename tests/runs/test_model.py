@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import aligngap
 from aligngap.errors import AligngapError
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
-from aligngap.training import loaded, optimizer, state, workdir
-from aligngap.training.checkpoints import Checkpoints
-from aligngap.training.position import Position
+from aligngap.runs import workdir
+from aligngap.runs.checkpoints import Checkpoints
+from aligngap.runs.position import Position
+from aligngap.training import optimizer, state
 from aligngap.training.state import TrainState
 
 pytestmark = pytest.mark.corpus
@@ -25,16 +27,16 @@ def test_the_averaged_parameters_where_there_are_any(small, tmp_path):
     with Checkpoints(tmp_path, small, writing=True) as checkpoints:
         saved = TrainState(jnp.ones((), jnp.int32), fresh.params, fresh.opt_state, averaged)
         checkpoints.save(1, saved, Position(1).saved(small), {})
-    found = loaded.load(tmp_path)
+    found = aligngap.load(tmp_path)
     assert (found.step, found.tokenizer) == (1, None)
     jax.tree.map(np.testing.assert_array_equal, found.params, averaged)
     with pytest.raises(AligngapError, match=r"no checkpoint of step 3; kept: \[1\]"):
-        loaded.load(tmp_path, 3)
+        aligngap.load(tmp_path, 3)
 
 
 def test_a_folder_without_checkpoint(small, tmp_path):
     with pytest.raises(AligngapError, match="holds no run"):
-        loaded.load(tmp_path)
+        aligngap.load(tmp_path)
     workdir.claim(tmp_path, small)
     with pytest.raises(AligngapError, match="no checkpoint yet"):
-        loaded.load(tmp_path)
+        aligngap.load(tmp_path)

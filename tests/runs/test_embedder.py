@@ -5,10 +5,10 @@ import pytest
 
 from aligngap.config import default, tower
 from aligngap.data import images, pipeline, splits, tokenizer
-from aligngap.evaluation import run as evaluation
-from aligngap.evaluation.embed import Embedder
+from aligngap.evaluation import evaluate as evaluation
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
+from aligngap.runs.embedder import Embedder
 from aligngap.training import optimizer, state
 
 pytestmark = pytest.mark.corpus

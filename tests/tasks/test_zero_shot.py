@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from aligngap.errors import AligngapError
-from aligngap.evaluation import zero_shot
+from aligngap.tasks import zero_shot
 
 
 def unit(rows):

@@ -15,8 +15,7 @@ from orbax.checkpoint import v1 as ocp
 from aligngap import progress
 from aligngap.errors import AligngapError
 from aligngap.parallel import distributed
-from aligngap.training import fingerprint
-from aligngap.training.state import TrainState
+from aligngap.runs import fingerprint
 
 # Orbax narrates each file that it writes, and logs each error that it raises as well. Of a save or
 # a read that failed, asyncio and tensorstore then tell once more for every other array.
@@ -81,7 +80,7 @@ class Checkpoints:
     def save(
         self,
         step: int,
-        state: TrainState,
+        state: Any,
         position: dict[str, Any],
         best: Mapping[str, float],
     ) -> None:
@@ -97,9 +96,7 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             raise self._unwritable(error) from error
 
-    def restore(
-        self, step: int, abstract: TrainState, shardings: TrainState
-    ) -> tuple[TrainState, dict[str, Any]]:
+    def restore(self, step: int, abstract: Any, shardings: Any) -> tuple[Any, dict[str, Any]]:
         """State and position of a step, laid out by `shardings` (not necessarily those it was
         saved from). Raises Damaged on every process where any of them could not read it."""
         return self._load(step, _target(abstract, shardings))

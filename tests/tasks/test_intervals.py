@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from aligngap.evaluation import intervals
 from aligngap.gap.intervals import resampled_counts
+from aligngap.tasks import intervals
 
 
 def test_value_is_the_mean_and_lies_in_the_interval():
