@@ -289,10 +289,10 @@ def _experiment(given: list[str]) -> None:
     parser.add_argument("--output", required=True, help=f"folder for {name}.json and {name}.svg")
     room.add_flags(parser)
     arguments = parser.parse_args(given[2:])
-    from aligngap.laboratory import experiment
+    from aligngap.laboratory.shared.result import save
 
     result = room.run(arguments)
-    experiment.save(result, given, Path(arguments.output))
+    save(result, given, Path(arguments.output))
     print(result.summary)
 
 

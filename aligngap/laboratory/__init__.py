@@ -1,6 +1,8 @@
-"""The experiments that explained the gap, one a file: `aligngap gap NAME`.
+"""The experiments that explained the gap, a file or a folder each: `aligngap gap NAME`.
 
-Each room has `add_flags(parser)`, `run(arguments) -> Result`, and its settings' defaults in flags.
+Each room has `add_flags(parser)`, `run(arguments) -> Result`, and its settings' defaults in flags;
+what several of them use stands in `shared/`. The papers: Liang et al. 2022 (arXiv 2203.02053),
+Fahim et al. 2024 (arXiv 2405.18570), Role et al. 2025 (arXiv 2505.03703).
 """
 
 # name: what `aligngap gap --help` says of it. The room has the same name.

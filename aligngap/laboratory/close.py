@@ -1,8 +1,8 @@
 """`aligngap gap close`: the gap of embeddings closed after training, without their model.
 
-Spectral joint embedding and Laplacian-regularised optimal transport of Role et al. 2025
-(arXiv 2505.03703; METHODS §4), and mean-centring. No method reads which row is whose pair, but all
-of them see the rows that they are judged by.
+Spectral joint embedding and Laplacian-regularised optimal transport of Role et al. 2025, and
+mean-centring. No method reads which row is whose pair, but all of them see the rows that they are
+evaluated on.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from scipy.sparse.linalg import svds
 from aligngap import gap
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.streaming import sample
-from aligngap.laboratory import experiment
-from aligngap.laboratory.pairs import FILES, distinct, matches, read_pairs
+from aligngap.laboratory.shared.embeddings import FILES, distinct, matches, read_pairs
+from aligngap.laboratory.shared.result import Result, style
 from aligngap.reporting.figures import PALETTE, project, run_colour
 from aligngap.tasks import retrieval
 
@@ -53,7 +53,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of sample and intervals (0)")
 
 
-def run(arguments: argparse.Namespace) -> experiment.Result:
+def run(arguments: argparse.Namespace) -> Result:
     """Closes the gap of all pairs, and measures before and after."""
     _check(arguments)
     image, text = read_pairs(arguments.image, arguments.text)
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> experiment.Result:
     )
     found = {"before": before, "after": after, "method": notes}
     sizes = {"pairs_given": len(image), "pairs_measured": len(rows), "dimension": image.shape[1]}
-    return experiment.Result(
+    return Result(
         "close",
         vars(arguments) | sizes | {"dimension_closed": closed[0].shape[1]},
         found,
@@ -201,7 +201,7 @@ def _npy(rows: Rows) -> bytes:
 
 def _picture(found: Mapping[str, Any], clouds: tuple[tuple[Rows, Rows], ...]) -> Figure:
     """Both clouds before and after in their own principal plane; retrieval; gap measures."""
-    with experiment.style():
+    with style():
         figure = Figure(figsize=(11.5, 6.6), layout="constrained")
         axes = figure.subplots(2, 2)
         for each, (v, t), when in zip(axes[0], clouds, ("before", "after"), strict=True):

@@ -10,14 +10,14 @@ import argparse
 import numpy as np
 
 from aligngap.errors import UsageError
-from aligngap.laboratory import small_clip
-from aligngap.laboratory.experiment import Result
-from aligngap.laboratory.pictograms import Pairs
+from aligngap.laboratory.shared import small_clip, sweep
+from aligngap.laboratory.shared.corpus import CaptionedImages
+from aligngap.laboratory.shared.result import Result
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Shares to sweep, and the sizes of every training."""
-    small_clip.add_flags(parser, steps=800)
+    sweep.add_flags(parser, steps=800)
     shares = [0.0, 0.1, 0.3, 1.0]
     parser.add_argument("--shares", type=float, nargs="+", default=shares, help="mismatched")
 
@@ -26,19 +26,20 @@ def run(arguments: argparse.Namespace) -> Result:
     """Trains from scratch at each share."""
     if not all(0 <= share <= 1 for share in arguments.shares):
         raise UsageError(f"--shares={arguments.shares}: each is in [0, 1]")
+    sweep.check_sizes(arguments)
     pairs = small_clip.load(arguments)
-    trainings = small_clip.sweep(
+    trainings = sweep.over(
         arguments.shares,
         arguments,
         lambda share, seed, recipe, bar: small_clip.train(
             mismatched(pairs, share, seed), arguments.dimension, recipe, bar
         ),
     )
-    figure = small_clip.draw(trainings, "share", "share of mismatched pairs")
-    return small_clip.result("mismatch", arguments, trainings, "share", figure)
+    figure = sweep.draw(trainings, "share", "share of mismatched pairs")
+    return sweep.result("mismatch", arguments, trainings, "share", figure)
 
 
-def mismatched(pairs: Pairs, share: float, seed: int) -> Pairs:
+def mismatched(pairs: CaptionedImages, share: float, seed: int) -> CaptionedImages:
     """The pairs with the captions of a share of them moved round one place among that share."""
     count = round(share * len(pairs.ids))
     chosen = np.random.default_rng(seed).permutation(len(pairs.ids))[:count]

@@ -23,7 +23,7 @@ from scipy.signal import find_peaks
 
 from aligngap import objectives
 from aligngap.errors import UsageError
-from aligngap.laboratory.experiment import Result, style
+from aligngap.laboratory.shared.result import Result, style
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour, run_marker
 
 PAIRS = 6

@@ -13,9 +13,9 @@ from aligngap import progress
 from aligngap.data import images, pipeline
 from aligngap.errors import UsageError
 from aligngap.interop import opening
-from aligngap.laboratory import pictograms, small_clip, two_sides
-from aligngap.laboratory.experiment import Result
-from aligngap.laboratory.two_sides import Curve, Recipe, Sides
+from aligngap.laboratory.shared import corpus, sweep, two_sides
+from aligngap.laboratory.shared.result import Result
+from aligngap.laboratory.shared.two_sides import Curve, Recipe, TwoSides
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -24,12 +24,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", required=True, help="the run whose newest checkpoint it is")
     parser.add_argument("--scales", type=float, nargs="+", default=scales, help="s = 1/τ, fixed")
     parser.add_argument("--rate", type=float, default=3e-4, help="peak learning rate")
-    small_clip.add_size_flags(parser, pairs=1024, steps=100)
+    sweep.add_size_flags(parser, pairs=1024, steps=100)
 
 
 def run(arguments: argparse.Namespace) -> Result:
     """Trains on at each temperature."""
-    small_clip.check_sizes(arguments)
+    sweep.check_sizes(arguments)
     if min(arguments.scales) <= 0 or arguments.rate <= 0:
         raise UsageError("--scales and --rate must be above 0")
     sides, params = from_checkpoint(arguments)
@@ -38,20 +38,20 @@ def run(arguments: argparse.Namespace) -> Result:
         recipe = recipe._replace(scale=scale, rate=arguments.rate)
         return two_sides.train(sides, params, recipe, bar)[0]
 
-    trainings = small_clip.sweep(arguments.scales, arguments, one)
-    figure = small_clip.draw(trainings, "1/τ =", "scale s = 1/τ", logarithmic=True)
-    return small_clip.result("temperature", arguments, trainings, "scale", figure)
+    trainings = sweep.over(arguments.scales, arguments, one)
+    figure = sweep.draw(trainings, "1/τ =", "scale s = 1/τ", logarithmic=True)
+    return sweep.result("temperature", arguments, trainings, "scale", figure)
 
 
-def from_checkpoint(arguments: argparse.Namespace) -> tuple[Sides, Any]:
+def from_checkpoint(arguments: argparse.Namespace) -> tuple[TwoSides, Any]:
     """(images against captions of the run's training split, its parameters)."""
     found = opening.load(Path(arguments.workdir))
     config, data = found.config, found.config.data
     data.data_dir = arguments.data_dir or data.data_dir
     source = pipeline.open_split(config, data.train_split)
-    pixels, captions = pictograms.one_of_each(
+    pixels, captions = corpus.one_of_each(
         source, arguments.pairs, config.model.image.size, data.max_keywords, how=data.resize
     )
     normalised = images.normalise(jnp.asarray(pixels), data.mean, data.std)
     ids = jnp.asarray(found.embedder.tokens(captions))
-    return Sides(two_sides.encoders(found.module), (normalised, ids)), found.params
+    return TwoSides(two_sides.encoders(found.module), (normalised, ids)), found.params

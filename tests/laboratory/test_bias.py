@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aligngap import cli
-from aligngap.laboratory import bias
+from aligngap.laboratory.bias import experiment as bias
 
 REAL = Path(__file__).parents[1] / "data" / "quickstart_clip.npz"  # see test_shift.py
 KINDS = {"people-body": "people", "smileys-emotion": "people", "animals-nature": "non-human"}

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from aligngap.cli import main
-from aligngap.laboratory import points
-from aligngap.laboratory.two_sides import batch_rows
+from aligngap.laboratory.idealised import free_points
+from aligngap.laboratory.shared.two_sides import batch_rows
 
 
 @pytest.mark.corpus
@@ -57,12 +57,12 @@ def test_each_epoch_sees_every_image_once():
 
 
 def test_free_points_stay_on_the_sphere_and_follow_the_loss():
-    flight = points.fly(64, epochs=200, seed=0)
-    again = points.fly(64, epochs=200, seed=0)
+    flight = free_points.fly(64, epochs=200, seed=0)
+    again = free_points.fly(64, epochs=200, seed=0)
     for sides in flight.points:
         for side in sides:
             np.testing.assert_allclose(np.linalg.norm(side, axis=1), 1.0, atol=1e-5)
     assert flight.loss == again.loss
     assert flight.loss[-1] < flight.loss[0]
     assert flight.centroid_distance[0] > 1.9  # Drawn around opposite poles.
-    assert Image.open(io.BytesIO(points.animate(flight))).n_frames > 1
+    assert Image.open(io.BytesIO(free_points.animate(flight))).n_frames > 1

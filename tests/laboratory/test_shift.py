@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from aligngap import cli
-from aligngap.laboratory import along, pairs, shift
+from aligngap.laboratory.shared import along_gap, embeddings
+from aligngap.laboratory.shift import experiment as shift
 
 # 158 pictograms of concepts and a drawing style that were not trained on, embedded by quickstart's
 # clip after 780 steps: `aligngap evaluate`, every second pair of test_unseen_both, in float16.
@@ -133,8 +134,8 @@ def test_real_embeddings_by_the_paper_and_by_its_code(real, move):
 
 @pytest.mark.parametrize("move", ["both", "image", "text"])
 def test_real_embeddings_have_the_shape_of_the_papers_table(real, move):
-    """METHODS §3: the gap falls with δ, rises by less than it falls, and closes at about δ = ‖Δ‖;
-    to first order it changes by `slope`."""
+    """Liang et al. 2022, section 4.2: the gap falls with δ, rises by less than it falls, and
+    closes at about δ = ‖Δ‖; to first order it changes by `slope`."""
     found, v, t, *_ = real
     curve, vector = found["curves"][move], v.mean(0) - t.mean(0)
     gaps = dict(zip(np.round(curve["delta"], 6), curve["gap"], strict=True))
@@ -167,9 +168,9 @@ def test_zero_shot_of_real_embeddings(real):
 
 def test_where_the_grid_does_not_close_the_gap():
     v, t = np.eye(4)[[0, 1]], np.eye(4)[[2, 3]]
-    assert along.curve(v, t, np.array([-0.5, 0, 0.5]), "both")["closes_at"] is None
+    assert along_gap.curve(v, t, np.array([-0.5, 0, 0.5]), "both")["closes_at"] is None
     # ±√½ apart: (1 − δ/2·√½ …) meet where each has moved by half of ‖Δ‖ = 1.
-    assert along.curve(v, t, np.array([0, 0.5, 1.5]), "both")["closes_at"] == pytest.approx(1)
+    assert along_gap.curve(v, t, np.array([0, 0.5, 1.5]), "both")["closes_at"] == pytest.approx(1)
 
 
 def test_copies_of_a_caption_are_one_candidate(folder):
@@ -213,7 +214,7 @@ def test_the_best_shift_never_saw_the_half_that_it_is_reported_on():
 
 def test_pairs_that_share_a_row_answer_each_other():
     image, text = np.eye(5)[[0, 0, 1, 2, 3]], np.eye(5)[[0, 1, 2, 2, 4]]
-    labels = pairs.matches(image, text)
+    labels = embeddings.matches(image, text)
     assert labels[0] == labels[1] and labels[2] == labels[3]
     assert len(set(labels)) == 3
 

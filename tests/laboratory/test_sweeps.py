@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from aligngap.cli import main
-from aligngap.laboratory import mismatch, pictograms
+from aligngap.laboratory import mismatch
+from aligngap.laboratory.shared import corpus
 from aligngap.training import loop
 
 pytestmark = pytest.mark.corpus
@@ -42,7 +43,7 @@ def test_mismatch(pictograms_dir, tmp_path):
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_a_share_of_captions_changes_place(share):
-    pairs = pictograms.Pairs(np.zeros((40, 2, 2, 3)), np.arange(40)[:, None], 50)
+    pairs = corpus.CaptionedImages(np.zeros((40, 2, 2, 3)), np.arange(40)[:, None], 50)
     moved = mismatch.mismatched(pairs, share, seed=0)
     assert sorted(moved.ids[:, 0]) == list(range(40))
     assert np.sum(moved.ids[:, 0] != pairs.ids[:, 0]) == round(share * 40)

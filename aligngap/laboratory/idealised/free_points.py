@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from aligngap import gap, objectives, progress
-from aligngap.laboratory import experiment
-from aligngap.laboratory.two_sides import batch_rows
+from aligngap.laboratory.shared.result import style
+from aligngap.laboratory.shared.two_sides import batch_rows
 from aligngap.reporting.figures import MODALITY_MARKERS, PALETTE
 
 BATCH, RATE, WARMUP, SCALE = 128, 0.01, 100, 100.0
@@ -68,7 +68,7 @@ def fly(pairs: int, epochs: int, seed: int) -> Flight:
 
 def animate(flight: Flight) -> bytes:
     """A GIF of both sides on the sphere, with the loss and the gap of each frame."""
-    with experiment.style():
+    with style():
         figure = Figure(figsize=(4.6, 4.6), dpi=90)
         canvas, axes = FigureCanvasAgg(figure), figure.add_subplot(projection="3d")
         axes.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1), xlabel="x", ylabel="y", zlabel="z")

@@ -21,7 +21,7 @@ POINTS = 25  # Of a curve.
 
 
 @dataclass(frozen=True)
-class Sides:
+class TwoSides:
     """Two encoders (parameters, inputs) → [B, D] and their inputs; row i of both is a pair."""
 
     encode: tuple[Encode, Encode]
@@ -55,13 +55,13 @@ def encoders(model: DualEncoder) -> tuple[Encode, Encode]:
     )
 
 
-def procrustes(sides: Sides, params: Any) -> Float[np.ndarray, "D D"]:
+def procrustes(sides: TwoSides, params: Any) -> Float[np.ndarray, "D D"]:
     """The orthogonal matrix that turns the second side onto the first."""
     first, second = embed(sides, params)
     return orthogonal_procrustes(second, first)[0].astype(np.float32)
 
 
-def embed(sides: Sides, params: Any) -> Clouds:
+def embed(sides: TwoSides, params: Any) -> Clouds:
     """All embeddings of both sides."""
     first, second = (
         np.asarray(jax.jit(encode)(params, inputs))
@@ -71,7 +71,7 @@ def embed(sides: Sides, params: Any) -> Clouds:
 
 
 def train(
-    sides: Sides,
+    sides: TwoSides,
     params: Any,
     recipe: Recipe,
     bar: progress.Bar,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import erf, expit
 
-from aligngap.laboratory import random_mlps
+from aligngap.laboratory.cone import random_mlps
 
 IN_NUMPY = {
     "sigmoid": expit,

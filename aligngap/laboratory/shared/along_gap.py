@@ -47,8 +47,11 @@ def distance(image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "M D"]) ->
 def curve(
     image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "M D"], deltas: np.ndarray, move: str
 ) -> dict[str, Any]:
-    """δ → signed gap, by both conventions at the λ where they are the same shift (METHODS §3);
-    the slope at δ = 0, and the δ at which the gap closes (None where the grid does not reach it).
+    """δ → signed gap, by both conventions at the λ where they are the same shift; the slope at
+    δ = 0, and the δ at which the gap closes (None where the grid does not reach it).
+
+    Liang et al. 2022, section 4.2: the paper moves images by −λΔ and texts by λΔ, Δ the gap vector;
+    its code moves them by ∓½δu, u = Δ/‖Δ‖, and one side alone by δu.
     """
     vector = gap.gap_vector(image, text)
     lambdas = deltas / float(jnp.linalg.norm(vector)) / (2 if move == "both" else 1)

@@ -1,8 +1,8 @@
 """The cone of each initialisation: mean cosines through random networks (Liang et al. 2022, §2).
 
-Random MLPs by their activation, then our encoders, layer by layer, on pictograms and on noise; of
+Random MLPs by their activation, then our encoders, layer by layer, on a corpus and on noise; of
 their last features, whether 25 initialisations make 25 cones, and what share of the variance that
-is. What is measured: cone_measures.py. What is drawn at random: random_mlps.py, random_encoders.py.
+is. What is measured: measures.py. What is drawn at random: random_mlps.py, random_encoders.py.
 """
 
 import argparse
@@ -11,11 +11,12 @@ from typing import Any
 
 from aligngap import progress
 from aligngap.errors import UsageError
-from aligngap.laboratory import cone_figure, random_encoders, random_mlps
-from aligngap.laboratory.cone_measures import Cones, Share, cones_of
-from aligngap.laboratory.experiment import Result
-from aligngap.laboratory.random_encoders import Drawn
-from aligngap.laboratory.random_mlps import Layers
+from aligngap.laboratory.cone import random_encoders, random_mlps
+from aligngap.laboratory.cone.figure import draw
+from aligngap.laboratory.cone.measures import Cones, Share, cones_of
+from aligngap.laboratory.cone.random_encoders import Drawn
+from aligngap.laboratory.cone.random_mlps import Layers
+from aligngap.laboratory.shared.result import Result
 
 LEAST = {
     **dict.fromkeys(("layers", "width", "image_size"), 1),
@@ -31,7 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    """Random MLPs, then our encoders on pictograms and on noise of the same shape."""
+    """Random MLPs, then our encoders on a corpus and on noise of the same shape."""
     _check(arguments)
     encoders = random_encoders.encoders(arguments)  # First, since they need a corpus.
     names = progress.track(
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> Result:
         name: cones_of(drawn[name].features, arguments.seed)
         for name in progress.track(drawn, "Telling them apart", len(drawn), "kinds of input")
     }
-    figure = cone_figure.draw(mlps, drawn, cones)
+    figure = draw(mlps, drawn, cones)
     summary = _summary(mlps, drawn, cones)
     return Result("cone", vars(arguments), _plain(mlps, drawn, cones), figure, summary)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from aligngap import gap
-from aligngap.laboratory.cone_measures import Share, variance_share
+from aligngap.laboratory.cone.measures import Share, variance_share
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": jax.nn.sigmoid,

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aligngap.laboratory import along, experiment
+from aligngap.laboratory.shared import along_gap
+from aligngap.laboratory.shared.result import style
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
 
 READABLE = 8  # lines of one panel that can be told apart
@@ -22,7 +23,7 @@ def draw(found: Mapping[str, Any], label: str) -> Figure:
     panels = len(categories) + ("accuracy" in found)
     columns = 2 if panels == 4 else min(3, panels)
     rows = -(-panels // columns)
-    with experiment.style():
+    with style():
         figure = Figure(figsize=(4.3 * columns, 4.0 * rows + 0.4), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for each, name in zip(axes, categories, strict=False):
@@ -30,7 +31,7 @@ def draw(found: Mapping[str, Any], label: str) -> Figure:
         if "accuracy" in found:
             _draw_accuracy(axes[panels - 1], found)
         for each in axes[:panels]:
-            along.mark(each, found["gap"], label)
+            along_gap.mark(each, found["gap"], label)
         for each in axes[panels:]:
             each.remove()
         if len(found["groups"]) <= READABLE:

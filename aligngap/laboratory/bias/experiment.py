@@ -1,8 +1,8 @@
 """`aligngap gap bias`: what the images of each group are matched to, as the gap is changed.
 
-The fairness experiment of Liang et al. 2022 (section 5, METHODS §3) for any labelled images: each
-image is matched to its nearest prompt. The paper takes its shift from the curves that it reports;
-here none is chosen: beside the unshifted gap stands the closed one, whatever it does.
+The fairness experiment of Liang et al. 2022 (section 5) for any labelled images: each image is
+matched to its nearest prompt. The paper takes its shift from the curves that it reports; here none
+is chosen: beside the unshifted gap stands the closed one, whatever it does.
 """
 
 import argparse
@@ -18,8 +18,10 @@ from aligngap import gap, progress
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap import files, sources
 from aligngap.gap.streaming import sample
-from aligngap.laboratory import along, bias_figure, experiment
-from aligngap.laboratory.pairs import FILES, read_texts
+from aligngap.laboratory.bias.figure import draw, summary
+from aligngap.laboratory.shared import along_gap
+from aligngap.laboratory.shared.embeddings import FILES, read_texts
+from aligngap.laboratory.shared.result import Result
 from aligngap.tasks.intervals import CONFIDENCE, estimate
 from aligngap.tasks.retrieval import TIE
 
@@ -28,8 +30,8 @@ SHUFFLES = 1000
 
 
 @dataclass(frozen=True)
-class Task:
-    """Images with a group each, and prompts with a category each."""
+class Matching:
+    """Images with a group each, to be matched to prompts with a category each."""
 
     image: Float[np.ndarray, "N D"]
     prompts: Float[np.ndarray, "P D"]
@@ -54,29 +56,29 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text", help="captions [M, D]: shift along the gap of images and these, not the prompts"
     )
-    along.add_flags(parser)
+    along_gap.add_flags(parser)
     parser.add_argument(
         "--images", type=int, default=20_000, help="most images; beyond, a sample (20000)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of sample and shuffles (0)")
 
 
-def run(arguments: argparse.Namespace) -> experiment.Result:
+def run(arguments: argparse.Namespace) -> Result:
     """Shares of each group in each category, and accuracy, against the gap."""
     if arguments.images < 1 or arguments.seed < 0:
         raise UsageError("--images is at least 1, and --seed at least 0")
-    deltas = along.grid(arguments)
-    task, given = _read(arguments)
-    found = _found(task, deltas, arguments.move, arguments.seed)
-    sizes = {"images_given": given, "images": len(task.image), "prompts": len(task.prompts)}
-    sizes |= {"dimension": task.image.shape[1], "shuffles": SHUFFLES}
+    deltas = along_gap.grid(arguments)
+    matching, given = _read(arguments)
+    found = _found(matching, deltas, arguments.move, arguments.seed)
+    sizes = {"images_given": given, "images": len(matching.image), "prompts": len(matching.prompts)}
+    sizes |= {"dimension": matching.image.shape[1], "shuffles": SHUFFLES}
     what = "captions" if arguments.text else "prompts"
-    return experiment.Result(
+    return Result(
         "bias",
         vars(arguments) | sizes,
         found,
-        bias_figure.draw(found, f"signed gap between images and {what}"),
-        bias_figure.summary(found, what),
+        draw(found, f"signed gap between images and {what}"),
+        summary(found, what),
     )
 
 
@@ -89,7 +91,7 @@ def matched(
     return nearest / nearest.sum(axis=1, keepdims=True)
 
 
-def _read(arguments: argparse.Namespace) -> tuple[Task, int]:
+def _read(arguments: argparse.Namespace) -> tuple[Matching, int]:
     """What the files hold, and how many images before the sample."""
     image = files.load(arguments.image)
     prompts = read_texts(arguments.classes, image.shape[1])
@@ -107,8 +109,8 @@ def _read(arguments: argparse.Namespace) -> tuple[Task, int]:
     rows = sample(len(image), arguments.images, arguments.seed)
     kept, group = np.unique(group[rows], return_inverse=True)  # a sample may miss a group
     groups, right = [groups[each] for each in kept], right[kept]
-    task = Task(image[rows], prompts, others, groups, group, categories, category, right)
-    return task, len(image)
+    matching = Matching(image[rows], prompts, others, groups, group, categories, category, right)
+    return matching, len(image)
 
 
 def _names(given: str, rows: int, of: str) -> tuple[list[str], Int[np.ndarray, "n"]]:
@@ -130,38 +132,38 @@ def _right(given: str, groups: list[str], prompts: int) -> Bool[np.ndarray, "G P
     return right
 
 
-def _found(task: Task, deltas: np.ndarray, move: str, seed: int) -> dict[str, Any]:
-    distance = along.distance(task.image, task.others)
-    vector = gap.gap_vector(task.image, task.others)
-    curve = along.curve(task.image, task.others, deltas, move)
-    of_category = np.eye(len(task.categories))[task.category]
-    right = task.right[task.group]
+def _found(matching: Matching, deltas: np.ndarray, move: str, seed: int) -> dict[str, Any]:
+    distance = along_gap.distance(matching.image, matching.others)
+    vector = gap.gap_vector(matching.image, matching.others)
+    curve = along_gap.curve(matching.image, matching.others, deltas, move)
+    of_category = np.eye(len(matching.categories))[matching.category]
+    right = matching.right[matching.group]
     known = right.any(axis=1)
 
     def hits(delta: float) -> tuple[np.ndarray, np.ndarray]:
         """(image × category, image): whether it is matched to the category, to a right prompt."""
-        moved = gap.shift(task.image, task.prompts, delta, vector=vector, move=move)
+        moved = gap.shift(matching.image, matching.prompts, delta, vector=vector, move=move)
         weights = matched(*map(np.asarray, moved))
         return weights @ of_category, (weights * right).sum(axis=1)[known]
 
     shares, correct = [], []
     for delta in progress.track(deltas, "matching", len(deltas), "shifts"):
         categories, own = hits(delta)
-        shares.append(_shares(categories, task.group))
+        shares.append(_shares(categories, matching.group))
         correct.append(own)
     start = int(np.argmin(np.abs(deltas)))
     closed = None if curve["closes_at"] is None else int(np.abs(curve["gap"]).argmin())
-    chance = _by_chance(hits(0.0)[0], task.group, seed)
+    chance = _by_chance(hits(0.0)[0], matching.group, seed)
     found = {
         "gap": distance,
         "curve": curve,
         "unshifted_at": start,
         "closed_at": closed,
-        "groups": _groups(task, np.array(shares), start),
-        "categories": _categories(task, np.array(shares), chance),
+        "groups": _groups(matching, np.array(shares), start),
+        "categories": _categories(matching, np.array(shares), chance),
     }
     if known.any():
-        found["accuracy"] = _accuracy(task, correct, known, start, closed, seed)
+        found["accuracy"] = _accuracy(matching, correct, known, start, closed, seed)
     return found
 
 
@@ -184,19 +186,19 @@ def _by_chance(
     return np.mean(found, axis=0), np.quantile(found, CONFIDENCE, axis=0)
 
 
-def _groups(task: Task, shares: Float[np.ndarray, "S G K"], start: int) -> dict[str, Any]:
+def _groups(matching: Matching, shares: Float[np.ndarray, "S G K"], start: int) -> dict[str, Any]:
     """name → its images, and for each category its shares and the interval at the unshifted gap."""
-    counts = np.bincount(task.group)
+    counts = np.bincount(matching.group)
     return {
         name: {
             "images": int(counts[g]),
-            "shares": {c: shares[:, g, k].tolist() for k, c in enumerate(task.categories)},
+            "shares": {c: shares[:, g, k].tolist() for k, c in enumerate(matching.categories)},
             "unshifted": {
                 c: _wilson(float(shares[start, g, k]), int(counts[g]))
-                for k, c in enumerate(task.categories)
+                for k, c in enumerate(matching.categories)
             },
         }
-        for g, name in enumerate(task.groups)
+        for g, name in enumerate(matching.groups)
     }
 
 
@@ -207,22 +209,22 @@ def _wilson(share: float, count: int) -> dict[str, float]:
 
 
 def _categories(
-    task: Task, shares: np.ndarray, chance: tuple[np.ndarray, np.ndarray]
+    matching: Matching, shares: np.ndarray, chance: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
     """name → its prompts, and the largest difference between two groups at each gap."""
     differences = np.ptp(shares, axis=1)
     return {
         name: {
-            "prompts": int((task.category == k).sum()),
+            "prompts": int((matching.category == k).sum()),
             "largest_difference": differences[:, k].tolist(),
             "unshifted_by_chance": {"mean": float(chance[0][k]), "high": float(chance[1][k])},
         }
-        for k, name in enumerate(task.categories)
+        for k, name in enumerate(matching.categories)
     }
 
 
 def _accuracy(
-    task: Task,
+    matching: Matching,
     correct: Sequence[np.ndarray],
     known: np.ndarray,
     start: int,
@@ -230,7 +232,7 @@ def _accuracy(
     seed: int,
 ) -> dict[str, Any]:
     """Accuracy of the images whose group has a prompt; what closing changes, with its interval."""
-    chance = float(task.right[task.group][known].mean())
+    chance = float(matching.right[matching.group][known].mean())
     clusters, before = np.arange(int(known.sum())), correct[start]
     found: dict[str, Any] = {
         "images": len(clusters),

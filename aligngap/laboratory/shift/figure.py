@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aligngap.laboratory import along, experiment
+from aligngap.laboratory.shared import along_gap
+from aligngap.laboratory.shared.result import style
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, log_heights, run_colour
 from aligngap.tasks.retrieval import KS
 
@@ -18,14 +19,14 @@ PRINTED = (-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75)  # the δ whose gaps the 
 def draw(found: Mapping[str, Any], move: str) -> Figure:
     """δ → gap, then loss, retrieval and (where it was measured) accuracy against the gap."""
     gaps, rows, columns = found["curves"][move]["gap"], *((2, 2) if "accuracy" in found else (1, 3))
-    with experiment.style():
+    with style():
         figure = Figure(figsize=(4.3 * columns, 4.1 * rows), layout="constrained")
         axes = figure.subplots(rows, columns).flat
         _draw_curves(axes[0], found["gap"], found["curves"])
         _draw_losses(axes[1], gaps, found["loss"])
         _draw_recalls(axes[2], gaps, found["recall"])
         for each in axes[1:3]:
-            along.mark(each, found["gap"], "signed gap between images and captions")
+            along_gap.mark(each, found["gap"], "signed gap between images and captions")
         if "accuracy" in found:
             _draw_accuracy(axes[3], found["accuracy"])
     return figure
@@ -87,7 +88,7 @@ def _draw_accuracy(axes: Axes, accuracy: Mapping[str, Any]) -> None:
     axes.set(ylabel="accuracy (% of images)", ylim=(0, None))
     axes.set_title("Zero-shot classification, on all images", fontsize=9, loc="left")
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    along.mark(axes, accuracy["unshifted_gap"], "signed gap between images and class texts")
+    along_gap.mark(axes, accuracy["unshifted_gap"], "signed gap between images and class texts")
 
 
 def summary(found: Mapping[str, Any]) -> str:

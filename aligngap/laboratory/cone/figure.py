@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aligngap.laboratory.cone_measures import Cones
-from aligngap.laboratory.experiment import style
-from aligngap.laboratory.random_encoders import Drawn
-from aligngap.laboratory.random_mlps import Layers
+from aligngap.laboratory.cone.measures import Cones
+from aligngap.laboratory.cone.random_encoders import Drawn
+from aligngap.laboratory.cone.random_mlps import Layers
+from aligngap.laboratory.shared.result import style
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour, run_marker
 
 NOISE = "noise"  # The kind of input that is drawn beside a real one.

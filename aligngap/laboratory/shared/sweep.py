@@ -1,29 +1,19 @@
-"""A small two-tower model on a fixed set of pictograms with captions: what sweeps are made with."""
+"""One setting swept over values and seeds: its flags, its trainings, its table and its picture."""
 
 import argparse
-import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from ml_collections import ConfigDict
 
 from aligngap import progress
-from aligngap.config import default, tower
 from aligngap.errors import UsageError
-from aligngap.laboratory import experiment, pictograms, two_sides
-from aligngap.laboratory.experiment import Result
-from aligngap.laboratory.pictograms import Pairs
-from aligngap.laboratory.two_sides import Curve, Encode, Recipe, Sides
-from aligngap.models import dual_encoder
+from aligngap.laboratory.shared import corpus
+from aligngap.laboratory.shared.result import Result, style
+from aligngap.laboratory.shared.two_sides import Curve, Recipe
 from aligngap.reporting.figures import PALETTE, log_heights, run_colour
-
-SIZE, PATCH, CONTEXT, SHAPE = 32, 16, 12, (64, 2, 2, 4.0)  # Pixels, tokens; width, layers, heads.
 
 
 class Training(NamedTuple):
@@ -43,11 +33,11 @@ def add_flags(parser: argparse.ArgumentParser, steps: int) -> None:
 
 def add_size_flags(parser: argparse.ArgumentParser, pairs: int, steps: int) -> None:
     """Sizes of any training."""
-    parser.add_argument("--pairs", type=int, default=pairs, help="pictograms with their captions")
+    parser.add_argument("--pairs", type=int, default=pairs, help="images with their captions")
     parser.add_argument("--steps", type=int, default=steps, help="optimiser steps of each training")
     parser.add_argument("--batch", type=int, default=64, help="pairs a step")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of each setting")
-    pictograms.add_flags(parser)
+    corpus.add_flags(parser)
 
 
 def check_sizes(arguments: argparse.Namespace) -> None:
@@ -59,38 +49,7 @@ def check_sizes(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--batch={arguments.batch} is more than --pairs={arguments.pairs}")
 
 
-def load(arguments: argparse.Namespace) -> Pairs:
-    """The pairs that all trainings see."""
-    check_sizes(arguments)
-    return pictograms.pairs(arguments.pairs, SIZE, CONTEXT, arguments.data_dir)
-
-
-def config(dimension: int) -> ConfigDict:
-    """What every small model is: the size of its embedding, and a small image tower."""
-    made = default()
-    made.model.embed_dim, made.model.scan = dimension, False
-    made.model.image.update(tower(*SHAPE), size=SIZE, patch_size=PATCH)
-    return made
-
-
-def make(pairs: Pairs, dimension: int, seed: int) -> tuple[Sides, Any]:
-    """(images against captions, the parameters at the start)."""
-    encode, initialise = _model(dimension, pairs.vocab_size)
-    images, ids = jnp.asarray(pairs.images), jnp.asarray(pairs.ids)
-    return Sides(encode, (images, ids)), initialise(jax.random.key(seed), images[:1], ids[:1])
-
-
-@functools.cache  # Its functions are compiled once for all trainings of a size.
-def _model(dimension: int, vocab_size: int) -> tuple[tuple[Encode, Encode], Callable[..., Any]]:
-    """(the encoders, (key, an image, a caption's ids) → their parameters)."""
-    small = config(dimension)
-    small.model.text.update(tower(*SHAPE), context_length=CONTEXT, vocab_size=vocab_size)
-    model = dual_encoder.make(small)
-    initialise = jax.jit(lambda *given: nn.unbox(model.init(*given))["params"])
-    return two_sides.encoders(model), initialise
-
-
-def sweep(
+def over(
     values: Sequence[float],
     arguments: argparse.Namespace,
     one: Callable[[float, int, Recipe, progress.Bar], Curve],
@@ -173,7 +132,7 @@ def draw(
     """
     groups = by_value(trainings)
     shown = list(words) or [f"{name} {value:g}" for value in groups]
-    with experiment.style():
+    with style():
         figure = Figure(figsize=(11.4, 3.2), layout="constrained")
         losses, along, end = figure.subplots(1, 3)
         draw_curves(losses, along, dict(zip(shown, groups.values(), strict=True)))
@@ -214,9 +173,3 @@ def _draw_ends(
         axes.set_xticks(list(groups), words)
         axes.margins(x=0.3)
     axes.legend(frameon=False)
-
-
-def train(pairs: Pairs, dimension: int, recipe: Recipe, bar: progress.Bar) -> Curve:
-    """One training from scratch."""
-    sides, params = make(pairs, dimension, recipe.seed)
-    return two_sides.train(sides, params, recipe, bar)[0]

@@ -8,7 +8,7 @@ import pytest
 
 from aligngap import config as configs
 from aligngap import progress
-from aligngap.laboratory import random_encoders
+from aligngap.laboratory.cone import random_encoders
 from aligngap.models import dual_encoder
 from aligngap.presets import set_size
 

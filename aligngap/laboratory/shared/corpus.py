@@ -11,15 +11,16 @@ from aligngap.config import data_dir
 from aligngap.data import corpora, images, pipeline, tokenizer
 from aligngap.errors import UsageError
 
+CORPUS = "pictograms"
 KEYWORDS, VOCABULARY = 3, 2048  # Of a caption; of the tokenizer that is trained on them.
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Where they are."""
-    parser.add_argument("--data_dir", default="", help="of the pictograms; as for prepare")
+    parser.add_argument("--data_dir", default="", help=f"of the {CORPUS}; as for prepare")
 
 
-class Pairs(NamedTuple):
+class CaptionedImages(NamedTuple):
     """Images and captions, one of each for a concept: no caption is right for two images."""
 
     images: Float[np.ndarray, "N R R 3"]  # Normalised by their own mean and deviation.
@@ -27,15 +28,17 @@ class Pairs(NamedTuple):
     vocab_size: int
 
 
-def pairs(count: int, size: int, context_length: int, folder: str, seed: int = 0) -> Pairs:
+def pairs(
+    count: int, size: int, context_length: int, folder: str, seed: int = 0
+) -> CaptionedImages:
     """`count` concepts of the training split, drawn with a seed, each with one of its images."""
-    source = corpora.open_split("pictograms", data_dir(folder), "train")
+    source = corpora.open_split(CORPUS, data_dir(folder), "train")
     stack, captions = one_of_each(source, count, size, KEYWORDS, seed)
     learnt = tokenizer.train(captions, VOCABULARY)
     scaled = stack / 255.0
     scaled = (scaled - scaled.mean((0, 1, 2))) / scaled.std((0, 1, 2))
     ids = learnt.encode(captions, context_length)
-    return Pairs(scaled.astype(np.float32), ids, learnt.vocab_size)
+    return CaptionedImages(scaled.astype(np.float32), ids, learnt.vocab_size)
 
 
 def one_of_each(
@@ -56,13 +59,13 @@ def one_of_each(
 
 
 def pixels(count: int, size: int, folder: str, seed: int = 0) -> UInt8[np.ndarray, "N R R 3"]:
-    """`count` distinct training images of the pictograms corpus, drawn with a seed."""
-    source = corpora.open_split("pictograms", data_dir(folder), "train")
+    """`count` distinct training images of the corpus, drawn with a seed."""
+    source = corpora.open_split(CORPUS, data_dir(folder), "train")
     if count > len(source):
-        raise UsageError(f"{count} images: the pictograms corpus has {len(source)} to train on")
+        raise UsageError(f"{count} images: the {CORPUS} corpus has {len(source)} to train on")
     rows = np.sort(np.random.default_rng(seed).permutation(len(source))[:count])
     decoded = [
         images.resize(images.decode(source[int(row)]["image"], f"{row} of train"), size)
-        for row in progress.track(rows, "Decoding pictograms", count, "images")
+        for row in progress.track(rows, f"Decoding {CORPUS}", count, "images")
     ]
     return np.stack(decoded)

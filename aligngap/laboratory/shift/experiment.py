@@ -1,7 +1,7 @@
 """`aligngap gap shift`: loss, retrieval and accuracy as both clouds are moved along the gap.
 
-Liang et al. 2022, sections 4.2 and 5 (METHODS §3). The paper chooses the best shift on the data
-that it reports; here it is chosen on one half, and reported on the other.
+Liang et al. 2022, sections 4.2 and 5. The paper chooses the best shift on the data that it reports;
+here it is chosen on one half, and reported on the other.
 """
 
 import argparse
@@ -19,9 +19,11 @@ from aligngap import gap, objectives, progress
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.embedding_shift import MOVES
 from aligngap.gap.streaming import sample
-from aligngap.laboratory import along, experiment, shift_figure
-from aligngap.laboratory.pairs import FILES, distinct, matches, read_pairs
-from aligngap.laboratory.pairs import classes as classes_of
+from aligngap.laboratory.shared import along_gap
+from aligngap.laboratory.shared.embeddings import FILES, distinct, matches, read_pairs
+from aligngap.laboratory.shared.embeddings import classes as classes_of
+from aligngap.laboratory.shared.result import Result
+from aligngap.laboratory.shift.figure import draw, summary
 from aligngap.tasks import retrieval
 from aligngap.tasks.intervals import estimate
 from aligngap.tasks.retrieval import chance_levels, expected_hits
@@ -32,7 +34,7 @@ Hits = Float[np.ndarray, "Q"]
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a shift is judged by: `score` gives the hits in [0, 1] of each query after it."""
+    """What a shift is evaluated by: `score` gives the hits in [0, 1] of each query after it."""
 
     image: Float[np.ndarray, "N D"]
     text: Float[np.ndarray, "M D"]
@@ -49,16 +51,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--labels", help="each image's row of --classes: an array [N], or a text file of lines"
     )
     parser.add_argument("--classes", help="embeddings of the classes' texts [C, D]")
-    along.add_flags(parser)
+    along_gap.add_flags(parser)
     parser.add_argument("--batch", type=int, default=50, help="pairs a batch of the loss (50)")
     parser.add_argument("--pairs", type=int, default=3000, help="most pairs; beyond, a sample")
     parser.add_argument("--seed", type=int, default=0, help="of sample, batches and halves (0)")
 
 
-def run(arguments: argparse.Namespace) -> experiment.Result:
+def run(arguments: argparse.Namespace) -> Result:
     """The curves against the gap, and the best shifts chosen on one half of the pairs."""
     _check(arguments)
-    deltas = along.grid(arguments)
+    deltas = along_gap.grid(arguments)
     image, text = read_pairs(arguments.image, arguments.text)
     given, labels, classes = len(image), *classes_of(arguments, image)
     if given < arguments.batch:
@@ -67,10 +69,10 @@ def run(arguments: argparse.Namespace) -> experiment.Result:
         )
     rows = sample(given, arguments.pairs, arguments.seed)
     image, text, labels = image[rows], text[rows], labels[rows]
-    distance, same = along.distance(image, text), matches(image, text)
+    distance, same = along_gap.distance(image, text), matches(image, text)
     move, seed = arguments.move, arguments.seed
 
-    curves = {each: along.curve(image, text, deltas, each) for each in MOVES}
+    curves = {each: along_gap.curve(image, text, deltas, each) for each in MOVES}
     found: dict[str, Any] = {"gap": distance, "curves": curves}
     gaps = found["curves"][move]["gap"]
     found["loss"] = _landscape(image, text, deltas, gaps, arguments)
@@ -83,12 +85,12 @@ def run(arguments: argparse.Namespace) -> experiment.Result:
         found["best_for_zero_shot"] = _held_out(zero_shot, same, deltas, move, seed)
     sizes = {"pairs": len(rows), "pairs_given": given, "dimension": image.shape[1]}
     batches = {"batches": len(rows) // arguments.batch, "temperatures": list(TEMPERATURES)}
-    return experiment.Result(
+    return Result(
         "shift",
         vars(arguments) | sizes | batches,
         found,
-        shift_figure.draw(found, move),
-        shift_figure.summary(found),
+        draw(found, move),
+        summary(found),
     )
 
 
@@ -199,7 +201,7 @@ def _held_out(
     if len(names) < 4:
         raise AligngapError(f"{len(names)} distinct pairs cannot be split into halves; at least 4")
     chosen = np.isin(same, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
-    choosing, judging = task(np.flatnonzero(chosen)), task(np.flatnonzero(~chosen))
+    choosing, held_out = task(np.flatnonzero(chosen)), task(np.flatnonzero(~chosen))
     vector = gap.gap_vector(choosing.image, choosing.text)
 
     def hits(of: Task, delta: float) -> Hits:
@@ -209,9 +211,9 @@ def _held_out(
     scores = np.array([hits(choosing, delta).mean() for delta in deltas])
     # Of shifts that score the same the smallest: none at all is the first to be believed.
     best = float(min(deltas[scores > scores.max() - 1e-9], key=abs))
-    before, after = hits(judging, 0.0), hits(judging, best)
-    reported = [estimate(x, judging.clusters, judging.chance, seed) for x in (before, after)]
-    change = estimate(after - before, judging.clusters, 0.0, seed)
+    before, after = hits(held_out, 0.0), hits(held_out, best)
+    reported = [estimate(x, held_out.clusters, held_out.chance, seed) for x in (before, after)]
+    change = estimate(after - before, held_out.clusters, 0.0, seed)
     return {
         "delta": best,
         "chosen_on": int(chosen.sum()),

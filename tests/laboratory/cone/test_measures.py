@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aligngap.laboratory import cone_measures
+from aligngap.laboratory.cone import measures
 
 
 def normalised(x: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ def test_mean_cosines_against_two_loops():
         [np.mean([a[i] @ b[j] for i in range(7) for j in range(7) if i != j]) for b in features]
         for a in features
     ]
-    got = cone_measures.mean_cosines(features.astype(np.float32))
+    got = measures.mean_cosines(features.astype(np.float32))
     np.testing.assert_allclose(got, wanted, atol=1e-6)
 
 
@@ -37,7 +37,7 @@ def test_share_is_that_of_the_law_of_total_variance(common):
     due = features.mean(axis=1).var(axis=0).sum()
     within = features.var(axis=1).mean(axis=0).sum()
     assert due + within == pytest.approx(total)
-    share = cone_measures.variance_share(cone_measures.mean_cosines(features))
+    share = measures.variance_share(measures.mean_cosines(features))
     assert share.value == pytest.approx(due / total, abs=0.01)
     assert share.within - share.between <= share.value <= share.within
     if not common:
@@ -45,21 +45,20 @@ def test_share_is_that_of_the_law_of_total_variance(common):
 
 
 def test_where_cones_point_the_same_way_the_mean_cosine_is_far_above_the_share():
-    share = cone_measures.variance_share(cone_measures.mean_cosines(planted(300, 50, 3.0, 2)))
+    share = measures.variance_share(measures.mean_cosines(planted(300, 50, 3.0, 2)))
     assert share.within > 0.9
     assert share.value < 0.6
 
 
 def test_the_jackknife_is_as_wide_as_the_spread_of_new_initialisations():
     drawn = [
-        cone_measures.variance_share(cone_measures.mean_cosines(planted(12, 30, 1.0, s)))
-        for s in range(150)
+        measures.variance_share(measures.mean_cosines(planted(12, 30, 1.0, s))) for s in range(150)
     ]
     claimed = np.mean([(share.high - share.low) / 2 / 1.96 for share in drawn])
     assert claimed == pytest.approx(np.std([share.value for share in drawn]), rel=0.35)
 
 
 def test_told_apart_of_separate_and_of_equal_clouds():
-    assert cone_measures.told_apart(planted(6, 50, 0.0, 0), seed=0) == 1
+    assert measures.told_apart(planted(6, 50, 0.0, 0), seed=0) == 1
     equal = normalised(np.random.default_rng(0).normal(size=(6, 200, 16)))
-    assert cone_measures.told_apart(equal, seed=0) == pytest.approx(1 / 6, abs=0.07)
+    assert measures.told_apart(equal, seed=0) == pytest.approx(1 / 6, abs=0.07)

@@ -1,4 +1,4 @@
-"""Our encoders as they are drawn, layer by layer, on pictograms and on noise of their shape.
+"""Our encoders as they are drawn, layer by layer, on a corpus and on noise of its shape.
 
 One vector stands for an input after each layer: the class token of the image transformer, the
 end-of-text token of the text transformer, the mean over the map of the ResNet; before them, of
@@ -6,7 +6,7 @@ images, the pixels. What an encoder's own pooling and projection make of the las
 The class token starts as one vector for all images, so its cosine starts at 1.
 
 The ResNet starts its blocks' last norms at 1, as torchvision's, which the paper drew, and not at
-CLIP's 0, where each block is its shortcut. On 128 pictograms of 64 px, in one draw, that is a mean
+CLIP's 0, where each block is its shortcut. On 128 images of 64 px, in one draw, that is a mean
 cosine of .9986 against .9989 for the features, and of .976 against .967 for the last map's mean.
 Either way that map is a tenth of the positions that the pooling adds: its features are nearly one
 vector.
@@ -26,13 +26,13 @@ from ml_collections import ConfigDict
 from aligngap import config as configs
 from aligngap import gap, progress
 from aligngap.errors import UsageError
-from aligngap.laboratory import pictograms
+from aligngap.laboratory.shared import corpus
 from aligngap.models import dual_encoder, resnet
 from aligngap.models.towers import ImageInput, TextInput, pool_class_token, pool_end_of_text
 from aligngap.models.transformer import Block
 from aligngap.presets import set_size
 
-CONTEXT = 16  # Tokens of the text tower: pictograms have short captions.
+CONTEXT = 16  # Tokens of the text tower: the captions are short.
 CHUNK = 256  # Rows that are encoded at once.
 STAGES = [f"layer{number}" for number in range(1, 5)]
 
@@ -58,7 +58,7 @@ class Drawn(NamedTuple):
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Sizes (small ones), and how many of each."""
-    pictograms.add_flags(parser)
+    corpus.add_flags(parser)
     add = parser.add_argument
     add("--model", default="Ti/16", help="size of the transformers: Ti, S, B, L, H or g and /patch")
     add("--image_size", type=int, default=64, help="pixels a side of the encoders' images")
@@ -72,7 +72,7 @@ def encoders(arguments: argparse.Namespace) -> dict[str, Encoder]:
     """By name. A further network is a further entry."""
     config = _config(arguments)
     folder, seed = arguments.data_dir, arguments.seed
-    pairs = pictograms.pairs(arguments.examples, arguments.image_size, CONTEXT, folder, seed)
+    pairs = corpus.pairs(arguments.examples, arguments.image_size, CONTEXT, folder, seed)
     config.model.text.vocab_size = pairs.vocab_size
     random = np.random.default_rng(seed)
     noise = random.standard_normal(pairs.images.shape, np.float32)
@@ -81,8 +81,8 @@ def encoders(arguments: argparse.Namespace) -> dict[str, Encoder]:
     words = np.where(pairs.ids < pairs.vocab_size - 2, words, pairs.ids)
     model, few = dual_encoder.make(config), slice(arguments.resnet_examples)
     return {
-        "ResNet-50": _resnet({"pictograms": pairs.images[few], "noise": noise[few]}),
-        "image transformer": _image(model, {"pictograms": pairs.images, "noise": noise}),
+        "ResNet-50": _resnet({corpus.CORPUS: pairs.images[few], "noise": noise[few]}),
+        "image transformer": _image(model, {corpus.CORPUS: pairs.images, "noise": noise}),
         "text transformer": _text(model, {"captions": pairs.ids, "noise": words}),
     }
 
