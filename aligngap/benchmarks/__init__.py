@@ -1,1 +1,9 @@
-"""What `aligngap bench` runs: figures of this machine, never a pass or a fail."""
+"""What `aligngap bench NAME` runs: figures of this machine, never a pass or a fail.
+
+Each room has `add_flags(parser)` and `run(arguments)`, which prints its lines.
+"""
+
+# name: what `aligngap bench --help` says of it. The room has the same name.
+BENCHMARKS = {
+    "loss": "time, memory and arithmetic of objectives, dense against tiled",
+}

@@ -6,6 +6,7 @@ arguments and results. Time is compared with that of a plain product [B, D]·[D,
 numbers in the same run: "of product" is the share of its FLOP/s that the objective reaches.
 """
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aligngap import flops, objectives
+from aligngap.flags import positive
 from aligngap.objectives.pairwise import products
 from aligngap.presets import preset
 
@@ -32,6 +34,20 @@ class Case(NamedTuple):
     batch: int
     tile: int  # 0: dense
     dtype: str
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Which objectives, at which sizes."""
+    parser.add_argument("--preset", nargs="+", default=["clip", "alignclip"], metavar="NAME")
+    parser.add_argument("--batch", nargs="+", type=positive, default=[256, 1024, 4096], metavar="B")
+    parser.add_argument("--tile", type=positive, default=1024, help="rows a tile")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prints the table."""
+    for line in table(arguments.preset, arguments.batch, arguments.tile, arguments.dtype):
+        print(line, flush=True)
 
 
 def table(names: Sequence[str], batches: Sequence[int], tile: int, dtype: str) -> Iterator[str]:
