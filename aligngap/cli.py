@@ -14,7 +14,7 @@ from aligngap.errors import AligngapError, UsageError
 VERBS = {
     "prepare": "fetch and build a corpus, or fetch a tokenizer",
     "train": "train a model, or continue its run",
-    "evaluate": "retrieval, zero-shot and gap of a run",
+    "evaluate": "retrieval, zero-shot, gap and further measures of a model",
     "embed": "embeddings of images and texts that you have",
     "gap": "the modality gap of embeddings that you have",
     "import": "a model trained elsewhere becomes a workdir",

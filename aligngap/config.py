@@ -1,6 +1,6 @@
 """The config: every field with its unit and source, its validation, and reading it from a file.
 
-METHODS of the papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021,
+The papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021,
 [CG] It's Not a Modality Gap (Fahim et al. 2024), [SL] SigLIP (Zhai et al. 2023),
 [YA] Yaras et al. 2024.
 """
@@ -23,7 +23,6 @@ MODALITIES = ("image", "text")
 TERMS = ("contrastive", "sigmoid", "separation", "alignment", "uniformity", "cross_uniformity")
 CLIP_VOCABULARY = 49_408  # Tokens, start and end included. [CLIP]
 ONE_OF = {
-    "data.tokenizer": ("trained", "clip", "clip_fast", "siglip"),
     "data.resize": ("crop", "squash"),
     "model.tie": TIES,
     "model.scale_form": ("exp", "softplus"),
@@ -33,7 +32,7 @@ ONE_OF = {
     "model.text.pooling": ("end_of_text", "last"),
     "compute_dtype": ("float32", "bfloat16"),
     "objective.temperature": ("learned", "fixed", "scheduled"),
-    "objective.mask_duplicates": ("none", "concept", "caption"),
+    "objective.mask_duplicates": ("none", "group", "caption"),
     "objective.swap": ("none", "hard", "soft"),
     "optimizer.schedule": ("cosine", "constant"),
     "optimizer.decay": ("matrices", "all"),
@@ -49,16 +48,16 @@ AT_LEAST_ONE = (
     ),
     *(f"model.{m}.{field}" for m in MODALITIES for field in ("width", "layers", "heads")),
     *("log.every_steps", "checkpoint.every_steps"),
-    *("checkpoint.keep", "evaluation.every_steps", "evaluation.batch_size"),
-    "health.spike_window",
+    *("checkpoint.keep", "evaluation.batch_size", "health.spike_window"),
 )
 AT_LEAST_ZERO = (
     *("checkpoint.every_minutes", "health.skip_nonfinite", "health.spike_sigma"),
     *("health.roll_backs", "watchdog.report_after_s", "watchdog.end_after_s"),
 )
+EVALUATORS = "evaluators."  # Below it, keys are as free as their evaluators.
 # A resumed run may change these: they do not change what is learnt, only where and how it is seen.
 FREE_TO_CHANGE = (
-    *("mesh", "log", "evaluation", "checkpoint", "health", "watchdog"),
+    *("mesh", "log", "evaluation", "evaluators", "checkpoint", "health", "watchdog"),
     *("data.data_dir", "data.test_splits", "data.in_memory", "data.workers"),
 )
 
@@ -76,11 +75,11 @@ def default() -> ConfigDict:
     config.fresh = ()  # Regular expressions: what of init_from's parameters starts anew.
 
     config.data = data = ConfigDict()
-    data.corpus = "pictograms"
+    data.corpus = "pictograms"  # One of data/corpora, or your own: package.module.Name.
     data.data_dir = ""  # Where corpora are prepared; "" is TFDS's own: ~/tensorflow_datasets.
-    data.train_split = "train"
-    data.validation_split = "validation"
-    data.test_splits = ("test_unseen_style", "test_unseen_concept", "test_unseen_both")
+    data.train_split = ""  # "", "" and (): the corpus's own.
+    data.validation_split = ""
+    data.test_splits = ()
     # trained: learnt from the captions | clip: CLIP's own, captions cleaned as open_clip does |
     # clip_fast: CLIP's own without the cleaning, as transformers' CLIPTokenizerFast |
     # siglip: the sentencepiece vocabulary that came with an imported model.
@@ -139,7 +138,7 @@ def default() -> ConfigDict:
     objective.uniformity_weight = 0.0  # Of half the sum over the modalities. [CG]: 1.
     objective.cross_uniformity_weight = 0.0  # [CG]: 1 in CUAXU.
     objective.uniformity_t = 2.0  # Of the Gaussian potential exp(-t‖a - b‖²). [CG]
-    # none | concept | caption: pairs that share it are no negatives of each other.
+    # none | group (the corpus's) | caption: pairs that share it are no negatives of each other.
     objective.mask_duplicates = "none"
     objective.label_smoothing = 0.0
     objective.temperature = "learned"  # learned | fixed (at scale_init) | scheduled. [YA]
@@ -170,7 +169,7 @@ def default() -> ConfigDict:
     checkpoint.every_steps = 1_000
     checkpoint.every_minutes = 0.0  # Since the last save; 0: by steps alone.
     checkpoint.keep = 3  # The latest.
-    checkpoint.best = ""  # Keep that of the highest, e.g. "validation/text_retrieval_recall@10".
+    checkpoint.best = ""  # Keep that of the highest of a value in metrics.jsonl, by its name there.
     config.log = log = ConfigDict()
     log.every_steps = 10
     log.statistics = False  # Norms of gradient and parameters by layer, gap of the batch.
@@ -182,8 +181,26 @@ def default() -> ConfigDict:
     config.watchdog = watchdog = ConfigDict()
     watchdog.report_after_s = 600.0  # Seconds without a step until all stacks are shown; 0: never.
     watchdog.end_after_s = 0.0  # Until the process ends; longer than an evaluation takes. 0: never.
-    config.evaluation = ConfigDict({"every_steps": 1_000, "batch_size": 256})
+    config.evaluation = ConfigDict({"batch_size": 256})  # Images or texts embedded at a time.
+    # What is measured, by any name: evaluation/ has the types and their further options.
+    config.evaluators = ConfigDict()
+    config.evaluators.gap = evaluator("gap", before=True)
+    config.evaluators.retrieval = evaluator("retrieval")
+    config.evaluators.zero_shot = evaluator("zero_shot", every_steps=0)
     return config
+
+
+def evaluator(type: str, *, every_steps: int = 1_000, **options: Any) -> ConfigDict:
+    """An entry of `config.evaluators`; `type` is one of evaluation.EVALUATORS or a dotted path."""
+    entry = ConfigDict()
+    entry.type = type
+    entry.split = "validation"  # What is measured in training: a split, or CORPUS/SPLIT.
+    entry.every_steps = every_steps  # And after the last; 0: never while training.
+    entry.first = True  # Also before the first step, which at full size takes minutes.
+    entry.final = "tests"  # What `aligngap evaluate` measures: likewise, or all tests; "": nothing.
+    entry.before = False  # Then also of the model before it was trained.
+    entry.update(options)
+    return entry
 
 
 def tower(width: int, layers: int, heads: int, mlp_ratio: float) -> ConfigDict:
@@ -196,28 +213,43 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
 
     UsageError in one line for a missing file, an unknown key or a value of the wrong type.
     """
+    check_overrides(overrides)
+    config = _read(path, overrides)
+    validate(config)
+    return config
+
+
+def load_evaluators(path: str) -> ConfigDict:
+    """The evaluators of `FILE[:preset]`: those of a whole config, or what its get_config returns,
+    which is name → entry. UsageError as in `load`."""
+    found = _read(path, [])
+    entries: ConfigDict = found.evaluators if "evaluators" in found else found
+    return entries
+
+
+def _read(path: str, overrides: list[str]) -> ConfigDict:
     file = Path(path.partition(":")[0])
     if not file.is_file():
-        raise UsageError(f"config file {file} does not exist (--config=FILE[:preset])")
-    _check_overrides(overrides)
+        raise UsageError(f"config file {file} does not exist (FILE[:preset])")
     values = flags.FlagValues()
     arguments = ["aligngap", f"--config={path}", *overrides]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
     try:
         values(arguments)
-        config = values["config"].value
-        validate(config)
+        config: ConfigDict = values["config"].value
     except UsageError:
         raise
     except Exception as error:  # A config file is code: it can fail in any way.
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        if isinstance(error, KeyError):  # ml_collections' words are the key alone.
+            reason = f"it has no {reason} (an evaluator is added in a config file)"
         raise UsageError(f"config {path}: {reason}") from error
     return config
 
 
 def overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     """A config with `--config.key=value` overrides applied, validated; UsageError as in `load`."""
-    _check_overrides(overrides)
+    check_overrides(overrides)
     values = flags.FlagValues()
     arguments = ["aligngap", *overrides]
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
@@ -230,11 +262,14 @@ def overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     return found
 
 
-def _check_overrides(overrides: Sequence[str]) -> None:
+def check_overrides(overrides: Sequence[str]) -> None:
+    """UsageError for an argument that is no override, or one of a key that no config has."""
     known = keys(default())
     for override in overrides:
         name = override.partition("=")[0].removeprefix("--config.")
-        if override.startswith("--config.") and name not in known:
+        # Evaluators may have any names and options: those that the config lacks it refuses itself.
+        given = name in known or name.startswith(EVALUATORS)
+        if override.startswith("--config.") and not given:
             raise UsageError(_unknown(name, known))
         if not override.startswith("--config."):
             raise UsageError(
@@ -246,9 +281,9 @@ def validate(config: ConfigDict) -> None:
     """UsageError in one line for the first field that is unknown, missing or out of its range."""
     reference = keys(default())
     for name in keys(config):
-        if name not in reference:
+        if name not in reference and not name.startswith(EVALUATORS):
             raise UsageError(_unknown(name, reference))
-    missing = reference.keys() - keys(config).keys()
+    missing = {n for n in reference if not n.startswith(EVALUATORS)} - keys(config).keys()
     if missing:
         raise UsageError(f"config lacks {min(missing)}; start from aligngap.config.default()")
     for message in _problems(config):
@@ -270,7 +305,9 @@ def complete(tree: dict[str, Any]) -> dict[str, Any]:
         known = {k: filled(v, given[k]) if k in given else v for k, v in default.items()}
         return known | {k: v for k, v in given.items() if k not in default}
 
-    return filled(json.loads(default().to_json()), tree)
+    whole = filled(json.loads(default().to_json()), tree)
+    named = {"evaluators": tree["evaluators"]} if "evaluators" in tree else {}
+    return {**whole, **named}
 
 
 def from_json(tree: dict[str, Any]) -> ConfigDict:
@@ -318,21 +355,9 @@ def _problems(config: ConfigDict) -> Iterator[str]:
         yield f"seed={config.seed} must be in [0, 2**32)"
     if config.model.text.context_length < 3:
         yield f"model.text.context_length={config.model.text.context_length} must be at least 3"
-    if config.model.text.pooling == "end_of_text" and config.model.text.vocab_size < 514:
-        yield (
-            f"model.text.vocab_size={config.model.text.vocab_size} must be at least 514: "
-            "every byte inside and at the end of a word, start and end of text"
-        )
-    if config.data.tokenizer.startswith("clip") and config.model.text.vocab_size != CLIP_VOCABULARY:
-        yield (
-            f"model.text.vocab_size={config.model.text.vocab_size} does not fit data.tokenizer="
-            f"{config.data.tokenizer}, which has {CLIP_VOCABULARY} tokens: give that, or `trained`"
-        )
-    if config.data.tokenizer == "siglip" and config.model.text.pooling != "last":
-        yield (
-            f"model.text.pooling={config.model.text.pooling} does not fit data.tokenizer=siglip, "
-            "whose end of text is not its highest id: expected last"
-        )
+    from aligngap.data import tokenizers  # Their room reads configs.
+
+    yield from tokenizers.problems(config)
     for name, allowed in ONE_OF.items():
         if flat[name] not in allowed:
             yield f"{name}={flat[name]!r} must be one of {', '.join(allowed)}"
@@ -346,6 +371,8 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     yield from _model_problems(config.model)
     yield from _data_problems(config.data)
     yield from _objective_problems(config.objective, config.model.logit_bias)
+    for name, entry in config.evaluators.items():
+        yield from _evaluator_problems(f"evaluators.{name}", entry)
     yield from _lr_factor_problems(config.optimizer.lr_factors)
     yield from _pattern_problems(config.fresh)
     warmup = config.optimizer.warmup_steps
@@ -407,8 +434,18 @@ def _data_problems(data: ConfigDict) -> Iterator[str]:
     for name in ("max_keywords", "workers"):
         if data[name] < 0:
             yield f"data.{name}={data[name]} must be at least 0"
-    if not data.test_splits:
-        yield "data.test_splits is empty"
+
+
+def _evaluator_problems(name: str, entry: Any) -> Iterator[str]:
+    if not isinstance(entry, ConfigDict) or not isinstance(entry.get("type"), str):
+        yield f"{name}: expected a type and its options, as config.evaluator makes"
+        return
+    plain = evaluator(entry.type)
+    for field, value in plain.items():
+        if not isinstance(entry.get(field, value), type(value)):
+            yield f"{name}.{field}={entry[field]!r}: expected {type(value).__name__}"
+    if entry.get("every_steps", 0) < 0:
+        yield f"{name}.every_steps={entry.every_steps} must be at least 0"
 
 
 def _objective_problems(objective: ConfigDict, bias: bool) -> Iterator[str]:

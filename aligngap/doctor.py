@@ -13,14 +13,14 @@ import psutil
 
 from aligngap import config as configs
 from aligngap.data import corpora
+from aligngap.data.records import random_batch
 from aligngap.errors import AligngapError
-from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
 from aligngap.presets import preset
 from aligngap.runs import model as models
 from aligngap.runs import provenance, workdir
 from aligngap.runs.checkpoints import Checkpoints, Damaged
-from aligngap.training import loop, optimizer, state
+from aligngap.training import run, state
 from aligngap.training.step import make_step
 
 GIB = 2**30
@@ -90,7 +90,8 @@ def _corpora() -> Iterator[Finding]:
     folder = configs.data_dir("")
     for name in corpora.CORPORA:
         try:
-            count = len(corpora.open_split(name, folder, "train"))
+            found = corpora.find(name, folder)
+            count = len(found.open(found.named("train")[0]))
         except AligngapError:
             command = f"aligngap prepare --corpus={name}"
             yield Finding("note", f"corpus {name} is not prepared in {folder}; `{command}` does it")
@@ -117,21 +118,13 @@ def _one_step() -> Iterator[Finding]:
 
 
 def _step_loss(config: configs.ConfigDict) -> float:
-    mesh = meshes.make(config)
-    model, tx = dual_encoder.make(config), optimizer.make(config)
-    random, rows = np.random.default_rng(0), config.batch_size
-    semantics = random.standard_normal((rows, 16), np.float32)
-    batch = {
-        "image": random.integers(0, 256, (rows, 32, 32, 3), np.uint8),
-        "text": random.integers(0, 514, (rows, 8), np.int32),
-        "semantics": semantics / np.linalg.norm(semantics, axis=1, keepdims=True),
-        "group": np.arange(rows, dtype=np.int32),
-    }
-    current = state.create(config, model, tx, mesh)
-    own = {name: values[meshes.own_rows(rows, mesh)] for name, values in batch.items()}
-    with jax.set_mesh(mesh):
-        step = jax.jit(meshes.with_rules(make_step(config, model, tx)))
-        return float(step(current, meshes.global_batch(own, rows, mesh))[1]["loss"])
+    made, rows = run.learner(config), config.batch_size
+    current = state.create(config, made.module, made.tx, made.mesh)
+    own = meshes.own_rows(rows, made.mesh)
+    batch = {name: values[own] for name, values in random_batch(config).items()}
+    with jax.set_mesh(made.mesh):
+        step = jax.jit(meshes.with_rules(make_step(config, made.module, made.tx)))
+        return float(step(current, meshes.global_batch(batch, rows, made.mesh))[1]["loss"])
 
 
 def _run(folder: Path) -> Iterator[Finding]:
@@ -144,7 +137,7 @@ def _run(folder: Path) -> Iterator[Finding]:
     yield Finding("ok", f"{folder}: {config.name}, {config.steps:,} steps")
     yield _metrics(folder / "metrics.jsonl")
     try:
-        run = loop.reopen(folder)
+        learner = run.reopen(folder)
     except AligngapError as error:
         yield Finding("WRONG", str(error))
         return
@@ -155,9 +148,9 @@ def _run(folder: Path) -> Iterator[Finding]:
         for step in steps:
             try:
                 if step:
-                    loop.load_state(run, checkpoints, step)
+                    learner.load(checkpoints, step)
                 else:  # An imported model: parameters alone.
-                    models.restore_params(config, run.model, run.mesh, checkpoints, step)
+                    models.restore_params(config, learner.module, learner.mesh, checkpoints, step)
             except Damaged as error:
                 yield Finding("WRONG", f"{error}; `aligngap train` goes on from the one before")
             else:

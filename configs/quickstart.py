@@ -36,5 +36,6 @@ def get_config(name: str = "clip") -> ConfigDict:
     optimizer.peak_lr = 2e-3
     optimizer.warmup_steps = 80
     config.checkpoint.every_steps = 156
-    config.evaluation.every_steps = 156
+    for evaluator in (config.evaluators.gap, config.evaluators.retrieval):
+        evaluator.every_steps = 156
     return config

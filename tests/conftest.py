@@ -30,16 +30,16 @@ def pictograms_dir() -> Path:
     from aligngap.data import corpora
 
     folder = data_dir(os.environ.get("ALIGNGAP_TEST_DATA", ""))
-    corpora.prepare("pictograms", folder)
+    corpora.find("pictograms", folder).prepare()
     return folder
 
 
 @pytest.fixture(scope="session")
 def clip_dir(pictograms_dir) -> Path:
     """The same folder, with CLIP's merges in it; fetched here if they are not there."""
-    from aligngap.data import vocabulary
+    from aligngap.data.tokenizers import clip
 
-    vocabulary.prepare("clip", pictograms_dir)
+    clip.prepare("clip", pictograms_dir)
     return pictograms_dir
 
 
@@ -50,10 +50,11 @@ def spiece_dir(pictograms_dir, tmp_path_factory) -> Path:
 
     import sentencepiece
 
-    from aligngap.data import corpora, pipeline
+    from aligngap.data import corpora
+    from aligngap.data.records import texts_of
 
-    source = corpora.open_split("pictograms", pictograms_dir, "train")
-    captions = {text for row in range(len(source)) for text in pipeline.captions(source[row])}
+    source = corpora.find("pictograms", pictograms_dir).open("train")
+    captions = set(texts_of(source))
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sorted(captions)),
@@ -95,6 +96,7 @@ def small(pictograms_dir):
     config.objective.separation_weight = 0.25
     config.optimizer.warmup_steps = 2
     config.checkpoint.every_steps = 4
-    config.evaluation.every_steps = 4
+    for entry in (config.evaluators.gap, config.evaluators.retrieval):
+        entry.every_steps = 4
     config.log.every_steps = 1
     return config

@@ -20,6 +20,7 @@ from aligngap import flops, objectives
 from aligngap.flags import positive
 from aligngap.objectives.pairwise import products
 from aligngap.presets import preset
+from aligngap.unit import unit_rows_numpy
 
 DIMENSION, SEMANTICS = 512, 384  # Of ViT-B's embeddings, and of all-MiniLM-L6-v2's.
 LARGEST_DENSE = 2**33  # Bytes of temporaries beyond which the dense form is not run.
@@ -104,8 +105,7 @@ def _inputs(arguments: Sequence[jax.ShapeDtypeStruct]) -> list[jax.Array]:
             inputs.append(jnp.asarray(next(numbers), shaped.dtype))
             continue
         rows = random.normal(size=shaped.shape).astype(np.float32)
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        inputs.append(jnp.asarray(rows, shaped.dtype))
+        inputs.append(jnp.asarray(unit_rows_numpy(rows), shaped.dtype))
     return inputs
 
 

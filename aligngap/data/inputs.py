@@ -12,9 +12,10 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from aligngap.data import corpora, pipeline
+from aligngap.data import corpora, records
+from aligngap.data.records import Record
 from aligngap.errors import AligngapError
 
 IMAGE_SUFFIXES = (
@@ -57,7 +58,7 @@ def images(given: str, where: Where) -> Inputs[bytes]:
     AligngapError where there is none, or no image in it.
     """
     if split := _corpus_split(given):
-        return _of_split(given, where, split, lambda record: record["image"], "")
+        return _of_split(given, where, split, lambda record: record.image, "")
     paths = _paths(given)
     if paths[0].suffix == ".tar":
         return _of_shards(given, paths, IMAGE_SUFFIXES, lambda content, _: content)
@@ -80,7 +81,7 @@ def texts(given: str, where: Where) -> Inputs[str]:
     """
     if split := _corpus_split(given):
         count = where.max_keywords
-        caption = lambda record: pipeline.caption(record, count)  # noqa: E731
+        caption = lambda record: records.caption(record, count)  # noqa: E731
         return _of_split(given, where, split, caption, f"{count} keywords")
     paths = _paths(given)
     if paths[0].suffix == ".tar":
@@ -95,21 +96,20 @@ def texts(given: str, where: Where) -> Inputs[str]:
 
 
 def _corpus_split(given: str) -> tuple[str, str] | None:
-    """CORPUS/SPLIT of a corpus that we know; a file of that name comes first."""
-    corpus, slash, split = given.partition("/")
-    known = slash and corpus in corpora.CORPORA and not Path(given).exists()
+    """CORPUS/SPLIT of a corpus that can be found; a file of that name comes first."""
+    corpus, slash, split = given.rpartition("/")
+    known = slash and corpora.known(corpus) and not Path(given).exists()
     return (corpus, split) if known else None
 
 
 def _of_split(
-    given: str, where: Where, split: tuple[str, str], part: Callable[..., T], more: str
+    given: str, where: Where, split: tuple[str, str], part: Callable[[Record], T], more: str
 ) -> Inputs[T]:
-    """A row's id says its split, its place and its concept."""
-    source: Any = corpora.open_split(split[0], where.data_dir, split[1])
-    concepts = [source[row]["concept"].decode() for row in range(len(source))]
-    ids = [f"{split[1]}/{row}/{concept}" for row, concept in enumerate(concepts)]
-    info = source.dataset_info
-    version = f"{info.full_name} {info.splits[split[1]].num_bytes} {more}"
+    """A row's id says its split, its place and what the corpus calls it."""
+    source = corpora.find(split[0], where.data_dir).open(split[1])
+    names = [source[row].name for row in range(len(source))]
+    ids = ["/".join(filter(None, (split[1], str(row), name))) for row, name in enumerate(names)]
+    version = f"{source.version} {more}"
     return Inputs(given, ids, lambda row: part(source[row]), _digest([version, *ids]))
 
 
@@ -181,10 +181,9 @@ def _paths(given: str) -> list[Path]:
         return [Path(given)]
     found = [Path(name) for name in sorted(glob.glob(given, recursive=True))]  # noqa: PTH207
     if not found:
-        splits = [f"{corpus}/{entry.splits[0]}" for corpus, entry in corpora.CORPORA.items()]
         raise AligngapError(
             f"{given}: no such file or folder, and it matches nothing; a corpus's split is named "
-            f"like {splits[0]}"
+            f"like {next(iter(corpora.CORPORA))}/train"
         )
     return found
 

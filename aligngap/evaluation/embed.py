@@ -15,7 +15,7 @@ from typing import Any
 import grain
 import jax
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from aligngap import progress
@@ -23,17 +23,18 @@ from aligngap.config import data_dir
 from aligngap.data import images, inputs
 from aligngap.data.inputs import Inputs
 from aligngap.errors import AligngapError
-from aligngap.evaluation.growing import Growing, Layout
+from aligngap.evaluation.growing import Counting, Growing, Layout
 from aligngap.interop import opening
+from aligngap.parallel import distributed
+from aligngap.runs import embedder as embedders
 from aligngap.runs import provenance, workdir
-from aligngap.runs.embedder import Embedder
 from aligngap.runs.model import Model
 
 BATCHES_AHEAD = 2  # Decoded while the device works.
 
 
 @dataclass(frozen=True)
-class Request:
+class EmbedRequest:
     """What a user wants embedded, and with which model."""
 
     workdir: Path
@@ -48,41 +49,60 @@ class Request:
 Part = tuple[Float[np.ndarray, "n D"], int, dict[int, str]]
 
 
-def embed(request: Request, output: Path, dtype: str = "float32", form: str = "npy") -> str:
+def embed(request: EmbedRequest, output: Path, dtype: str = "float32", form: str = "npy") -> str:
     """Writes image.npy, text.npy (L2-normalised) and ids; goes on where it was; says what it did.
 
-    Everything is looked at before anything is embedded. AligngapError names an image that cannot
-    be decoded, unless those are skipped: then one line of the inputs has no row, and where images
-    and texts are the same shards or split, its text has none either.
+    Everything is looked at before anything is embedded. Of several processes each decodes and
+    embeds its own rows, and the first writes. AligngapError names an image that cannot be decoded,
+    unless those are skipped: then one line of the inputs has no row, and where images and texts are
+    the same shards or split, its text has none either.
     """
     model = opening.load(request.workdir, request.step)
     pictures, captions = _inputs(request, model.config)
-    embedder = model.embedder
     layout = Layout(model.config.model.embed_dim, dtype, form)
     skipped: dict[int, str] = {}
     said = []
-    _make(output)
-    with workdir.alone(output, "embedding"):
+    with _alone(output):
         if pictures:
-            plan = _plan(model, embedder, pictures, "images")
-            image = Growing(output, "image", plan, layout)
-            parts = _image_parts(model, embedder, pictures, image.items, request)
+            image = _grow(output, "image", _plan(model, pictures, "images"), layout)
+            parts = _image_parts(model, pictures, image.items, request)
             said.append(_write(image, pictures, parts, model, "images"))
             skipped = image.skipped
         if captions:
             paired = bool(pictures) and request.images == request.texts
             left_out = skipped if paired else {}
-            plan = _plan(model, embedder, captions, "texts", left_out)
-            text = Growing(output, "text", plan, layout)
-            parts = _text_parts(model, embedder, captions, text.items, left_out)
+            text = _grow(output, "text", _plan(model, captions, "texts", left_out), layout)
+            parts = _text_parts(model, captions, text.items, left_out)
             said.append(_write(text, captions, parts, model, "texts"))
             if skipped and not paired:
                 progress.say("Rows of image and text no longer pair: see image_ids.txt")
     return "\n".join(said)
 
 
+@contextlib.contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """The folder is made and held by the first process."""
+    with contextlib.ExitStack() as stack:
+        with distributed.together():
+            if jax.process_index() == 0:
+                _make(output)
+                stack.enter_context(workdir.alone(output, "embedding"))
+        yield
+
+
+def _grow(output: Path, name: str, plan: dict[str, str], layout: Layout) -> Counting:
+    """What the first process writes, and the others count along with."""
+    growing: Growing | None = None
+    with distributed.together():
+        if jax.process_index() == 0:
+            growing = Growing(output, name, plan, layout)
+    own = growing.counts() if growing else {}
+    held = distributed.of_first(own)
+    return growing or Counting(output / f"{name}.{layout.format}", held)
+
+
 def _inputs(
-    request: Request, config: ConfigDict
+    request: EmbedRequest, config: ConfigDict
 ) -> tuple[Inputs[bytes] | None, Inputs[str] | None]:
     """What there is to embed; AligngapError where one shard's image lacks its text."""
     folder = data_dir(request.data_dir or config.data.data_dir)
@@ -98,52 +118,63 @@ def _inputs(
 
 
 def _image_parts(
-    model: Model, embedder: Embedder, pictures: Inputs[bytes], start: int, request: Request
+    model: Model, pictures: Inputs[bytes], start: int, request: EmbedRequest
 ) -> Iterator[Part]:
     """From item `start` on; decoded by as many threads as there are processors."""
-    size = model.config.model.image.size
-    items = range(start, len(pictures.ids))
+    size, embedder = model.config.model.image.size, model.embedder
+    batches = _batched(range(start, len(pictures.ids)), embedder.batch)
+    own = [[batch[row] for row in embedder.own_rows(len(batch))] for batch in batches]
     function = functools.partial(_pixels, pictures, size, model.config.data.resize)
-    decoded = _ahead(function, items, embedder.batch)
-    left_out: list[tuple[int, dict[int, str]]] = []  # Of the batches under way.
+    decoded = _ahead(function, [item for items in own for item in items], embedder.batch)
+    left_out: list[dict[int, str]] = []  # Of the batches under way.
+    blank = np.zeros((size, size, 3), np.uint8)  # In place of an image that is left out.
 
-    def batches() -> Iterator[UInt8[np.ndarray, "n R R 3"]]:
-        for numbers in _batched(items, embedder.batch):
-            found = list(itertools.islice(decoded, len(numbers)))
-            wrong = {i: str(x) for i, x in zip(numbers, found, strict=True) if _is_error(x)}
-            if wrong and not request.skip_corrupt:
-                raise AligngapError(f"{min(wrong.items())[1]}; --skip_corrupt leaves such out")
-            for reason in wrong.values():
-                progress.say(f"Skipped: {reason}")
-            left_out.append((len(numbers), wrong))
-            good = [x for x in found if not _is_error(x)]
-            yield np.stack(good) if good else np.zeros((0, size, size, 3), np.uint8)
+    def parts() -> Iterator[embedders.Part]:
+        for batch, items in zip(batches, own, strict=True):
+            found = list(itertools.islice(decoded, len(items)))
+            left_out.append(_wrong(items, found, request))
+            rows = [blank if _is_error(x) else x for x in found]
+            yield embedders.Part(np.stack(rows) if rows else blank[None][:0], len(batch))
         decoded.close()
 
-    for rows in embedder.image_batches(model.params, batches()):
-        yield rows, *left_out.pop(0)
+    embedded = embedder.image_batches(model.params, parts())
+    for batch, rows in zip(batches, embedded, strict=True):
+        wrong = left_out.pop(0)
+        yield rows[[item not in wrong for item in batch]], len(batch), wrong
+
+
+def _wrong(items: list[int], found: list[Any], request: EmbedRequest) -> dict[int, str]:
+    """Item → why its image cannot be decoded, of all processes; AligngapError unless skipped."""
+    own = {str(i): str(x) for i, x in zip(items, found, strict=True) if _is_error(x)}
+    every = {int(i): reason for held in distributed.gathered(own) for i, reason in held.items()}
+    wrong = dict(sorted(every.items()))
+    if wrong and not request.skip_corrupt:
+        raise AligngapError(f"{next(iter(wrong.values()))}; --skip_corrupt leaves such out")
+    for reason in wrong.values():
+        if jax.process_index() == 0:
+            progress.say(f"Skipped: {reason}")
+    return wrong
 
 
 def _text_parts(
-    model: Model,
-    embedder: Embedder,
-    captions: Inputs[str],
-    start: int,
-    left_out: dict[int, str],
+    model: Model, captions: Inputs[str], start: int, left_out: dict[int, str]
 ) -> Iterator[Part]:
-    parts = _batched(range(start, len(captions.ids)), embedder.batch)
-    wanted = [[i for i in part if i not in left_out] for part in parts]
+    embedder = model.embedder
+    batches = _batched(range(start, len(captions.ids)), embedder.batch)
+    wanted = [[item for item in batch if item not in left_out] for batch in batches]
 
-    def tokens(part: int) -> np.ndarray:
-        return embedder.tokens([captions.read(i) for i in wanted[part]])
+    def part(number: int) -> embedders.Part:
+        return embedder.text_part([captions.read(item) for item in wanted[number]])
 
-    ids = _ahead(tokens, range(len(parts)), 1)
-    for part, rows in zip(parts, embedder.text_batches(model.params, ids), strict=True):
-        yield rows, len(part), {i: left_out[i] for i in part if i in left_out}
+    parts = _ahead(part, range(len(batches)), 1)
+    for batch, rows in zip(batches, embedder.text_batches(model.params, parts), strict=True):
+        yield rows, len(batch), {i: left_out[i] for i in batch if i in left_out}
 
 
-def _ahead(function: Any, items: range, batch: int) -> Generator[Any, None, None]:
+def _ahead(function: Any, items: Sequence[int], batch: int) -> Generator[Any, None, None]:
     """The function of each item, in order, worked out by threads before it is asked for."""
+    if not items:
+        return
     source = grain.MapDataset.source(items).map(function)
     threads = max(2, os.cpu_count() or 1)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=BATCHES_AHEAD * batch)
@@ -169,7 +200,7 @@ def _batched(items: range, batch: int) -> list[range]:
 
 
 def _write(
-    growing: Growing, given: Inputs[Any], parts: Iterator[Part], model: Model, unit: str
+    growing: Counting, given: Inputs[Any], parts: Iterator[Part], model: Model, unit: str
 ) -> str:
     """Embeds what is not there yet; returns a line about what is there now."""
     if growing.done:
@@ -211,19 +242,18 @@ def _make(output: Path) -> None:
 
 def _plan(
     model: Model,
-    embedder: Embedder,
     given: Inputs[Any],
     unit: str,
     left_out: Sequence[int] | dict[int, str] = (),
 ) -> dict[str, str]:
     """All that the rows depend on, bit by bit; its keys are what an error says has changed."""
     device = jax.devices()[0].device_kind
-    words = model.tokenizer
+    tokenizer = model.tokenizer
     return {
         "model": _digest(model),
-        "tokenizer": "" if unit == "images" or words is None else words.fingerprint,
+        "tokenizer": "" if unit == "images" or tokenizer is None else tokenizer.fingerprint,
         f"list of {unit}": f"{given.digest} without {sorted(left_out)}",
-        "batch size or device": f"{embedder.batch} on {jax.device_count()} × {device}",
+        "batch size or device": f"{model.embedder.batch} on {jax.device_count()} × {device}",
     }
 
 

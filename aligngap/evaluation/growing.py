@@ -15,7 +15,7 @@ from unicodedata import category
 import numpy as np
 from jaxtyping import Float
 
-from aligngap import whole
+from aligngap import atomic
 from aligngap.errors import AligngapError, UsageError
 from aligngap.runs import workdir
 
@@ -32,22 +32,12 @@ class Layout(NamedTuple):
     format: str  # npy | safetensors
 
 
-class Growing:
-    """Rows `name` in a folder: `items` inputs are done, of which those in `skipped` left no row.
+class Counting:
+    """What every process but the first has of growing rows: the same counts, and no file."""
 
-    `plan` says what the rows are made of; UsageError where the folder holds another plan's.
-    """
-
-    def __init__(self, folder: Path, name: str, plan: Mapping[str, str], layout: Layout) -> None:
-        self._folder, self._name, self._layout = folder, name, layout
-        self._plan = {**plan, "dtype": layout.dtype, "format": layout.format}
-        self.path = folder / f"{name}.{layout.format}"
-        self._growing, self._state = folder / f".{name}.rows", folder / f".{name}.progress.json"
-        self._record = folder / f"{name}.json"
-        self.items, self.skipped = 0, dict[int, str]()
-        self.done = self._read(self._record)
-        if not self.done:
-            self._resume()
+    def __init__(self, path: Path, held: Mapping[str, Any]) -> None:
+        self.path, self.done = path, bool(held["done"])
+        self.items, self.skipped = int(held["items"]), dict[int, str](held["skipped"])
 
     @property
     def rows(self) -> int:
@@ -58,9 +48,38 @@ class Growing:
         self, rows: Float[np.ndarray, "n D"], items: int, skipped: Mapping[int, str]
     ) -> None:
         """The rows of the next `items` inputs, without those that were skipped."""
-        self._file.write(rows.astype(self._stored).tobytes())
         self.items += items
         self.skipped |= skipped
+
+    def save(self) -> None: ...
+
+    def finish(self, ids: Sequence[str], about: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Growing(Counting):
+    """Rows `name` in a folder: `items` inputs are done, of which those in `skipped` left no row.
+
+    `plan` says what the rows are made of; UsageError where the folder holds another plan's.
+    """
+
+    def __init__(self, folder: Path, name: str, plan: Mapping[str, str], layout: Layout) -> None:
+        self._folder, self._name, self._layout = folder, name, layout
+        self._plan = {**plan, "dtype": layout.dtype, "format": layout.format}
+        nothing = {"done": False, "items": 0, "skipped": []}
+        super().__init__(folder / f"{name}.{layout.format}", nothing)
+        self._growing, self._state = folder / f".{name}.rows", folder / f".{name}.progress.json"
+        self._record = folder / f"{name}.json"
+        self.done = self._read(self._record)
+        if not self.done:
+            self._resume()
+
+    def append(
+        self, rows: Float[np.ndarray, "n D"], items: int, skipped: Mapping[int, str]
+    ) -> None:
+        self._file.write(rows.astype(self._stored).tobytes())
+        super().append(rows, items, skipped)
         if time.monotonic() - self._saved >= SECONDS_BETWEEN_SAVES:
             self.save()
 
@@ -68,7 +87,7 @@ class Growing:
         """Makes what is there certain: first the rows, then the file that counts them."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        whole.write(self._state, json.dumps(self._counts()) + "\n")
+        atomic.write(self._state, json.dumps(self._saved_counts()) + "\n")
         self._saved = time.monotonic()
 
     def finish(self, ids: Sequence[str], about: Mapping[str, Any]) -> None:
@@ -80,12 +99,12 @@ class Growing:
             self.save()
         self.close()
         kept = [name for item, name in enumerate(ids) if item not in self.skipped]
-        whole.write(self._folder / f"{self._name}_ids.txt", "".join(map(_line, kept)))
+        atomic.write(self._folder / f"{self._name}_ids.txt", "".join(map(_line, kept)))
         if self._growing.exists():
             self._growing.replace(self.path)
         named = [[ids[item], reason] for item, reason in self.skipped.items()]
-        record = {**about, "rows": self.rows, **self._counts(), "skipped_ids": named}
-        whole.write_json(self._record, record)
+        record = {**about, "rows": self.rows, **self._saved_counts(), "skipped_ids": named}
+        atomic.write_json(self._record, record)
         self._state.unlink()
 
     def close(self) -> None:
@@ -97,9 +116,14 @@ class Growing:
     def _stored(self) -> np.dtype:
         return np.dtype(self._layout.dtype).newbyteorder("<")
 
-    def _counts(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, Any]:
+        """What is there, for processes that count along."""
         skipped = [[item, reason] for item, reason in self.skipped.items()]
-        return {"plan": self._plan, "items": self.items, "skipped": skipped}
+        return {"items": self.items, "skipped": skipped, "done": self.done}
+
+    def _saved_counts(self) -> dict[str, Any]:
+        counts = self.counts()
+        return {"plan": self._plan, "items": counts["items"], "skipped": counts["skipped"]}
 
     def _read(self, path: Path) -> bool:
         """Takes over the counts of a file, if it is there and of this plan."""

@@ -8,13 +8,13 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from aligngap.gap import neighbours, spectrum, streaming
+from aligngap.config import MODALITIES
+from aligngap.gap import formulas, neighbours, spectrum, streaming
 from aligngap.gap.measures import separability_hits
 from aligngap.gap.neighbours import Neighbours, Watch
 from aligngap.gap.streaming import Chunk, Passed
 
 EXACT_PAIRS = 20_000  # up to here quadratic measures take every pair; beyond, a sample of as many
-MODALITIES = ("image", "text")
 SAMPLED = (  # the measures that a sample stands in for; names that begin so
     "uniformity",
     "cross_uniformity",
@@ -89,18 +89,16 @@ def linear(sums: Totals) -> dict[str, Float[np.ndarray, "R"]]:
     with np.errstate(invalid="ignore", divide="ignore"):  # One pair alone has no spread.
         paired = sums.paired / sums.pairs
         means = [rows / sums.pairs[:, None] for rows in (sums.image, sums.text)]
-        # Σ_{i≠j} x_i·x_j = ‖Σ x_i‖² − Σ ‖x_i‖²: linear in N.
         cosines = [
-            (np.sum(rows**2, axis=1) - own) / (sums.pairs**2 - sums.own_pairs)
+            formulas.mean_pairwise_cosine(rows, own, sums.pairs**2 - sums.own_pairs)
             for rows, own in zip((sums.image, sums.text), sums.own, strict=True)
         ]
-        between, within = (1 - paired) / 2, (2 - cosines[0] - cosines[1]) / 4
         return {
-            "centroid_distance": np.linalg.norm(means[0] - means[1], axis=1),
+            "centroid_distance": formulas.centroid_distance(means[0] - means[1]),
             "alignment_score": paired,
             "mean_pairwise_cosine_image": cosines[0],
             "mean_pairwise_cosine_text": cosines[1],
-            "relative_modality_gap": between / (between + within),
+            "relative_modality_gap": formulas.relative_modality_gap(paired, *cosines),
         }
 
 

@@ -1,10 +1,12 @@
-"""Moving two clouds along the gap between them (Liang et al. 2022, section 4.2; METHODS §3)."""
+"""Moving two clouds along the gap between them (Liang et al. 2022, section 4.2)."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from aligngap.gap.formulas import centroid_distance
 from aligngap.gap.measures import gap_vector
+from aligngap.unit import unit_rows
 
 MOVES = ("both", "image", "text")
 
@@ -28,10 +30,10 @@ def shift(
         raise ValueError(f"move={move!r} is none of {', '.join(MOVES)}")
     vector = gap_vector(image, text) if vector is None else vector
     v, t, along = (jnp.asarray(x, jnp.float32) for x in (image, text, vector))
-    step = delta * (_normalised(along) * (0.5 if move == "both" else 1.0) if unit else along)
+    step = delta * (unit_rows(along) * (0.5 if move == "both" else 1.0) if unit else along)
     return (
-        v if move == "text" else _normalised(v - step),
-        t if move == "image" else _normalised(t + step),
+        v if move == "text" else unit_rows(v - step),
+        t if move == "image" else unit_rows(t + step),
     )
 
 
@@ -46,9 +48,4 @@ def signed_gap(
     """
     vector = gap_vector(image, text)
     along = jnp.sum(vector * jnp.asarray(direction, jnp.float32))
-    return jnp.linalg.norm(vector) * jnp.where(along < 0, -1.0, 1.0)
-
-
-def _normalised(rows: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
-    """Rows of length 1; one that a shift has brought to the origin stays there."""
-    return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+    return centroid_distance(vector) * jnp.where(along < 0, -1.0, 1.0)

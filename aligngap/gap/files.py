@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from aligngap import progress, whole
+from aligngap import atomic, progress
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap import clouds, examples, intervals, neighbours, sources, streaming
 from aligngap.gap.clouds import EXACT_PAIRS
 from aligngap.gap.examples import Examples
-from aligngap.gap.intervals import RESAMPLES, Interval
+from aligngap.gap.intervals import RESAMPLES
 from aligngap.gap.labels import ByLabel
-from aligngap.gap.sources import Source
+from aligngap.gap.sources import StoredArray
 from aligngap.gap.streaming import GROUPS, Chunk
+from aligngap.intervals import Interval, as_json
 
 UNIT_TOLERANCE = 1e-3
 NAMED_ROWS = 5  # bad rows that an error names
@@ -28,8 +29,8 @@ SEED = 0
 class Measured:
     """Two files of paired embeddings, row i of both being a pair, and their measures."""
 
-    images: Source
-    texts: Source
+    images: StoredArray
+    texts: StoredArray
     image: Float[np.ndarray, "S D"]  # of the sampled pairs, L2-normalised
     text: Float[np.ndarray, "S D"]
     intervals: Mapping[str, Interval]
@@ -83,11 +84,11 @@ def measure(
         [names[i] for i in index[sampled]] if labels else [],
         shown,
     )
-    whole.write_json(output / "gap.json", _contents(measured))
+    atomic.write_json(output / "gap.json", _contents(measured))
     return measured
 
 
-def pair(image: str | Path, text: str | Path, least: int) -> tuple[Source, Source]:
+def pair(image: str | Path, text: str | Path, least: int) -> tuple[StoredArray, StoredArray]:
     """Two files of one shape [N, D], row i of both being a pair, N ≥ `least`; else AligngapError.
 
     No embedding is read yet.
@@ -108,11 +109,6 @@ def load(path: str | Path) -> Float[np.ndarray, "N D"]:
     source = sources.embeddings(path)
     unit = _Unit(source)
     return np.concatenate([unit.rows(start) for start in range(0, source.shape[0], GROUPS)])
-
-
-def as_json(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
-    """{"centroid_distance": {"value", "low", "high"}, ...}"""
-    return {name: dataclasses.asdict(interval) for name, interval in found.items()}
 
 
 def table(found: Measured) -> str:
@@ -151,7 +147,7 @@ def _contents(found: Measured) -> dict[str, Any]:
     return contents | ({"labels": found.labels} if found.labels else {})
 
 
-def _chunks(images: Source, texts: Source) -> Iterator[Chunk]:
+def _chunks(images: StoredArray, texts: StoredArray) -> Iterator[Chunk]:
     """Unit rows of both files, GROUPS pairs at a time, with a bar."""
     pairs = images.shape[0]
     units = _Unit(images), _Unit(texts)
@@ -176,7 +172,7 @@ def _watch(starts: Sequence[int]) -> Iterator[int]:
 class _Unit:
     """Reads a file's rows at length 1, and says once where they were not."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: StoredArray) -> None:
         self._source, self._said = source, False
 
     def rows(self, start: int) -> Float[np.ndarray, "n D"]:

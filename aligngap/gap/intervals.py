@@ -9,32 +9,23 @@ resample repeats rows, so its rank would be too low. Median ranks: order statist
 The gallery of ranks and neighbours, and the fitted classifier of the separability, are kept.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float
 
+from aligngap.config import MODALITIES
 from aligngap.gap import clouds, neighbours, spectrum
-from aligngap.gap.clouds import EXACT_PAIRS, MODALITIES, Clouds, Totals
+from aligngap.gap.clouds import EXACT_PAIRS, Clouds, Totals
 from aligngap.gap.neighbours import Neighbours
 from aligngap.gap.streaming import Sums
+from aligngap.intervals import Interval, resampled_counts
 
 RESAMPLES = 1000
-RESAMPLES_AT_ONCE = 100  # bounds the memory: that many rows of one count an item
 LEVELS = (0.025, 0.975)
 
 Ends = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A measure's value and the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def intervals(
@@ -65,15 +56,6 @@ def of(found: Clouds, seed: int) -> dict[str, Interval]:
         | _of_medians(found.neighbours)
     )
     return {name: Interval(value, *ends[name]) for name, value in values.items()}
-
-
-def resampled_counts(count: int, seed: int, resamples: int) -> Iterator[Float[np.ndarray, "R N"]]:
-    """How often each of N = `count` is drawn in N draws, in blocks of R of the resamples."""
-    random = np.random.default_rng(seed)
-    shares = np.full(count, 1 / count)
-    for start in range(0, resamples, RESAMPLES_AT_ONCE):
-        size = min(RESAMPLES_AT_ONCE, resamples - start)
-        yield random.multinomial(count, shares, size=size).astype(np.float64)
 
 
 def _of_linear(sums: Sums, seed: int) -> dict[str, Ends]:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
+from aligngap.gap.formulas import centroid_distance
 from aligngap.gap.streaming import inner
 
 
@@ -33,7 +34,7 @@ class ByLabel:
 
     def measures(self) -> dict[str, dict[str, Any]]:
         """label → pairs, centroid_distance and alignment_score of its pairs alone."""
-        distances = np.linalg.norm(self._gaps, axis=1) / self._counts
+        distances = centroid_distance(self._gaps) / self._counts
         found = zip(self._counts, distances, self._cosines / self._counts, strict=True)
         return {
             name: {

@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from aligngap import objectives
+from aligngap.gap import formulas
 from aligngap.objectives.pairwise import paired
 
 
@@ -19,7 +20,7 @@ def centroid_distance(
     image: Float[ArrayLike, "N D"], text: Float[ArrayLike, "N D"]
 ) -> Float[Array, ""]:
     """‖Δ‖ in [0, 2]: the gap of Liang et al. 2022."""
-    return jnp.linalg.norm(gap_vector(image, text))
+    return formulas.centroid_distance(gap_vector(image, text))
 
 
 def alignment_score(
@@ -46,18 +47,17 @@ def mean_pairwise_cosine(embeddings: Float[ArrayLike, "N D"]) -> Float[Array, ""
     """Mean cosine of distinct rows: how narrow the cone is (Liang et al. 2022). N ≥ 2, else nan."""
     x = _float32(embeddings)
     n = len(x)
-    # Σ_{i≠j} x_i·x_j = ‖Σ x_i‖² − Σ ‖x_i‖²: linear in N.
-    off_diagonal = jnp.sum(x.sum(axis=0) ** 2) - jnp.sum(x**2)
-    return off_diagonal / (n * (n - 1)) if n > 1 else jnp.asarray(jnp.nan)
+    if n < 2:
+        return jnp.asarray(jnp.nan)
+    return formulas.mean_pairwise_cosine(x.sum(axis=0), jnp.sum(x**2), n * (n - 1))
 
 
 def relative_modality_gap(
     image: Float[ArrayLike, "N D"], text: Float[ArrayLike, "N D"]
 ) -> Float[Array, ""]:
-    """m / (m + ½(d_I + d_T)) with d = (1 − cos)/2: pairs against one modality (Schrodi et al.)."""
-    between = (1.0 - alignment_score(image, text)) / 2.0
-    within = [(1.0 - mean_pairwise_cosine(x)) / 2.0 for x in (image, text)]
-    return between / (between + 0.5 * (within[0] + within[1]))
+    """How far pairs are apart against two of one modality, in [0, 1] (Schrodi et al. 2025)."""
+    within = [mean_pairwise_cosine(x) for x in (image, text)]
+    return formulas.relative_modality_gap(alignment_score(image, text), *within)
 
 
 def linear_separability(

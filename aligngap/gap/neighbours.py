@@ -11,17 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
-from scipy.special import digamma
+
+from aligngap.objectives.uniformity import log_potential
+from aligngap.tasks.ranking import KS, paired_hit_probability, paired_reciprocal_rank
 
 TILE = 1024  # rows of a tile: with 20,000 columns it takes 80 MB
 T = 2.0  # of the Gaussian potential exp(−t‖x − y‖²)
 TIE = 1e-6  # cosines this close are equal: float32 rounds the same product differently
-KS = (1, 5, 10)
 
 Watch = Callable[[Sequence[int]], Iterable[int]]
 
 
-class Seen(NamedTuple):
+class View(NamedTuple):
     """For each of N rows, what it sees of N others; its own partner is the one of its index."""
 
     potential: Float[Array | np.ndarray, "N"]  # mean of exp(−t‖x − y‖²) over all but its partner
@@ -34,10 +35,10 @@ class Seen(NamedTuple):
 class Neighbours:
     """What images see of images, texts of texts, images of texts, and texts of images."""
 
-    image: Seen
-    text: Seen
-    to_text: Seen
-    to_image: Seen
+    image: View
+    text: View
+    to_text: View
+    to_image: View
 
 
 def look(image: ArrayLike, text: ArrayLike, watch: Watch = iter) -> Neighbours:
@@ -75,7 +76,7 @@ def same_modality(found: Neighbours) -> Float[np.ndarray, "N"]:
     return np.mean(shares, axis=0)
 
 
-def directions(found: Neighbours) -> dict[str, Seen]:
+def directions(found: Neighbours) -> dict[str, View]:
     """Who looks for a pair, by the end of its measures' names."""
     return {"image_to_text": found.to_text, "text_to_image": found.to_image}
 
@@ -89,35 +90,36 @@ def rank_values(found: Neighbours) -> dict[str, float]:
     return values
 
 
-def ranks(seen: Seen) -> Float[np.ndarray, "N"]:
+def ranks(seen: View) -> Float[np.ndarray, "N"]:
     """The rank of each row's pair, from 1; the middle one of ties."""
     return 1.0 + np.asarray(seen.better) + np.asarray(seen.ties) / 2
 
 
-def rank_scores(seen: Seen, name: str) -> dict[str, Float[np.ndarray, "N"]]:
+def rank_scores(seen: View, name: str) -> dict[str, Float[np.ndarray, "N"]]:
     """Each row's reciprocal rank and its hits at k: their means over the orders of its ties."""
-    better, tied = np.asarray(seen.better), np.asarray(seen.ties) + 1
-    reciprocal = (digamma(better + tied + 1) - digamma(better + 1)) / tied
-    hits = {f"paired_recall@{k}_{name}": np.clip((k - better) / tied, 0.0, 1.0) for k in KS}
-    return {f"paired_mean_reciprocal_rank_{name}": reciprocal} | hits
+    better, ties = np.asarray(seen.better), np.asarray(seen.ties)
+    reciprocal = {f"paired_mean_reciprocal_rank_{name}": paired_reciprocal_rank(better, ties)}
+    return reciprocal | {
+        f"paired_recall@{k}_{name}": paired_hit_probability(better, ties, k) for k in KS
+    }
 
 
 @functools.partial(jax.jit, static_argnames="tile")
-def _tile(v: Array, t: Array, start: Array, tile: int) -> tuple[Seen, Seen, Seen, Seen]:
+def _tile(v: Array, t: Array, start: Array, tile: int) -> tuple[View, View, View, View]:
     """`tile` rows of each modality, from `start`, against all."""
     see = functools.partial(_see, start=start, tile=tile)
     return see(v, v, True), see(t, t, True), see(v, t, False), see(t, v, False)
 
 
-def _see(rows: Array, others: Array, itself: bool, *, start: Array, tile: int) -> Seen:
+def _see(rows: Array, others: Array, itself: bool, *, start: Array, tile: int) -> View:
     """What rows[start : start + tile] see of `others`."""
     queries = jax.lax.dynamic_slice_in_dim(rows, start, tile)
     cosines = jnp.matmul(queries, others.T, precision="highest")
     partner = jnp.arange(len(others)) == start + jnp.arange(tile)[:, None]
     own = jnp.sum(jnp.where(partner, cosines, 0.0), axis=1, keepdims=True)
-    potentials = jnp.where(partner, 0.0, jnp.exp(-T * (2.0 - 2.0 * cosines)))
+    potentials = jnp.where(partner, 0.0, jnp.exp(log_potential(cosines, T)))
     ahead = jnp.where(partner, -jnp.inf, cosines - own)
-    return Seen(
+    return View(
         potentials.sum(axis=1) / max(len(others) - 1, 1),
         jnp.max(jnp.where(partner & itself, -jnp.inf, cosines), axis=1),
         jnp.sum(ahead > TIE, axis=1),
@@ -125,11 +127,11 @@ def _see(rows: Array, others: Array, itself: bool, *, start: Array, tile: int) -
     )
 
 
-def _joined(parts: Iterable[Seen], starts: Sequence[int], tile: int) -> Seen:
+def _joined(parts: Iterable[View], starts: Sequence[int], tile: int) -> View:
     """The tiles' rows in order, without those that the last one has done again."""
     again = [0, *(before + tile - start for before, start in itertools.pairwise(starts))]
     columns = zip(*parts, strict=True)
-    return Seen(
+    return View(
         *(
             np.concatenate([np.asarray(x)[skip:] for x, skip in zip(column, again, strict=True)])
             for column in columns

@@ -24,7 +24,7 @@ Read = Callable[[int, int], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class StoredArray:
     """One array [N, D] of floats in a file, read by rows."""
 
     given: str  # as the user wrote it: FILE or FILE:NAME
@@ -39,7 +39,7 @@ class Source:
         return f"{path.name}:{name}" if name else path.name
 
 
-def embeddings(given: str | Path) -> Source:
+def embeddings(given: str | Path) -> StoredArray:
     """The array of a file, its numbers not yet read; AligngapError where there is no such array."""
     source = array(given)
     if len(source.shape) != 2 or source.shape[0] < 1 or source.shape[1] < 2:
@@ -52,7 +52,7 @@ def embeddings(given: str | Path) -> Source:
     return source
 
 
-def array(given: str | Path) -> Source:
+def array(given: str | Path) -> StoredArray:
     """Any array of a file of arrays; AligngapError where it cannot be read."""
     path, name = _split(str(given))
     try:
@@ -107,7 +107,7 @@ def _split(given: str) -> tuple[Path, str]:
     return Path(given), ""
 
 
-def _npy(given: str, path: Path, name: str) -> Source:
+def _npy(given: str, path: Path, name: str) -> StoredArray:
     del name
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.memmap):
@@ -115,7 +115,7 @@ def _npy(given: str, path: Path, name: str) -> Source:
     return _mapped(given, path, array.offset, array.dtype, array.shape, array.flags.fnc)
 
 
-def _npz(given: str, path: Path, name: str) -> Source:
+def _npz(given: str, path: Path, name: str) -> StoredArray:
     """An array that was stored as it is gets mapped; a compressed one is held in memory."""
     with zipfile.ZipFile(path) as archive:
         names = [entry.removesuffix(".npy") for entry in archive.namelist()]
@@ -123,13 +123,13 @@ def _npz(given: str, path: Path, name: str) -> Source:
         if entry.compress_type != zipfile.ZIP_STORED:
             with archive.open(entry) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)
-            return Source(given, array.shape, array.dtype, lambda a, b: array[a:b])
+            return StoredArray(given, array.shape, array.dtype, lambda a, b: array[a:b])
     with path.open("rb") as file:
         shape, fortran, dtype = _stored_header(file, entry.header_offset)
         return _mapped(given, path, file.tell(), dtype, shape, fortran)
 
 
-def _safetensors(given: str, path: Path, name: str) -> Source:
+def _safetensors(given: str, path: Path, name: str) -> StoredArray:
     with safe_open(path, framework="np") as file:
         chosen = _chosen(path, name, list(file.keys()))
         view = file.get_slice(chosen)
@@ -141,7 +141,7 @@ def _safetensors(given: str, path: Path, name: str) -> Source:
         with safe_open(path, framework="np") as file:
             return file.get_slice(chosen)[start : min(stop, shape[0])]
 
-    return Source(given, shape, dtype, read)
+    return StoredArray(given, shape, dtype, read)
 
 
 _READERS = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
@@ -161,9 +161,9 @@ def _chosen(path: Path, name: str, names: list[str]) -> str:
 
 def _mapped(
     given: str, path: Path, offset: int, dtype: np.dtype, shape: tuple[int, ...], fortran: bool
-) -> Source:
+) -> StoredArray:
     if dtype.hasobject or not all(shape):  # neither can be mapped; `embeddings` refuses both
-        return Source(given, shape, dtype, lambda a, b: np.empty((0, 0)))
+        return StoredArray(given, shape, dtype, lambda a, b: np.empty((0, 0)))
 
     def open_map() -> np.ndarray:
         return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
@@ -173,7 +173,7 @@ def _mapped(
     def read(start: int, stop: int) -> np.ndarray:
         return np.array(open_map()[start:stop])
 
-    return Source(given, shape, dtype, read)
+    return StoredArray(given, shape, dtype, read)
 
 
 def _stored_header(file: IO[bytes], offset: int) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -1,6 +1,6 @@
 """Checkpoints of AlignCLIP's own code: one transformer, one norm and one projection for both.
 
-Names: sarahESL/AlignCLIP, align_clip/model.py and transformer.py (METHODS of AlignCLIP).
+Names: sarahESL/AlignCLIP, align_clip/model.py and transformer.py.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from aligngap.config import MODALITIES
 from aligngap.interop import mapping, open_clip
 from aligngap.interop.huggingface import NORM
 from aligngap.interop.mapping import Rule
@@ -35,7 +36,7 @@ def from_shapes(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     width, embed_dim = tensors["projection"].shape
     towers = (
         open_clip.transformer_shapes(modality, tensors, "transformer.resblocks.", width)
-        for modality in ("image", "text")
+        for modality in MODALITIES
     )
     image, text = towers
     return (

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from aligngap.config import MODALITIES
 from aligngap.interop import mapping, parts
 from aligngap.interop.mapping import Line, Rule
 from aligngap.presets import SIGLIP_TOWERS
@@ -70,7 +71,7 @@ HEAD: tuple[Line, ...] = (
 def rules(model: ConfigDict, *, scanned: Mapping[str, bool]) -> list[Rule]:
     """Of the parameters below "params/". A scanned tower's blocks are stacked in the file."""
     found: list[Rule] = []
-    axes = {m: mapping.axes(model[m], QKV) for m in ("image", "text")}
+    axes = {m: mapping.axes(model[m], QKV) for m in MODALITIES}
     for modality, theirs in (("image", IMAGE), ("text", TEXT)):
         ours, tower = parts.transformer(model, modality), axes[modality]
         name = "encoderblock/" if scanned[modality] else "encoderblock_{layer}/"

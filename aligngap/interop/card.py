@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from ml_collections import ConfigDict
 
 from aligngap.data import corpora
-from aligngap.data.sentencepieces import Sentencepieces
-from aligngap.data.tokenizer import Tokenizer
+from aligngap.data.corpus import Licence
 from aligngap.errors import UsageError
 from aligngap.runs import provenance
 from aligngap.runs.model import Model
@@ -35,9 +35,9 @@ def text(model: Model, form: str) -> str:
         form=form,
         step=model.step,
         trained=model.step > 0,
-        words=model.tokenizer,
-        pieces=isinstance(model.tokenizer, Sentencepieces),
-        cleaned=isinstance(model.tokenizer, Tokenizer) and model.tokenizer.clean,
+        tokenizer=model.tokenizer if model.tokenizer and model.tokenizer.package else None,
+        cleaned=bool(model.tokenizer and model.tokenizer.cleans),
+        train_split=config.data.train_split or _train_split(config),
         commands=provenance.commands(model.folder),
         objective={k: v for k, v in config.objective.items() if k.endswith("_weight") and v},
         evaluation=_evaluation(model.folder, model.step),
@@ -53,14 +53,23 @@ def _evaluation(workdir: Path, step: int) -> list[dict[str, Any]]:
         return []
     rows = []
     for name, split in found["splits"].items():
-        measures = gaps["splits"][name]["measures"]
-        recalls = {key: split["retrieval"][key] for key in SHOWN}
-        rows.append({"split": name, **recalls, **{key: measures[key] for key in GAPS}})
+        measures = gaps["splits"].get(name, {}).get("measures", {})
+        recalls = split.get("retrieval", {})
+        if {*SHOWN, *GAPS} <= {*recalls, *measures}:  # Else other evaluators measured it.
+            shown = {key: recalls[key] for key in SHOWN} | {key: measures[key] for key in GAPS}
+            rows.append({"split": name, **shown})
     return rows
 
 
-def _licences(corpus: str) -> list[corpora.Licence]:
+def _train_split(config: ConfigDict) -> str:
     try:
-        return corpora.licences(corpus)
+        return corpora.train_split(config)
+    except UsageError:  # Likewise.
+        return "train"
+
+
+def _licences(corpus: str) -> list[Licence]:
+    try:
+        return list(corpora.find(corpus, Path()).licences())
     except UsageError:  # A corpus that this version does not know.
         return []

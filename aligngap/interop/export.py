@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from aligngap import whole
+from aligngap import atomic
 from aligngap.config import MODALITIES
-from aligngap.data.vocabulary import AnyTokenizer
+from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
 from aligngap.interop import (
     card,
@@ -31,27 +31,27 @@ def export(workdir: Path, form: str, output: Path, step: int | None = None) -> s
 
     AligngapError for a model that the format cannot express exactly, with every reason.
     """
-    whole.empty(output)
+    atomic.empty(output)
     model = opening.load(workdir, step)
     write, readme = WRITERS[form](model), card.text(model, form)
-    with whole.folder(output) as folder:
+    with atomic.folder(output) as folder:
         write(folder)
-        whole.write(folder / "README.md", readme)
+        atomic.write(folder / "README.md", readme)
     return f"Exported {workdir} at step {model.step} for {form} into {output}"
 
 
 def _transformers(model: Model) -> Write:
     family = _family(model)
     text = model.config.model.text
-    words = model.tokenizer
-    end = words.end_id if words else text.vocab_size - 1
+    tokenizer = model.tokenizer
+    end = tokenizer.end_id if tokenizer else text.vocab_size - 1
     config = huggingface.write(family, model.config.model, end)
     tensors = mapping.to_theirs(family.rules(model.config.model), model.params)
 
     def write(folder: Path) -> None:
-        whole.write_json(folder / "config.json", config)
+        atomic.write_json(folder / "config.json", config)
         _write_tensors(folder / "model.safetensors", tensors)
-        _write_words(words, text.context_length, folder)
+        _write_tokenizer(tokenizer, text.context_length, folder)
         processor.write_image_processor(model.config, folder)
 
     return write
@@ -64,9 +64,9 @@ def _open_clip(model: Model) -> Write:
     tensors = mapping.to_theirs(open_clip.rules(config.model), model.params)
 
     def write(folder: Path) -> None:
-        whole.write_json(folder / "open_clip_config.json", settings)
+        atomic.write_json(folder / "open_clip_config.json", settings)
         _write_tensors(folder / "open_clip_model.safetensors", tensors)
-        _write_words(model.tokenizer, config.model.text.context_length, folder)
+        _write_tokenizer(model.tokenizer, config.model.text.context_length, folder)
 
     return write
 
@@ -77,8 +77,8 @@ def _npz(model: Model) -> Write:
     np.savez(archive, **arrays)  # type: ignore[arg-type]
 
     def write(folder: Path) -> None:
-        whole.write_json(folder / "config.json", npz.write(model.config))
-        whole.write(folder / npz.FILE, archive.getvalue())
+        atomic.write_json(folder / "config.json", npz.write(model.config))
+        atomic.write(folder / npz.FILE, archive.getvalue())
         if model.tokenizer:
             model.tokenizer.save(folder)
 
@@ -91,9 +91,9 @@ def _stablehlo(model: Model) -> Write:
 
     def write(folder: Path) -> None:
         write_parameters(folder)
-        whole.write_json(folder / stablehlo.SETTINGS, stablehlo.settings(model))
+        atomic.write_json(folder / stablehlo.SETTINGS, stablehlo.settings(model))
         for modality, program in programs.items():
-            whole.write(folder / stablehlo.file(modality), program)
+            atomic.write(folder / stablehlo.file(modality), program)
 
     return write
 
@@ -123,11 +123,11 @@ def _refuse(reasons: list[str], form: str) -> None:
         )
 
 
-def _write_words(words: AnyTokenizer | None, context_length: int, folder: Path) -> None:
-    if words:
-        processor.write_tokenizer(words, context_length, folder)
+def _write_tokenizer(tokenizer: Tokenizer | None, context_length: int, folder: Path) -> None:
+    if tokenizer:
+        processor.write_tokenizer(tokenizer, context_length, folder)
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     # transformers refuses a file that does not say whose tensors it holds.
-    whole.write(path, save(dict(tensors), metadata={"format": "pt"}))
+    atomic.write(path, save(dict(tensors), metadata={"format": "pt"}))

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from aligngap import atomic
 from aligngap import config as configs
-from aligngap import whole
-from aligngap.data import vocabulary
-from aligngap.data.sentencepieces import Sentencepieces
-from aligngap.data.vocabulary import AnyTokenizer
+from aligngap.data import tokenizers
+from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 from aligngap.interop import mapping, sources
 from aligngap.interop.sources import Found
@@ -34,16 +33,16 @@ def import_model(
     `overrides` (--config.key=value) say what the source does not. AligngapError for a source that
     is damaged, incomplete or of an architecture that our towers do not have.
     """
-    whole.empty(folder)
+    atomic.empty(folder)
     found = sources.find(source)
     config = config_of(found, overrides, data_dir)
     params = params_of(found, config)
-    words, notes = _tokenizer(found, config)
-    with whole.folder(folder) as filling:
+    tokenizer, notes = _tokenizer(found, config)
+    with atomic.folder(folder) as filling:
         workdir.claim(filling, config)
         provenance.record(filling, command)
-        if words:
-            words.save(filling / "tokenizer")
+        if tokenizer:
+            tokenizer.save(filling / "tokenizer")
         save(filling, config, params)
     return _summary(found, config, folder, notes)
 
@@ -86,8 +85,7 @@ def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDi
     config.data.data_dir = data_dir
     try:
         config.update_from_flattened_dict(dict(found.fields))
-        if isinstance(found.tokenizer[0], Sentencepieces):
-            config.data.tokenizer = "siglip"
+        config.data.tokenizer = tokenizers.kind_of(found.tokenizer[0], config.data.tokenizer)
         text = config.model.text
         clips = text.vocab_size == configs.CLIP_VOCABULARY and text.pooling == "end_of_text"
         if clips and "data.tokenizer" not in found.fields:
@@ -98,29 +96,29 @@ def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDi
     return configs.overridden(config, overrides)
 
 
-def _tokenizer(found: Found, config: ConfigDict) -> tuple[AnyTokenizer | None, list[str]]:
+def _tokenizer(found: Found, config: ConfigDict) -> tuple[Tokenizer | None, list[str]]:
     """That of the source; else CLIP's where the model has its vocabulary and it is prepared."""
-    (words, note), kind = found.tokenizer, config.data.tokenizer
+    (tokenizer, note), kind = found.tokenizer, tokenizers.find(config.data.tokenizer)
     # Pooled at the last token, texts depend on the padding, which the source does not tell.
     pools_last = config.model.text.pooling == "last"
-    if words is None and kind.startswith("clip") and not pools_last:
+    if tokenizer is None and kind.size is not None and not pools_last:
         try:
-            folder = configs.data_dir(config.data.data_dir)
-            words, note = vocabulary.clip(folder, clean=found.cleans), ""
+            tokenizer, note = tokenizers.make(config, ()), ""
         except AligngapError as error:
             note = str(error)
-    _check_tokens(found, words, config.model.text.vocab_size)
-    if words and isinstance(words, Sentencepieces) != (kind == "siglip"):
+    _check_tokens(found, tokenizer, config.model.text.vocab_size)
+    if tokenizer and tokenizer.file != kind.file:
         raise UsageError(
-            f"data.tokenizer={kind} is none of the form that {found.path.parent} holds"
+            f"data.tokenizer={config.data.tokenizer} is none of the form that {found.path.parent} "
+            "holds"
         )
-    note = note if words else f"no tokenizer was imported: {note}"
-    return words, [note] if note else []
+    note = note if tokenizer else f"no tokenizer was imported: {note}"
+    return tokenizer and kind.like(tokenizer), [note] if note else []
 
 
-def _check_tokens(found: Found, words: AnyTokenizer | None, vocab_size: int) -> None:
+def _check_tokens(found: Found, tokenizer: Tokenizer | None, vocab_size: int) -> None:
     """AligngapError where the tokenizer does not fit the model, or it pools at another token."""
-    last = (words.vocab_size if words else vocab_size) - 1
+    last = (tokenizer.vocab_size if tokenizer else vocab_size) - 1
     if last >= vocab_size:
         raise AligngapError(
             f"{found.path.parent}: its tokenizer has {last + 1} tokens, its model {vocab_size}"

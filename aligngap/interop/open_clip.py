@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from aligngap.config import MODALITIES
 from aligngap.errors import AligngapError
 from aligngap.interop import mapping, parts, resnet
 from aligngap.interop.huggingface import AFFINE, NORM
@@ -117,7 +118,7 @@ def problems(model: ConfigDict) -> Iterator[str]:
         yield "model.text.projection=none, and open_clip's CLIP class projects texts"
     if model.scale_form != "exp":
         yield f"model.scale_form={model.scale_form}, and open_clip's scale is exp(parameter)"
-    towers = ("text",) if model.image.stages else ("image", "text")
+    towers = ("text",) if model.image.stages else MODALITIES
     quick = [model[modality].activation == "quick_gelu" for modality in towers]
     if any(quick) and not all(quick):
         yield "one tower has quick_gelu and the other has not; open_clip has one switch for both"
@@ -126,7 +127,7 @@ def problems(model: ConfigDict) -> Iterator[str]:
 def write(model: ConfigDict, data: ConfigDict, tokenizer: bool) -> dict[str, Any]:
     """Fields of config.model and config.data → open_clip_config.json."""
     image, text = model.image, model.text
-    words = {
+    tokens = {
         **{"context_length": text.context_length, "vocab_size": text.vocab_size},
         **{"width": text.width, "heads": text.heads, "layers": text.layers},
         "no_causal_mask": not text.causal,
@@ -134,12 +135,12 @@ def write(model: ConfigDict, data: ConfigDict, tokenizer: bool) -> dict[str, Any
         "proj_bias": text.projection == "affine",
     }
     if tokenizer:
-        words["hf_tokenizer_name"] = "."  # Whatever it says, it is read from the folder itself.
+        tokens["hf_tokenizer_name"] = "."  # Whatever it says, it is read from the folder itself.
     found = {
         "embed_dim": model.embed_dim,
         "quick_gelu": text.activation == "quick_gelu",
         "vision_cfg": _vision(image),
-        "text_cfg": words | _block(text),
+        "text_cfg": tokens | _block(text),
     }
     if model.logit_bias:
         found["init_logit_bias"] = model.bias_init

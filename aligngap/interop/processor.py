@@ -6,53 +6,31 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from aligngap import whole
-from aligngap.data import sentencepieces, tokenizer
-from aligngap.data.sentencepieces import Sentencepieces
-from aligngap.data.tokenizer import END, FILE, START, Tokenizer
-from aligngap.data.vocabulary import AnyTokenizer
+from aligngap import atomic
+from aligngap.data import tokenizers
+from aligngap.data.tokenizers import bpe
+from aligngap.data.tokenizers.bpe import Trained
+from aligngap.data.tokenizers.siglip import FILE, TRANSFORMERS, UNMASKED, Siglip
+from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
 from aligngap.runs.workdir import read_json
 
 BICUBIC = 3  # Pillow's number.
-SIGLIP = {  # What a SiglipTokenizer is unless its tokenizer_config.json says otherwise.
-    "tokenizer_class": "SiglipTokenizer",
-    "eos_token": sentencepieces.END,
-    "pad_token": sentencepieces.END,
-    "unk_token": sentencepieces.UNKNOWN,
-    "do_lower_case": True,
-}
-# With a mask the padding would be hidden, at which SigLIP's texts are pooled.
-UNMASKED = ["input_ids"]
 
 
-def write_tokenizer(words: AnyTokenizer, context_length: int, folder: Path) -> None:
-    """What CLIPTokenizer, also of older versions, or SiglipTokenizer wants in its folder."""
-    words.save(folder)
-    if isinstance(words, Sentencepieces):
-        settings = {"model_max_length": context_length, "model_input_names": UNMASKED}
-        settings |= {"split_special_tokens": True}  # As below: "</s>" in a caption is text.
-        whole.write_json(folder / "tokenizer_config.json", SIGLIP | settings)
-        return
-    model = json.loads(words.backend.to_str())["model"]
-    merges = "".join(f"{left} {right}\n" for left, right in model["merges"])
-    whole.write(folder / "merges.txt", "#version: 0.2\n" + merges)
-    whole.write(folder / "vocab.json", json.dumps(model["vocab"], ensure_ascii=False))
-    special = {"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END}
-    settings = special | {
-        "tokenizer_class": "CLIPTokenizer",
-        "model_max_length": context_length,
-        "split_special_tokens": True,  # "<|endoftext|>" in a caption is text, as it is here.
-    }
-    whole.write_json(folder / "tokenizer_config.json", settings)
-    whole.write_json(folder / "special_tokens_map.json", special)
+def write_tokenizer(tokenizer: Tokenizer, context_length: int, folder: Path) -> None:
+    """What transformers' own tokenizer, which open_clip uses too, wants in its folder."""
+    files = tokenizer.for_transformers(context_length)
+    tokenizer.save(folder)
+    for name, content in files.items():
+        atomic.write(folder / name, content)
 
 
 def write_image_processor(config: ConfigDict, folder: Path) -> None:
     """preprocessor_config.json: made square as `data.resize` says, normalised."""
     size, data = config.model.image.size, config.data
     square, squash = {"height": size, "width": size}, data.resize == "squash"
-    family = "Siglip" if data.tokenizer == "siglip" else "CLIP"
+    family = tokenizers.find(data.tokenizer).family
     settings = {
         "image_processor_type": f"{family}ImageProcessor",
         "processor_class": f"{family}Processor",
@@ -68,36 +46,39 @@ def write_image_processor(config: ConfigDict, folder: Path) -> None:
         "image_mean": list(data.mean),
         "image_std": list(data.std),
     }
-    whole.write_json(folder / "preprocessor_config.json", settings)
+    atomic.write_json(folder / "preprocessor_config.json", settings)
 
 
-def read_tokenizer(folder: Path, pooling: str) -> tuple[AnyTokenizer | None, str]:
+def read_tokenizer(folder: Path, pooling: str) -> tuple[Tokenizer | None, str]:
     """The tokenizer of a folder with a note, or None and why; AligngapError for a damaged one.
 
     A model that pools at the last token sees the padding: it must be as it is there.
     """
-    if (folder / sentencepieces.FILE).is_file():
+    if (folder / FILE).is_file():
         return read_sentencepieces(folder)
-    words = _clip(folder)
-    if words is None:
+    tokenizer = _clip(folder)
+    if tokenizer is None:
         return None, "the source has none of CLIP's or SigLIP's form"
-    if pooling == "last" and (pad := _settings(folder).get("pad_token")) != END:
-        return None, f"texts are pooled at the last token, and it pads with {pad!r}, not {END!r}"
-    return words, ""
+    if pooling == "last" and (pad := _settings(folder).get("pad_token")) != bpe.END:
+        return (
+            None,
+            f"texts are pooled at the last token, and it pads with {pad!r}, not {bpe.END!r}",
+        )
+    return tokenizer, ""
 
 
-def read_sentencepieces(folder: Path) -> tuple[Sentencepieces | None, str]:
+def read_sentencepieces(folder: Path) -> tuple[Tokenizer | None, str]:
     """The folder's spiece.model with a note, or None and why; AligngapError for a damaged one."""
-    if not (folder / sentencepieces.FILE).is_file():
-        return None, f"{folder} holds no {sentencepieces.FILE}"
+    if not (folder / FILE).is_file():
+        return None, f"{folder} holds no {FILE}"
     settings = _settings(folder)
-    for name, value in SIGLIP.items():
+    for name, value in TRANSFORMERS.items():
         if settings.get(name, value) != value:
             return None, f"{name} of its tokenizer_config.json is {settings[name]!r}, not {value!r}"
     masked = settings.get("model_input_names", None if settings else UNMASKED) != UNMASKED
     note = "transformers hides the padding of texts unless tokenizer_config.json has "
     note += f'"model_input_names": {json.dumps(UNMASKED)}; here it is read, as SigLIP was trained'
-    return sentencepieces.load(folder), note if masked else ""
+    return Siglip.load(folder), note if masked else ""
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -108,10 +89,10 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _clip(folder: Path) -> Tokenizer | None:
-    if not (folder / FILE).is_file():
+    if not (folder / bpe.FILE).is_file():
         return _from_merges(folder / "merges.txt")
     try:
-        return tokenizer.load(folder)
+        return Trained.load(folder)
     except AligngapError:  # It has one of another form.
         return None
 
@@ -161,4 +142,4 @@ def _from_merges(path: Path) -> Tokenizer | None:
     pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
     if not all(len(pair) == 2 for pair in pairs):
         raise AligngapError(f"{path} is no list of merges: expected two tokens a line")
-    return tokenizer.from_merges([(left, right) for left, right in pairs])
+    return Trained(bpe.backend_of([(left, right) for left, right in pairs]))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from aligngap.data.vocabulary import AnyTokenizer
+from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
 from aligngap.interop import (
     alignclip,
@@ -38,7 +38,7 @@ class Found:
     tensors: Mapping[str, np.ndarray]
     rules: Callable[[ConfigDict], list[Rule]]
     # Its tokenizer and what to know of it, or why there is none.
-    tokenizer: tuple[AnyTokenizer | None, str] = (None, "the source is a file of weights alone")
+    tokenizer: tuple[Tokenizer | None, str] = (None, "the source is a file of weights alone")
     end_of_text: int | None = None  # The id at which it pools captions; None: the highest.
     cleans: bool = True  # Whether CLIP's tokenizer cleans captions there.
     notes: list[str] = field(default_factory=list)
@@ -68,8 +68,8 @@ def _config_json(folder: Path) -> Found:
     given = read_json(folder / "config.json")
     if (folder / npz.FILE).is_file():
         path, fields = folder / npz.FILE, npz.fields(given)
-        words = processor.read_tokenizer(folder, "end_of_text")  # Our own: it pads as we do.
-        return Found("npz", path, fields, tensors.read(path), npz.rules, words)
+        tokenizer = processor.read_tokenizer(folder, "end_of_text")  # Ours: it pads as we do.
+        return Found("npz", path, fields, tensors.read(path), npz.rules, tokenizer)
     return _transformers(folder, given)
 
 

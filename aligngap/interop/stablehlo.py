@@ -17,9 +17,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import export
 from ml_collections import ConfigDict
 
-from aligngap.data import images, sentencepieces, tokenizer
-from aligngap.data.sentencepieces import Sentencepieces
-from aligngap.data.vocabulary import AnyTokenizer
+from aligngap.data import images
+from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.models import dual_encoder
 from aligngap.models.logit_scale import scale_of
 from aligngap.runs.model import Model
@@ -95,12 +94,9 @@ def _image(config: ConfigDict) -> dict[str, Any]:
     return {"channels": "RGB", "resize": resized, "normalised_inside": inside}
 
 
-def _text(config: ConfigDict, words: AnyTokenizer | None) -> dict[str, Any]:
+def _text(config: ConfigDict, tokenizer: Tokenizer | None) -> dict[str, Any]:
     found = {"vocab_size": config.model.text.vocab_size, "tokenizer": None}
-    if words is None:
+    if tokenizer is None:
         return found
-    found |= {"end_id": words.end_id, "padding_id": words.end_id}
-    if isinstance(words, Sentencepieces):
-        return found | {"tokenizer": sentencepieces.FILE, "canonical": "as SiglipTokenizer"}
-    start = {"start_id": words.start_id}
-    return found | start | {"tokenizer": tokenizer.FILE, "cleaned": words.clean}
+    ids = {"end_id": tokenizer.end_id, "padding_id": tokenizer.padding_id}
+    return found | ids | tokenizer.settings()

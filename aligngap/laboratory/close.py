@@ -6,7 +6,6 @@ evaluated on.
 """
 
 import argparse
-import dataclasses
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,12 +18,15 @@ from matplotlib.figure import Figure
 from scipy.sparse.linalg import svds
 
 from aligngap import gap
+from aligngap.config import MODALITIES
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.streaming import sample
+from aligngap.intervals import as_json
 from aligngap.laboratory.shared.embeddings import FILES, distinct, matches, read_pairs
 from aligngap.laboratory.shared.result import Result, style
 from aligngap.reporting.figures import PALETTE, project, run_colour
 from aligngap.tasks import retrieval
+from aligngap.unit import unit_rows_numpy
 
 METHODS = ("mean", "spectral", "transport")
 MOST = {"mean": 1_000_000, "spectral": 8000, "transport": 2000}  # pairs in minutes on two cores
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> Result:
 
 def centred(image: Rows, text: Rows) -> tuple[Rows, Rows]:
     """Each modality less its own mean, rows normalised again."""
-    return _unit(image - image.mean(axis=0)), _unit(text - text.mean(axis=0))
+    return unit_rows_numpy(image - image.mean(axis=0)), unit_rows_numpy(text - text.mean(axis=0))
 
 
 def spectral(image: Rows, text: Rows, k: int) -> tuple[Rows, Rows, dict[str, Any]]:
@@ -90,7 +92,7 @@ def spectral(image: Rows, text: Rows, k: int) -> tuple[Rows, Rows, dict[str, Any
     cosines = np.asarray(image, np.float64) @ np.asarray(text, np.float64).T
     weights = np.maximum(cosines, 0)
     degrees = weights.sum(axis=1), weights.sum(axis=0)
-    for side, degree in zip(("image", "text"), degrees, strict=True):
+    for side, degree in zip(MODALITIES, degrees, strict=True):
         if (alone := np.flatnonzero(degree <= 0)).size:
             raise AligngapError(f"{side} row {alone[0]} has no positive cosine: no edge to follow")
     left, right = (1 / np.sqrt(degree)[:, None] for degree in degrees)
@@ -101,7 +103,7 @@ def spectral(image: Rows, text: Rows, k: int) -> tuple[Rows, Rows, dict[str, Any
         "negative_cosines_clipped": float((cosines < 0).mean()),
         "eigenvalues": (1 - values[order]).tolist(),
     }
-    return _unit(left * u[:, order]), _unit(right * vt.T[:, order]), notes
+    return unit_rows_numpy(left * u[:, order]), unit_rows_numpy(right * vt.T[:, order]), notes
 
 
 def transport(
@@ -123,7 +125,7 @@ def transport(
         even, even, v, t, ot.dist(v, t), eta=strength, numItermax=iterations, log=True
     )
     notes = {"iterations": len(log["loss"]) - 1, "objective": [float(x) for x in log["loss"]]}
-    return _unit(plan @ t / plan.sum(axis=1, keepdims=True)), text, notes
+    return unit_rows_numpy(plan @ t / plan.sum(axis=1, keepdims=True)), text, notes
 
 
 def frechet_distance(image: Rows, text: Rows) -> float:
@@ -147,7 +149,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--pairs is at least 4, and --seed at least 0")
     if not (np.isfinite(arguments.strength) and arguments.strength >= 0):
         raise UsageError(f"--strength={arguments.strength}: expected a number of at least 0")
-    for name in ("image", "text"):
+    for name in MODALITIES:
         written = (Path(arguments.output) / f"{name}.npy").resolve()
         if written in (Path(arguments.image).resolve(), Path(arguments.text).resolve()):
             raise UsageError(f"{written} is read and would be overwritten; give another --output")
@@ -184,13 +186,8 @@ def _measured(
     return {
         "gap": gap.summary(v, t),
         "fid": frechet_distance(v, t),
-        "retrieval": {name: dataclasses.asdict(found) for name, found in recalls.items()},
+        "retrieval": as_json(recalls),
     }
-
-
-def _unit(rows: np.ndarray) -> Rows:
-    """Rows of length 1; zero has no direction and stays."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def _npy(rows: Rows) -> bytes:

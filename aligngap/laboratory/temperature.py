@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from aligngap import progress
-from aligngap.data import images, pipeline
+from aligngap.data import corpora, images
 from aligngap.errors import UsageError
 from aligngap.interop import opening
 from aligngap.laboratory.shared import corpus, sweep, two_sides
@@ -48,7 +48,7 @@ def from_checkpoint(arguments: argparse.Namespace) -> tuple[TwoSides, Any]:
     found = opening.load(Path(arguments.workdir))
     config, data = found.config, found.config.data
     data.data_dir = arguments.data_dir or data.data_dir
-    source = pipeline.open_split(config, data.train_split)
+    source = corpora.open_train(config)
     pixels, captions = corpus.one_of_each(
         source, arguments.pairs, config.model.image.size, data.max_keywords, how=data.resize
     )

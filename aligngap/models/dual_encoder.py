@@ -19,6 +19,7 @@ from aligngap.models.towers import (
     pool_class_token,
 )
 from aligngap.models.transformer import Transformer, parameter_std
+from aligngap.unit import unit_rows
 
 
 class Projection(nn.Module):
@@ -31,9 +32,7 @@ class Projection(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B W"]) -> Float[Array, "B D"]:
         embedding = x.astype(jnp.float32) if self.form == "none" else self._mapped(x)
-        norm = jnp.linalg.norm(embedding, axis=-1, keepdims=True)
-        embedding = embedding / jnp.maximum(norm, 1e-12)
-        return nn.with_logical_constraint(embedding, ("batch", "activation"))
+        return nn.with_logical_constraint(unit_rows(embedding), ("batch", "activation"))
 
     def _mapped(self, x: Float[Array, "B W"]) -> Float[Array, "B D"]:
         init = nn.initializers.normal(parameter_std(x.shape[-1]))

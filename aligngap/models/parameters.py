@@ -2,15 +2,16 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from aligngap.models.dual_encoder import DualEncoder
+BOX = jax.tree_util.GetAttrKey("value")  # Of flax.linen.LogicallyPartitioned.
 
 
-def initial(config: ConfigDict, module: DualEncoder) -> Any:
-    """Those at step 0 from the config's seed, boxed with their logical axis names."""
+def initial(config: ConfigDict, module: nn.Module) -> Any:
+    """A DualEncoder's at step 0 from the config's seed, boxed with their logical axis names."""
     image, text = config.model.image, config.model.text
     variables = module.init(
         jax.random.key(config.seed),
@@ -20,12 +21,15 @@ def initial(config: ConfigDict, module: DualEncoder) -> Any:
     return variables["params"]
 
 
-def abstract(config: ConfigDict, module: DualEncoder) -> Any:
+def abstract(config: ConfigDict, module: nn.Module) -> Any:
     """Their shapes, dtypes and logical axis names; nothing is allocated."""
     return jax.eval_shape(lambda: initial(config, module))
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """As patterns in a config see it, e.g. text_transformer/blocks/mlp_in/kernel."""
-    keys = [part for part in path if isinstance(part, jax.tree_util.DictKey)]
+    """As a config's patterns, tables and errors say it: text_transformer/blocks/mlp/hidden/kernel.
+
+    In any tree that holds parameters; the box of an array's logical axis names is no part of it.
+    """
+    keys = [part for part in path if part != BOX]
     return jax.tree_util.keystr(tuple(keys), simple=True, separator="/")

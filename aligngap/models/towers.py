@@ -1,6 +1,7 @@
 """What is specific to a modality: from pixels or token ids to the transformer's input, and pooling.
 
-Shapes: B batch, L length, W width, R image side, P patch side.
+Shapes: B batch, L length, W width, H heads, K width of a head, R image side, P patch side, G = R/P,
+N = G² patches, Q = 3P² numbers of a patch.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from aligngap.models.transformer import MLP, Dense, layer_norm, parameter_std
 
 
 class ImageInput(nn.Module):
-    """Patches, class token, positions and a LayerNorm (METHODS: image side of AlignCLIP).
+    """Patches, class token, positions and a LayerNorm: CLIP's, and AlignCLIP's image side.
 
     SigLIP's images have a bias on the patches, no class token and no LayerNorm here.
     """
@@ -48,18 +49,19 @@ class ImageInput(nn.Module):
         side, grid = self.patch_size, self.size // self.patch_size
         # The initialisation of torch's convolutions, which CLIP leaves as it is.
         init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-        kernel = self.param(
+        kernel_QxW = self.param(
             "patch_kernel",
             nn.with_logical_partitioning(init, ("patch", "embed")),
             (side * side * 3, self.width),
             jnp.float32,
         )
-        x = images.reshape(batch, grid, side, grid, side, 3).swapaxes(2, 3)
-        x = x.reshape(batch, grid * grid, side * side * 3)
-        x = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        x_BxGxPxGxPx3 = images.reshape(batch, grid, side, grid, side, 3)
+        x_BxGxGxPxPx3 = x_BxGxPxGxPx3.swapaxes(2, 3)
+        x_BxNxQ = x_BxGxGxPxPx3.reshape(batch, grid * grid, side * side * 3)
+        x_BxNxW = x_BxNxQ.astype(self.dtype) @ kernel_QxW.astype(self.dtype)
         if self.patch_bias:
-            x = x + self._parameter("patch_bias", 0.0, (self.width,), ("embed",))
-        return x
+            return x_BxNxW + self._parameter("patch_bias", 0.0, (self.width,), ("embed",))
+        return x_BxNxW
 
     def _parameter(
         self, name: str, std: float, shape: tuple[int, ...], axes: tuple[str, ...]
@@ -109,16 +111,21 @@ class AttentionPooling(nn.Module):
     def __call__(self, x: Float[Array, "B L W"]) -> Float[Array, "B W"]:
         width, std = x.shape[-1], parameter_std(x.shape[-1])
         initial = nn.with_logical_partitioning(nn.initializers.normal(std), ("embed",))
-        token = self.param("query_token", initial, (width,), jnp.float32).astype(self.dtype)
-        first = jnp.broadcast_to(token, (x.shape[0], 1, width))
+        query_W = self.param("query_token", initial, (width,), jnp.float32).astype(self.dtype)
+        first_Bx1xW = jnp.broadcast_to(query_W, (x.shape[0], 1, width))
+        all_BxMxW = jnp.concatenate([first_Bx1xW, x], 1)  # M = 1 + L
         features, axes = (3, self.heads, width // self.heads), ("heads", "head_dim")
         # One product for the query of the first and the keys and values of the others.
         qkv_axes = ("embed", "qkv", *axes)
-        qkv = Dense(features, std, qkv_axes, self.dtype, name="qkv")(jnp.concatenate([first, x], 1))
-        attended = jax.nn.dot_product_attention(qkv[:, :1, 0], qkv[:, 1:, 1], qkv[:, 1:, 2])
-        x = Dense((width,), std, (*axes, "embed"), self.dtype, name="output")(attended)
+        qkv_BxMx3xHxK = Dense(features, std, qkv_axes, self.dtype, name="qkv")(all_BxMxW)
+        attended_Bx1xHxK = jax.nn.dot_product_attention(
+            qkv_BxMx3xHxK[:, :1, 0], qkv_BxMx3xHxK[:, 1:, 1], qkv_BxMx3xHxK[:, 1:, 2]
+        )
+        output = Dense((width,), std, (*axes, "embed"), self.dtype, name="output")
+        x_Bx1xW = output(attended_Bx1xHxK)
         mlp = MLP(round(width * self.mlp_ratio), self.activation, std, self.dtype, name="mlp")
-        return (x + mlp(layer_norm(self.dtype, self.norm_eps, "mlp_norm")(x)))[:, 0]
+        x_Bx1xW = x_Bx1xW + mlp(layer_norm(self.dtype, self.norm_eps, "mlp_norm")(x_Bx1xW))
+        return x_Bx1xW[:, 0]
 
 
 def pool_class_token(x: Float[Array, "B L W"]) -> Float[Array, "B W"]:

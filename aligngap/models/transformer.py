@@ -1,6 +1,7 @@
 """The pre-LN transformer of CLIP, one implementation for images, text, or both at once.
 
-Shapes: B batch, L length, W width, H heads.
+Shapes: B batch, L length, W width, H heads, K width of a head. Where several shapes meet, a name
+ends in its own: query_BxLxHxK.
 """
 
 import math
@@ -66,15 +67,20 @@ class Attention(nn.Module):
         width = x.shape[-1]
         qkv_shape = (3, self.heads, width // self.heads)
         qkv_axes = ("embed", "qkv", "heads", "head_dim")
-        qkv = Dense(qkv_shape, width**-0.5, qkv_axes, self.dtype, name="qkv")(x)
-        query, key, value = (qkv[:, :, i] for i in range(3))
+        qkv_BxLx3xHxK = Dense(qkv_shape, width**-0.5, qkv_axes, self.dtype, name="qkv")(x)
+        query_BxLxHxK, key_BxLxHxK, value_BxLxHxK = (qkv_BxLx3xHxK[:, :, i] for i in range(3))
         # cuDNN's fused kernel runs in half precision only.
         on_gpu = jax.default_backend() == "gpu" and self.dtype == jnp.bfloat16
-        attended = jax.nn.dot_product_attention(
-            query, key, value, is_causal=causal, implementation="cudnn" if on_gpu else None
+        attended_BxLxHxK = jax.nn.dot_product_attention(
+            query_BxLxHxK,
+            key_BxLxHxK,
+            value_BxLxHxK,
+            is_causal=causal,
+            implementation="cudnn" if on_gpu else None,
         )
         output_axes = ("heads", "head_dim", "embed")
-        return Dense((width,), self.output_std, output_axes, self.dtype, name="output")(attended)
+        output = Dense((width,), self.output_std, output_axes, self.dtype, name="output")
+        return output(attended_BxLxHxK)
 
 
 class MLP(nn.Module):
@@ -108,7 +114,8 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L W"], causal: bool) -> Float[Array, "B L W"]:
-        # Both outputs are added 2·layers times to the residual stream (METHODS of CLIP: its init).
+        # The residual stream sums 2·layers outputs: CLIP's initialisation keeps its variance (as
+        # GPT-2's, Radford et al. 2019, section 2.3).
         output_std = self.width**-0.5 * (2 * self.layers) ** -0.5
         attention = Attention(self.heads, output_std, self.dtype, name="attention")
         x = x + attention(layer_norm(self.dtype, self.norm_eps, "attention_norm")(x), causal)

@@ -3,7 +3,7 @@
 `forward` folds the block's tiles into the running state of each row and column. `backward`
 computes each tile again and adds its share to the gradients of both sides. Where the last tile
 would pass the end it starts earlier, and the rows that it sees again are masked: no array is
-copied to pad it.
+copied to pad it. A tile has A rows and B columns.
 """
 
 from typing import Any, NamedTuple
@@ -17,13 +17,13 @@ from jaxtyping import Array, Float, Int
 from aligngap.objectives.pairwise import (
     Reduced,
     Reduction,
-    Rows,
     Scalars,
+    Side,
     Values,
     contract,
     cosines,
     distinct,
-    strangers,
+    negatives,
 )
 
 
@@ -63,7 +63,7 @@ def empty(one: Pass, count: int, *, columns: bool) -> tuple[Any, ...]:
     )
 
 
-def empty_states(one: Pass, rows: Rows, columns: Rows) -> tuple[Any, Any]:
+def empty_states(one: Pass, rows: Side, columns: Side) -> tuple[Any, Any]:
     """Of both sides; all of it None on the side of the columns where that is the rows' own."""
     if one.own:
         return empty(one, len(rows.ids), columns=False), (None,) * len(one.reductions)
@@ -89,7 +89,7 @@ def results(one: Pass, states: tuple[Any, Any]) -> tuple[Reduced, ...]:
 
 
 def forward(
-    one: Pass, rows: Rows, columns: Rows, scalars: Scalars, state: Any, upper: Any = False
+    one: Pass, rows: Side, columns: Side, scalars: Scalars, state: Any, upper: Any = False
 ) -> Any:
     """(row states, column states) with this block's pairs folded in.
 
@@ -102,7 +102,7 @@ def forward(
         updated = []
         for reduction, row, column in zip(one.reductions, *state, strict=True):
             values = reduction.values(between, meaning, scalars)
-            mask = strangers(reduction, a, b, pairs)
+            mask = negatives(reduction, a, b, pairs)
             row = _fold(reduction, row, values, mask, 1, place[0], one.tile)
             if one.own:
                 row = _fold(reduction, row, values, mask, 0, place[1], one.tile)
@@ -116,8 +116,8 @@ def forward(
 
 def backward(
     one: Pass,
-    rows: Rows,
-    columns: Rows,
+    rows: Side,
+    columns: Side,
     scalars: Scalars,
     known: KnownSides,
     gradients: Gradients,
@@ -129,15 +129,17 @@ def backward(
         a, b = _take(rows, place[0], one.tile), _take(columns, place[1], one.tile)
         of_a = [_take(reduction, place[0], one.tile) for reduction in known[0]]
         of_b = [reduction and _take(reduction, place[1], one.tile) for reduction in known[1]]
-        weights, of_scalars = _weigh(one, a, b, scalars, (of_a, of_b), upper)
-        weights = weights.astype(a.embeddings.dtype)
-        to_rows = contract("ab,bd->ad", weights, b.embeddings)
-        to_columns = contract("ab,ad->bd", weights, a.embeddings)
+        weights_AxB, of_scalars = _weigh(one, a, b, scalars, (of_a, of_b), upper)
+        weights_AxB = weights_AxB.astype(a.embeddings.dtype)
+        to_rows_AxD = contract("ab,bd->ad", weights_AxB, b.embeddings)
+        to_columns_BxD = contract("ab,ad->bd", weights_AxB, a.embeddings)
         of_scalars = jax.tree.map(jnp.add, gradients.scalars, of_scalars)
-        of_rows = _add(gradients.rows, to_rows, place[0], one.tile)
+        of_rows = _add(gradients.rows, to_rows_AxD, place[0], one.tile)
         if gradients.columns is None:
-            return Gradients(_add(of_rows, to_columns, place[1], one.tile), None, of_scalars), None
-        of_columns = _add(gradients.columns, to_columns, place[1], one.tile)
+            return Gradients(
+                _add(of_rows, to_columns_BxD, place[1], one.tile), None, of_scalars
+            ), None
+        of_columns = _add(gradients.columns, to_columns_BxD, place[1], one.tile)
         return Gradients(of_rows, of_columns, of_scalars), None
 
     return lax.scan(visit, gradients, _places(one, rows, columns))[0]
@@ -145,33 +147,33 @@ def backward(
 
 def _weigh(
     one: Pass,
-    a: Rows,
-    b: Rows,
+    a: Side,
+    b: Side,
     scalars: Scalars,
     known: tuple[list[Known], list[Known | None]],
     upper: Any,
 ) -> tuple[Float[Array, "A B"], Scalars]:
     """A tile's derivatives of the loss with respect to its cosines, and to the scalars."""
-    pairs, (between, meaning) = _visible(a, b, one.own | upper), cosines(a, b)
-    weights, of_scalars = jnp.zeros_like(between), jax.tree.map(jnp.zeros_like, scalars)
+    pairs_AxB, (cosines_AxB, meaning_AxB) = _visible(a, b, one.own | upper), cosines(a, b)
+    weights_AxB, of_scalars = jnp.zeros_like(cosines_AxB), jax.tree.map(jnp.zeros_like, scalars)
     for reduction, row, column in zip(one.reductions, *known, strict=True):
 
         def values_of(x: Array, s: Scalars, values: Values = reduction.values) -> Array:
-            return values(x, meaning, s)
+            return values(x, meaning_AxB, s)
 
-        values, pull = jax.vjp(values_of, between, scalars)
+        values_AxB, pull = jax.vjp(values_of, cosines_AxB, scalars)
         slope = reduction.fold.derivative
-        of_values = row.cotangents[:, None] * slope(values, row.results[:, None])
+        of_values_AxB = row.cotangents[:, None] * slope(values_AxB, row.results[:, None])
         if column is not None:
-            of_values += column.cotangents[None, :] * slope(values, column.results[None, :])
-        visible = strangers(reduction, a, b, pairs)
-        share, share_of_scalars = pull(jnp.where(visible, of_values, 0.0))
-        weights += share
+            of_values_AxB += column.cotangents[None, :] * slope(values_AxB, column.results[None, :])
+        mask_AxB = negatives(reduction, a, b, pairs_AxB)
+        share_AxB, share_of_scalars = pull(jnp.where(mask_AxB, of_values_AxB, 0.0))
+        weights_AxB += share_AxB
         of_scalars = jax.tree.map(jnp.add, of_scalars, share_of_scalars)
-    return weights, of_scalars
+    return weights_AxB, of_scalars
 
 
-def _places(one: Pass, rows: Rows, columns: Rows) -> Int[np.ndarray, "tiles 2"]:
+def _places(one: Pass, rows: Side, columns: Side) -> Int[np.ndarray, "tiles 2"]:
     """(row tile, column tile) of every tile that is visited."""
     counts = [-(-len(side.ids) // one.tile) for side in (rows, columns)]
     places = np.indices(counts).reshape(2, -1).T.astype(np.int32)
@@ -188,13 +190,13 @@ def _take(side: Any, number: Array, tile: int) -> Any:
     tile = min(tile, length)
     start = _start(number, tile, length)
     part = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, tile), side)
-    if not isinstance(side, Rows):
+    if not isinstance(side, Side):
         return part
     fresh = start + jnp.arange(tile) >= number * tile
     return part._replace(ids=jnp.where(fresh, part.ids, -1))
 
 
-def _visible(a: Rows, b: Rows, upper: Any) -> Array:
+def _visible(a: Side, b: Side, upper: Any) -> Array:
     before = a.ids[:, None] < b.ids[None, :]
     return distinct(a, b) & (before | ~jnp.asarray(upper))
 

@@ -44,7 +44,7 @@ class Contrastive:
 
     @property
     def reductions(self) -> tuple[Reduction, ...]:
-        """log Σ exp over a row's strangers; their sum and their number where it is smoothed."""
+        """log Σ exp over a row's negatives; their sum and their number where it is smoothed."""
         partition = Reduction(scaled, LogSumExp(), columns=True, other_groups=self.masked)
         if not self.label_smoothing:
             return (partition,)
@@ -52,15 +52,15 @@ class Contrastive:
         return partition, total, Reduction(_one, Sum(), columns=True, other_groups=self.masked)
 
     def value(self, pairs: Pairs, seen: Seen) -> Float[Array, ""]:
-        """A row's own pair always competes: it joins the strangers here."""
+        """A row's own pair always competes: it joins the negatives here."""
         positive = pairs.scalars.scale * seen.paired
         reduced = [seen.reduced[reduction] for reduction in self.reductions]
         rows = self._cross_entropy(positive, [r.rows for r in reduced])
         columns = self._cross_entropy(positive, [r.columns for r in reduced])
         return 0.5 * (rows + columns)
 
-    def _cross_entropy(self, positive: Array, of_strangers: list[Any]) -> Array:
-        partition, *smoothed = of_strangers
+    def _cross_entropy(self, positive: Array, of_negatives: list[Any]) -> Array:
+        partition, *smoothed = of_negatives
         target = positive
         if smoothed:
             total, count = smoothed

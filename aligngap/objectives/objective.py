@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
+from aligngap.config import MODALITIES
 from aligngap.objectives.contrastive import Contrastive
 from aligngap.objectives.separation import Separation
 from aligngap.objectives.sigmoid import Sigmoid
@@ -65,7 +66,7 @@ def _terms(
     for modality in objective.separated:
         separation = Separation(modality, rescaled)
         every.append((f"separation_{modality}", objective.separation_weight, separation))
-    for modality in ("image", "text"):
+    for modality in MODALITIES:
         weight = 0.5 * objective.uniformity_weight  # ½ Σ over the modalities
         own = Uniformity((modality, modality), objective.uniformity_t)
         every.append((f"uniformity_{modality}", weight, own))

@@ -1,7 +1,8 @@
-"""What every loss needs of a batch's pairs: inner products, and reductions over strangers.
+"""What every loss needs of a batch's pairs: inner products, and reductions over negatives.
 
-Strangers are rows j ≠ i. A loss names the reductions that it needs of a matrix of cosines; they
-are done densely here and, with the same result but no [B, B] array, in `tiled` and `ring`.
+Negatives of row i are the rows j ≠ i, of the other modality or of its own. A loss names the
+reductions that it needs of a matrix of cosines; they are done densely here and, with the same
+result but no [B, B] array, in `tiled` and `ring`.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,7 @@ class Scalars(NamedTuple):
     bias: Float[Array, ""]
 
 
-class Rows(NamedTuple):
+class Side(NamedTuple):
     """One side of a matrix of cosines: its rows or its columns."""
 
     embeddings: Float[Array, "N D"]
@@ -81,7 +82,7 @@ class LogSumExp:
 
 @dataclass(frozen=True)
 class Sum:
-    """Σ over strangers."""
+    """Σ over negatives."""
 
     def empty(self, shape: Any) -> Any:
         return jnp.zeros(shape, jnp.float32)
@@ -108,7 +109,7 @@ Values = Callable[[Array, Array | None, Scalars], Array]
 
 @dataclass(frozen=True)
 class Reduction:
-    """How the values of a row's strangers become one number, and perhaps those of a column's.
+    """How the values of a row's negatives become one number, and perhaps those of a column's.
 
     `values`(cosines, cosines of the semantics, scalars) is elementwise, symmetric where the
     matrix is, and comparable with ==, so that two losses share what they both need.
@@ -117,7 +118,7 @@ class Reduction:
     values: Values
     fold: LogSumExp | Sum
     columns: bool = False
-    other_groups: bool = False  # Leave out strangers of the same group.
+    other_groups: bool = False  # Leave out negatives of the same group.
     semantics: bool = False  # `values` reads the cosines of the semantics.
 
 
@@ -143,7 +144,7 @@ class Reduced(NamedTuple):
     columns: Float[Array, "N"] | None
 
 
-class Found(NamedTuple):
+class Reductions(NamedTuple):
     """The cosine of each pair, and of each matrix what its reductions found."""
 
     paired: Float[Array, "B"]
@@ -156,22 +157,22 @@ def scaled(cosines: Array, meaning: Array | None, scalars: Scalars) -> Array:
     return scalars.scale * cosines
 
 
-def strangers(
-    reduction: Reduction, rows: Rows, columns: Rows, pairs: Bool[Array, "A B"]
+def negatives(
+    reduction: Reduction, rows: Side, columns: Side, pairs: Bool[Array, "A B"]
 ) -> Bool[Array, "A B"]:
-    """Which of the `pairs` the reduction sees."""
+    """Which of the `pairs`, no row with itself, are negatives of each other in the reduction."""
     if not reduction.other_groups or rows.groups is None or columns.groups is None:
         return pairs
     return pairs & (rows.groups[:, None] != columns.groups[None, :])
 
 
-def distinct(rows: Rows, columns: Rows) -> Bool[Array, "A B"]:
+def distinct(rows: Side, columns: Side) -> Bool[Array, "A B"]:
     """True between two different pairs of the batch, neither of them padding."""
     row, column = rows.ids[:, None], columns.ids[None, :]
     return (row != column) & (row >= 0) & (column >= 0)
 
 
-def cosines(rows: Rows, columns: Rows) -> tuple[Array, Array | None]:
+def cosines(rows: Side, columns: Side) -> tuple[Array, Array | None]:
     """[A, B] of the embeddings and, where both sides have them, of the semantics."""
     meaning = None
     if rows.semantics is not None and columns.semantics is not None:
@@ -179,10 +180,10 @@ def cosines(rows: Rows, columns: Rows) -> tuple[Array, Array | None]:
     return products(rows.embeddings, columns.embeddings), meaning
 
 
-def sides_of(matrix: Matrix, sides: Sides) -> tuple[Rows, Rows]:
+def sides_of(matrix: Matrix, sides: Sides) -> tuple[Side, Side]:
     """Its rows and its columns, without what none of its reductions reads."""
 
-    def stripped(rows: Rows) -> Rows:
+    def stripped(rows: Side) -> Side:
         return rows._replace(
             semantics=rows.semantics if any(r.semantics for r in matrix.reductions) else None,
             groups=rows.groups if any(r.other_groups for r in matrix.reductions) else None,
@@ -191,10 +192,10 @@ def sides_of(matrix: Matrix, sides: Sides) -> tuple[Rows, Rows]:
     return stripped(getattr(sides, matrix.rows)), stripped(getattr(sides, matrix.columns))
 
 
-def dense(matrices: tuple[Matrix, ...], sides: Sides, scalars: Scalars) -> Found:
+def dense(matrices: tuple[Matrix, ...], sides: Sides, scalars: Scalars) -> Reductions:
     """All reductions of all matrices, each of which is held whole."""
     between = paired(sides.image.embeddings, sides.text.embeddings)
-    return Found(between, tuple(_dense(matrix, sides, scalars) for matrix in matrices))
+    return Reductions(between, tuple(_dense(matrix, sides, scalars) for matrix in matrices))
 
 
 def _dense(matrix: Matrix, sides: Sides, scalars: Scalars) -> tuple[Reduced, ...]:
@@ -203,7 +204,7 @@ def _dense(matrix: Matrix, sides: Sides, scalars: Scalars) -> tuple[Reduced, ...
 
     def reduced(reduction: Reduction) -> Reduced:
         values, fold = reduction.values(between, meaning, scalars), reduction.fold
-        mask = strangers(reduction, rows, columns, pairs)
+        mask = negatives(reduction, rows, columns, pairs)
         down = fold.dense(values, mask, 0) if reduction.columns else None
         return Reduced(fold.dense(values, mask, 1), down)
 

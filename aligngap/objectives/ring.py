@@ -16,16 +16,16 @@ from jax import lax
 
 from aligngap.objectives import blocks
 from aligngap.objectives.blocks import Gradients, KnownSides, Pass
-from aligngap.objectives.pairwise import Rows, Scalars
+from aligngap.objectives.pairwise import Scalars, Side
 from aligngap.parallel.mesh import BATCH_AXES
 
 
-def forward(one: Pass, rows: Rows, columns: Rows, scalars: Scalars) -> Any:
+def forward(one: Pass, rows: Side, columns: Side, scalars: Scalars) -> Any:
     """Final (row states, column states) of this device's rows and columns."""
     crossing = _crossing(one)
     nobody = blocks.empty(crossing, len(columns.ids), columns=True)
 
-    def meet(state: Any, visiting: Rows, upper: Any) -> tuple[Any, Any]:
+    def meet(state: Any, visiting: Side, upper: Any) -> tuple[Any, Any]:
         return blocks.forward(crossing, rows, visiting, scalars, (state, nobody), upper)
 
     def merge(a: Any, b: Any) -> Any:
@@ -42,8 +42,8 @@ def forward(one: Pass, rows: Rows, columns: Rows, scalars: Scalars) -> Any:
 
 def backward(
     one: Pass,
-    rows: Rows,
-    columns: Rows,
+    rows: Side,
+    columns: Side,
     scalars: Scalars,
     known: KnownSides,
     gradients: Gradients,

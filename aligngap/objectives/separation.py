@@ -40,7 +40,7 @@ class Separation:
 
     @property
     def reductions(self) -> tuple[Reduction, ...]:
-        """log Σ exp over a row's strangers; the diagonal is the positive, by definition."""
+        """log Σ exp over a row's negatives; the diagonal is the positive, by definition."""
         values = _rescaled if self.rescaled else scaled
         return (Reduction(values, LogSumExp(), semantics=self.rescaled),)
 

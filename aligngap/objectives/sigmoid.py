@@ -19,7 +19,7 @@ def sigmoid_loss(
     groups: Int[Array, "B"] | None = None,
     tile: int | None = None,
 ) -> Float[Array, ""]:
-    """−(1/B) Σ_ij log σ(z_ij·(s·v_i·t_j + b)), z = +1 for a pair and −1 for strangers.
+    """−(1/B) Σ_ij log σ(z_ij·(s·v_i·t_j + b)), z = +1 for a pair and −1 for negatives.
 
     Rows are L2-normalised; pairs with equal `groups` are no negatives of each other.
     """
@@ -36,15 +36,15 @@ class Sigmoid:
 
     @property
     def reductions(self) -> tuple[Reduction, ...]:
-        """Σ −log σ(−logit) over a row's strangers."""
-        return (Reduction(_stranger, Sum(), other_groups=self.masked),)
+        """Σ −log σ(−logit) over a row's negatives."""
+        return (Reduction(_negative, Sum(), other_groups=self.masked),)
 
     def value(self, pairs: Pairs, seen: Seen) -> Float[Array, ""]:
-        """Pairs and strangers together, a row at a time."""
+        """Pairs and negatives together, a row at a time."""
         logits = pairs.scalars.scale * seen.paired + pairs.scalars.bias
         return jnp.mean(jax.nn.softplus(-logits) + seen.reduced[self.reductions[0]].rows)
 
 
-def _stranger(cosines: Array, meaning: Array | None, scalars: Scalars) -> Array:
+def _negative(cosines: Array, meaning: Array | None, scalars: Scalars) -> Array:
     del meaning
     return jax.nn.softplus(scalars.scale * cosines + scalars.bias)

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from aligngap.unit import unit_rows
+
 
 def swap(
     key: Array,
@@ -25,10 +27,5 @@ def swap(
         kept = jnp.round(kept)
     # λ = 1 for every entry leaves a pair as it is: no branch, and no second set of embeddings.
     kept = jnp.where(jax.random.uniform(for_step) < share, kept, 1.0)
-    return _normalised(kept * image + (1 - kept) * text), _normalised(
-        kept * text + (1 - kept) * image
-    )
-
-
-def _normalised(x: Float[Array, "B D"]) -> Float[Array, "B D"]:
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    swapped = kept * image + (1 - kept) * text, kept * text + (1 - kept) * image
+    return unit_rows(swapped[0]), unit_rows(swapped[1])

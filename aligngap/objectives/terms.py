@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from aligngap.objectives import tiled
-from aligngap.objectives.pairwise import Matrix, Reduced, Reduction, Rows, Scalars, Sides, dense
+from aligngap.objectives.pairwise import Matrix, Reduced, Reduction, Scalars, Side, Sides, dense
 
 Number = Float[Array, ""] | float
 Between = tuple[str, str]  # Whose rows and whose columns a matrix of cosines has.
@@ -31,14 +31,14 @@ class Pairs(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a loss is made of: the cosine of each pair, and its reductions over strangers."""
+    """What a loss is made of: the cosine of each pair, and its reductions over negatives."""
 
     paired: Float[Array, "B"]
     reduced: Mapping[Reduction, Reduced]
 
 
 class Term(Protocol):
-    """One loss. `matrix` is None where it looks at no strangers."""
+    """One loss. `matrix` is None where it looks at no negatives."""
 
     @property
     def matrix(self) -> Between | None: ...
@@ -81,7 +81,7 @@ def evaluate(terms: Sequence[Term], pairs: Pairs, tile: int | None) -> list[Floa
         if term.matrix is not None:
             wanted.setdefault(term.matrix, []).extend(term.reductions)
     matrices = tuple(Matrix(*sides, tuple(dict.fromkeys(rs))) for sides, rs in wanted.items())
-    image = Rows(pairs.image, pairs.semantics, pairs.groups, jnp.arange(len(pairs.image)))
+    image = Side(pairs.image, pairs.semantics, pairs.groups, jnp.arange(len(pairs.image)))
     sides = Sides(image, image._replace(embeddings=pairs.text))
     if tile is None:
         found = dense(matrices, sides, pairs.scalars)

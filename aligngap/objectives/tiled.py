@@ -16,11 +16,11 @@ from jax.sharding import PartitionSpec
 from aligngap.objectives import blocks, ring
 from aligngap.objectives.blocks import Gradients, Known, KnownSides, Pass
 from aligngap.objectives.pairwise import (
-    Found,
     Matrix,
     Reduced,
-    Rows,
+    Reductions,
     Scalars,
+    Side,
     Sides,
     paired,
     sides_of,
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     devices: int
 
 
-def reduce(matrices: tuple[Matrix, ...], tile: int, sides: Sides, scalars: Scalars) -> Found:
+def reduce(matrices: tuple[Matrix, ...], tile: int, sides: Sides, scalars: Scalars) -> Reductions:
     """All reductions of all matrices.
 
     Under `jax.set_mesh` the batch is the global one; one that the devices do not divide is padded.
@@ -50,30 +50,30 @@ def reduce(matrices: tuple[Matrix, ...], tile: int, sides: Sides, scalars: Scala
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _reduce(plan: Plan, sides: Sides, scalars: Scalars) -> Found:
+def _reduce(plan: Plan, sides: Sides, scalars: Scalars) -> Reductions:
     return _forward(plan, sides, scalars)[0]
 
 
-def _forward(plan: Plan, sides: Sides, scalars: Scalars) -> tuple[Found, Any]:
+def _forward(plan: Plan, sides: Sides, scalars: Scalars) -> tuple[Reductions, Any]:
     function = _on_devices(plan, _forward_part, (BATCH, WHOLE), BATCH)
     found = function(sides, scalars)
     return found, (sides, scalars, found)
 
 
-def _backward(plan: Plan, saved: Any, cotangents: Found) -> tuple[Sides, Scalars]:
+def _backward(plan: Plan, saved: Any, cotangents: Reductions) -> tuple[Sides, Scalars]:
     sides, scalars, found = saved
     function = _on_devices(plan, _backward_part, (BATCH, WHOLE, BATCH, BATCH), (BATCH, WHOLE))
     gradients, of_scalars = function(sides, scalars, found, cotangents)
     dtype = sides.image.embeddings.dtype
     # None is no gradient.
-    rows = [Rows(gradient.astype(dtype), None, None, None) for gradient in gradients]  # type: ignore[arg-type]
+    rows = [Side(gradient.astype(dtype), None, None, None) for gradient in gradients]  # type: ignore[arg-type]
     return Sides(*rows), of_scalars
 
 
 _reduce.defvjp(_forward, _backward)
 
 
-def _forward_part(plan: Plan, sides: Sides, scalars: Scalars) -> Found:
+def _forward_part(plan: Plan, sides: Sides, scalars: Scalars) -> Reductions:
     """What one device finds for its rows."""
     between = paired(sides.image.embeddings, sides.text.embeddings)
     reduced = []
@@ -81,11 +81,11 @@ def _forward_part(plan: Plan, sides: Sides, scalars: Scalars) -> Found:
         one = _pass(plan, matrix)
         rows, columns = sides_of(matrix, sides)
         reduced.append(blocks.results(one, ring.forward(one, rows, columns, scalars)))
-    return Found(between, tuple(reduced))
+    return Reductions(between, tuple(reduced))
 
 
 def _backward_part(
-    plan: Plan, sides: Sides, scalars: Scalars, found: Found, cotangents: Found
+    plan: Plan, sides: Sides, scalars: Scalars, found: Reductions, cotangents: Reductions
 ) -> tuple[Sides, Scalars]:
     """One device's gradients of its rows, and the sum of all devices' of the scalars."""
     embeddings = [rows.embeddings.astype(jnp.float32) for rows in sides]
@@ -139,7 +139,7 @@ def _devices() -> int:
     return math.prod(shape.get(axis, 1) for axis in BATCH_AXES)
 
 
-def _pad(rows: Rows, padding: int) -> Rows:
+def _pad(rows: Side, padding: int) -> Side:
     if not padding:
         return rows
     padded = jax.tree.map(lambda x: jnp.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1)), rows)

@@ -70,12 +70,17 @@ class Uniformity:
         return jax.nn.logsumexp(rows) - jnp.log(float(batch * (batch - 1)))
 
 
+def log_potential(cosines: Array, t: float) -> Array:
+    """The exponent −t‖a − b‖² of the Gaussian potential of unit vectors: −t(2 − 2a·b)."""
+    return -t * (2.0 - 2.0 * cosines)
+
+
 @dataclass(frozen=True)
 class _Potential:
-    """The exponent −t‖a − b‖² of unit vectors: −t(2 − 2a·b)."""
+    """`log_potential` of a matrix, as a reduction takes it."""
 
     t: float
 
     def __call__(self, cosines: Array, meaning: Array | None, scalars: Scalars) -> Array:
         del meaning, scalars
-        return -self.t * (2.0 - 2.0 * cosines)
+        return log_potential(cosines, self.t)

@@ -19,6 +19,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 from ml_collections import ConfigDict
 
 from aligngap.errors import UsageError
+from aligngap.models.parameters import path_name
 
 AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
@@ -129,7 +130,7 @@ def _check_divides(path: tuple[Any, ...], array: Any, sharding: NamedSharding) -
         parts = int(np.prod([sharding.mesh.shape[name] for name in names], initial=1))
         if size % parts:
             raise UsageError(
-                f"parameter {jax.tree_util.keystr(path, simple=True, separator='/')} of shape "
+                f"parameter {path_name(path)} of shape "
                 f"{array.shape} does not divide over mesh axis {'·'.join(names)}={parts}"
             )
 

@@ -71,7 +71,7 @@ STYLE = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Projection:
+class Projected:
     """Two coordinates of each image and caption, and the share of variance that each explains."""
 
     image: Float[np.ndarray, "N 2"]
@@ -87,12 +87,10 @@ class Plane:
     axes: Float[np.ndarray, "D 2"]
     shares: tuple[float, float]
 
-    def project(
-        self, image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "C D"]
-    ) -> Projection:
+    def project(self, image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "C D"]) -> Projected:
         """These images and captions in it."""
         where = [(rows - self.centre) @ self.axes for rows in (image, text)]
-        return Projection(where[0], where[1], self.shares)
+        return Projected(where[0], where[1], self.shares)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,20 +103,20 @@ class Comparison:
 
 
 def project(
-    image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "C D"], concept: Int[np.ndarray, "N"]
-) -> Projection:
+    image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "C D"], own: Int[np.ndarray, "N"]
+) -> Projected:
     """Images and captions in their own plane."""
-    return plane(image, text, concept).project(image, text)
+    return plane(image, text, own).project(image, text)
 
 
 def plane(
-    image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "C D"], concept: Int[np.ndarray, "N"]
+    image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "C D"], own: Int[np.ndarray, "N"]
 ) -> Plane:
     """Joint principal components of both modalities, every pair counted once in each of them.
 
     Signs are chosen so that captions lie to the right of images, and above them.
     """
-    paired = text[concept]
+    paired = text[own]
     rows = np.concatenate([image, paired]).astype(np.float64)
     centre = rows.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(rows - centre, rowvar=False))
@@ -128,20 +126,20 @@ def plane(
     return Plane(centre, axes, (float(values[-1] / total), float(values[-2] / total)))
 
 
-def reach(projections: Sequence[Projection]) -> float:
+def reach(projections: Sequence[Projected]) -> float:
     """Half the side of the square that holds them all: one scale for every panel."""
     farthest = max(float(np.abs(p).max()) for q in projections for p in (q.image, q.text))
     return 1.06 * max(farthest, 1e-6)  # a plane has an extent even where all is one point
 
 
 @matplotlib.rc_context(STYLE)
-def cloud(found: Projection, concept: Int[np.ndarray, "N"], half: float) -> str:
+def cloud(found: Projected, own: Int[np.ndarray, "N"], half: float) -> str:
     """Both modalities in one square plane of ±half, thin lines joining some images to captions."""
     figure, axes = _panel(*SQUARE)
     images = sample(len(found.image), MAX_POINTS, SEED)
     # A line never ends on an image that is not drawn.
     for row in images[sample(len(images), MAX_LINKS, SEED)]:
-        ends = np.stack([found.image[row], found.text[concept[row]]])
+        ends = np.stack([found.image[row], found.text[own[row]]])
         axes.plot(*ends.T, color=PALETTE["muted"][0], linewidth=0.5, alpha=0.55, zorder=1)
     shown = {
         "image": found.image[images],
@@ -166,12 +164,16 @@ def axis_titles(shares: tuple[float, float]) -> list[str]:
 
 
 def cosines(
-    image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "C D"], concept: Int[np.ndarray, "N"]
+    image: Float[np.ndarray, "N D"],
+    text: Float[np.ndarray, "C D"],
+    own: Int[np.ndarray, "N"],
+    group: Int[np.ndarray, "C"],
 ) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "M"]]:
-    """Cosines of every image with its caption, and with the others (of at most MAX_COSINES)."""
-    paired = np.einsum("nd,nd->n", image, text[concept])
+    """Cosines of every image with its caption, and with those of other groups (of at most
+    MAX_COSINES)."""
+    paired = np.einsum("nd,nd->n", image, text[own])
     rows = sample(len(image), max(1, MAX_COSINES // len(text)), SEED)
-    others = concept[rows, None] != np.arange(len(text))
+    others = group[own[rows], None] != group
     return paired, (image[rows] @ text.T)[others]
 
 

@@ -3,23 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from aligngap.reporting.runs import FOUND, GAP, Number, Run, Split
-
-# split: (title, what it holds). A corpus of other splits shows them under their own names.
-SPLITS = {
-    "test_unseen_concept": (
-        "Unseen concepts",
-        "concepts that training never saw, in drawing styles that it did",
-    ),
-    "test_unseen_style": (
-        "Unseen style",
-        "concepts that training saw, in a drawing style that it never did",
-    ),
-    "test_unseen_both": (
-        "Unseen concepts in an unseen style",
-        "neither the concept nor its drawing style was seen in training",
-    ),
-}
+from aligngap.intervals import Interval
+from aligngap.reporting.runs import FOUND, GAP, ReportedRun, SplitValues
 
 # measure: (name, how to read it)
 MEASURES = {
@@ -27,7 +12,7 @@ MEASURES = {
     "alignment_score": ("Alignment: mean cosine of pairs", "1 where pairs coincide"),
     "relative_modality_gap": (
         "Relative modality gap",
-        "0 where pairs coincide, 0.5 where a pair is as far apart as strangers of one modality",
+        "0 where pairs coincide, 0.5 where a pair is as far apart as two rows of one modality",
     ),
     "linear_separability": (
         "Linear separability of the modalities",
@@ -74,16 +59,6 @@ ACCURACIES = {
 DIRECTIONS = {"text_retrieval": "image → text", "image_retrieval": "text → image"}
 
 
-def split_title(name: str) -> str:
-    """The split's title, or its own name made readable."""
-    return SPLITS[name][0] if name in SPLITS else name.replace("_", " ").capitalize()
-
-
-def ordered_splits(run: Run) -> list[str]:
-    """The run's splits, those of SPLITS first and in its order: the page leads with the first."""
-    return sorted(run.splits, key=lambda name: [*SPLITS, name].index(name))
-
-
 def retrieval_name(metric: str) -> str:
     """text_retrieval_recall@10 → image → text R@10."""
     direction, _, k = metric.partition("_recall@")
@@ -107,13 +82,30 @@ def decimal(value: float, digits: int = 2) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def headline(runs: Sequence[Run]) -> str:
-    """One sentence: the gap of every run, and how often the right caption is found."""
-    splits = [run.splits[ordered_splits(runs[0])[0]] for run in runs]
+def headline(runs: Sequence[ReportedRun]) -> str:
+    """One sentence: the gap of every run, and how often the right caption is found, as far as
+    evaluators measured it."""
+    splits = [_leading(run) for run in runs]
+    said = [*_gaps(runs, splits), *_found(runs, splits)]
+    if not said:
+        names = ", ".join(dict.fromkeys(name for split in splits for name in split.values))
+        return f"What was measured: {names}."
+    return f"The {'; the '.join(said)}."
+
+
+def _gaps(runs: Sequence[ReportedRun], splits: Sequence[SplitValues]) -> list[str]:
+    if not all(GAP in split.gap for split in splits):
+        return []
     gaps = [
         f"{decimal(split.gap[GAP].value)} with {run.label}"
         for run, split in zip(runs, splits, strict=True)
     ]
+    return [f"modality gap is {_listed(gaps)}"]
+
+
+def _found(runs: Sequence[ReportedRun], splits: Sequence[SplitValues]) -> list[str]:
+    if not all(FOUND in split.retrieval for split in splits):
+        return []
     recalls = [split.retrieval[FOUND] for split in splits]
     shares = [
         f"{percent(recall.value)}{' of images' if run is runs[0] else ''} with {run.label}"
@@ -121,24 +113,24 @@ def headline(runs: Sequence[Run]) -> str:
     ]
     chance = recalls[0].chance
     against = f", against {percent(chance)} by chance" if chance is not None else ""
-    return (
-        f"The modality gap is {_listed(gaps)}; the right caption is among the first ten "
-        f"for {_listed(shares)}{against}."
-    )
+    return [f"right caption is among the first ten for {_listed(shares)}{against}"]
 
 
-def scope(runs: Sequence[Run]) -> str:
+def _leading(run: ReportedRun) -> SplitValues:
+    return next(iter(run.splits.values()))
+
+
+def scope(runs: Sequence[ReportedRun]) -> str:
     """What the headline was measured on."""
-    name = ordered_splits(runs[0])[0]
-    split = runs[0].splits[name]
-    what = f": {SPLITS[name][1]}" if name in SPLITS else ""
+    split = _leading(runs[0])
+    what = f": {split.note}" if split.note else ""
     return f"Measured on {split.num_images:,} images and {split.num_captions:,} captions{what}."
 
 
-def changes(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
+def changes(runs: Sequence[ReportedRun]) -> list[tuple[str, list[tuple[str, str]]]]:
     """How each further run differs from the first, whichever way that falls: (who, [(in what,
     by how much)])."""
-    name = ordered_splits(runs[0])[0]
+    name = next(iter(runs[0].splits))
     first = runs[0].splits[name]
     return [
         (f"{run.label} against {runs[0].label}", _changes(first, run.splits[name]))
@@ -146,20 +138,23 @@ def changes(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def _changes(before: Split, after: Split) -> list[tuple[str, str]]:
-    found = [("gap", _gap_change(before.gap[GAP], after.gap[GAP]))]
+def _changes(before: SplitValues, after: SplitValues) -> list[tuple[str, str]]:
+    found = []
+    if GAP in before.gap and GAP in after.gap:
+        found.append(("gap", _gap_change(before.gap[GAP], after.gap[GAP])))
     for metric in (FOUND, FOUND.replace("text", "image")):
         if metric in before.retrieval and metric in after.retrieval:
             change = _points(before.retrieval[metric], after.retrieval[metric])
             found.append((retrieval_name(metric), change))
-    for labels, numbers in before.zero_shot.items():
-        if "acc1" in numbers and "acc1" in after.zero_shot.get(labels, {}):
-            change = _points(numbers["acc1"], after.zero_shot[labels]["acc1"])
-            found.append((f"zero-shot by {labels}", change))
+    zero_shot = [split.values.get("zero_shot", {}) for split in (before, after)]
+    for name in zero_shot[0]:
+        if name.endswith("/acc1") and name in zero_shot[1]:
+            change = _points(zero_shot[0][name], zero_shot[1][name])
+            found.append((f"zero-shot by {name.removesuffix('/acc1')}", change))
     return found
 
 
-def _gap_change(before: Number, after: Number) -> str:
+def _gap_change(before: Interval, after: Interval) -> str:
     difference = after.value - before.value
     if round(abs(difference), 2) == 0 or not math.isfinite(difference):
         return f"unchanged at {decimal(after.value)}"
@@ -168,7 +163,7 @@ def _gap_change(before: Number, after: Number) -> str:
     return f"{decimal(abs(difference))}{relative} {way}, {_overlap(before, after)}"
 
 
-def _points(before: Number, after: Number) -> str:
+def _points(before: Interval, after: Interval) -> str:
     points = 100 * (after.value - before.value)
     if round(abs(points), 1) == 0 or not math.isfinite(points):
         return f"unchanged at {percent(after.value)}"
@@ -176,7 +171,7 @@ def _points(before: Number, after: Number) -> str:
     return f"{abs(points):.1f} points {way}, {_overlap(before, after)}"
 
 
-def _overlap(one: Number, other: Number) -> str:
+def _overlap(one: Interval, other: Interval) -> str:
     """Whether the two 95 % intervals share a value: a description, not a test of significance."""
     shared = one.low <= other.high and other.low <= one.high
     return "intervals overlap" if shared else "intervals apart"

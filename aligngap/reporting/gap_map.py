@@ -34,7 +34,7 @@ from matplotlib.colors import to_hex
 
 from aligngap.gap.files import Measured
 from aligngap.reporting import figures
-from aligngap.reporting.figures import Plane, Projection
+from aligngap.reporting.figures import Plane, Projected
 
 COLOURINGS = {"modality": "modality", "label": "label", "rank": "retrieval rank"}
 OTHER = "other"
@@ -101,7 +101,7 @@ def _script(code: str) -> Script:
     return Script(Markup(code), f"'sha256-{digest}'")
 
 
-def _plot(found: Measured, where: Projection, labels: list[str], worst: float) -> figure:
+def _plot(found: Measured, where: Projected, labels: list[str], worst: float) -> figure:
     """A layer of points for each colouring, of which the page's script shows one at a time."""
     x, y = (DataRange1d(range_padding=0.06) for _ in range(2))
     plot = figure(
@@ -135,7 +135,7 @@ def _layer(plot: figure, points: ColumnDataSource, name: str, mapper: Any) -> An
     )  # fmt: skip
 
 
-def _hover(layers: list[Any], where: Projection) -> HoverTool:
+def _hover(layers: list[Any], where: Projected) -> HoverTool:
     """Its tooltip stands where it hides least of the lines to the other halves of pairs."""
     across, along = np.abs(where.text - where.image).mean(axis=0)
     return HoverTool(
@@ -144,7 +144,7 @@ def _hover(layers: list[Any], where: Projection) -> HoverTool:
     )  # fmt: skip
 
 
-def _points(found: Measured, where: Projection, labels: list[str]) -> dict[str, Any]:
+def _points(found: Measured, where: Projected, labels: list[str]) -> dict[str, Any]:
     """Columns of 2K points, all images before all captions: pair i is points i and K + i."""
     places = found.examples.places
     both = np.concatenate([where.image, where.text]).astype(np.float32)

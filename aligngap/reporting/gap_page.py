@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from aligngap import whole
+from aligngap import atomic
 from aligngap.gap import clouds
 from aligngap.gap.files import Measured
-from aligngap.gap.intervals import RESAMPLES, Interval
-from aligngap.gap.neighbours import KS
+from aligngap.gap.formulas import centroid_distance
+from aligngap.gap.intervals import RESAMPLES
 from aligngap.gap.streaming import sample
+from aligngap.intervals import Interval
 from aligngap.reporting import figures, findings, gap_map, page, panels
 from aligngap.reporting.figures import Plane
 from aligngap.reporting.panels import Panel
 from aligngap.reporting.runs import GAP
 from aligngap.runs import provenance
+from aligngap.tasks.ranking import KS
 
 MAX_PAIRS = 10_000  # pictures of more show a random sample
 MAX_LABELS = 50  # of the table; gap.json has all
@@ -84,8 +86,8 @@ MEANINGS = {
         ESLAMI,
     ),
     "relative_modality_gap": Meaning(
-        "How far apart pairs are, measured against strangers of one modality: 0 where pairs "
-        "coincide, 0.5 where they are as far apart as strangers, 1 where each modality is a point.",
+        "How far apart pairs are, measured against two rows of one modality: 0 where pairs "
+        "coincide, 0.5 where they are as far apart as those, 1 where each modality is a point.",
         "p / (p + s), with p the mean of 1 − cosine over pairs, and s that over two distinct "
         "images or two distinct captions",
         SCHRODI,
@@ -165,7 +167,7 @@ def build(found: Measured, arguments: Sequence[str], output: Path) -> None:
 
     Raises AligngapError for an unwritable `output`.
     """
-    whole.write(output, page.render("gap_page.html.j2", _content(found, arguments)))
+    atomic.write(output, page.render("gap_page.html.j2", _content(found, arguments)))
 
 
 def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
@@ -174,7 +176,7 @@ def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
     image, text = found.image[shown], found.text[shown]
     sampled = clouds.sampled_measures(found.intervals) if found.sampled else []
     plane = figures.plane(image, text, np.arange(len(shown)))
-    paired, strangers = figures.cosines(image, text, np.arange(len(shown)))
+    paired, negatives = figures.cosines(image, text, *[np.arange(len(shown))] * 2)
     return {
         "files": {"images": found.images, "captions": found.texts},
         "gap": _decimals(found.intervals[GAP]),
@@ -183,12 +185,12 @@ def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
         "sampled": f"{len(shown):,}" if len(shown) < count else None,
         "points": f"{min(figures.MAX_POINTS, len(shown)):,}",
         "links": min(figures.MAX_LINKS, len(shown)),
-        "strangers": f"{len(strangers):,}",
-        "all_strangers": len(strangers) == count * (count - 1),
+        "negatives": f"{len(negatives):,}",
+        "all_negatives": len(negatives) == count * (count - 1),
         "pair_colour": figures.RUN_COLOURS[0],  # that of the histogram's first
         "pictures": [
             _cloud(image, text, plane, found.intervals[GAP]),
-            *panels.histograms(["Cosines of pairs and of strangers"], [(paired, strangers)]),
+            *panels.histograms(["Cosines of pairs and of negatives"], [(paired, negatives)]),
         ],
         "map": gap_map.content(found, plane),
         "scripts": gap_map.scripts(),
@@ -222,7 +224,8 @@ def _labels(found: Measured) -> list[tuple[str, str, str, str]]:
 def _cloud(image: np.ndarray, text: np.ndarray, plane: Plane, gap: Interval) -> Panel:
     projection = plane.project(image, text)
     svg = figures.cloud(projection, np.arange(len(image)), figures.reach([projection]))
-    in_plane = float(np.linalg.norm(projection.image.mean(axis=0) - projection.text.mean(axis=0)))
+    between = projection.image.mean(axis=0) - projection.text.mean(axis=0)
+    in_plane = float(centroid_distance(between))
     note = f"gap {findings.decimal(gap.value)}, in this plane {findings.decimal(in_plane)}"
     alt = f"Images and captions, first two principal components; {note}"
     return Panel(Markup(svg), "Images and captions", note, alt)
@@ -230,4 +233,4 @@ def _cloud(image: np.ndarray, text: np.ndarray, plane: Plane, gap: Interval) -> 
 
 def _decimals(interval: Interval) -> dict[str, str]:
     """value, low and high as they are printed."""
-    return {k: findings.decimal(x, 3) for k, x in dataclasses.asdict(interval).items()}
+    return {k: findings.decimal(x, 3) for k, x in interval.as_json().items()}

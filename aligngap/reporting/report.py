@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aligngap import whole
+from aligngap import atomic
 from aligngap.config import keys
 from aligngap.reporting import figures, findings, page, panels, tables
-from aligngap.reporting.runs import Run, read
+from aligngap.reporting.runs import ReportedRun, read
 
 TOP_CAPTIONS = 3
 
@@ -28,18 +28,18 @@ def build(workdirs: Sequence[Path], output: Path) -> None:
     Raises AligngapError for a workdir's missing or broken file and for an unwritable `output`.
     """
     runs = read(workdirs)
-    whole.write(Path(output), page.render("report.html.j2", _content(runs)))
+    atomic.write(Path(output), page.render("report.html.j2", _content(runs)))
 
 
-def _content(runs: Sequence[Run]) -> dict[str, Any]:
-    splits = findings.ordered_splits(runs[0])
+def _content(runs: Sequence[ReportedRun]) -> dict[str, Any]:
+    splits = list(runs[0].splits)
     return {
         "headline": findings.headline(runs),
         "scope": findings.scope(runs),
         "changes": findings.changes(runs),
         "one_seed": len({run.config.get("name", run.label) for run in runs}) == len(runs),
         "runs": [_legend(number, run) for number, run in enumerate(runs)],
-        "main_split": findings.split_title(splits[0]).lower(),
+        "main_split": runs[0].splits[splits[0]].title.lower(),
         "max_points": f"{figures.MAX_POINTS:,}",
         "max_links": figures.MAX_LINKS,
         "clouds": panels.clouds(runs, splits[0]),
@@ -53,7 +53,7 @@ def _content(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _legend(number: int, run: Run) -> dict[str, Any]:
+def _legend(number: int, run: ReportedRun) -> dict[str, Any]:
     """What the page says about a run beyond its results."""
     return {
         "label": run.label,
@@ -67,30 +67,31 @@ def _legend(number: int, run: Run) -> dict[str, Any]:
     }
 
 
-def _gallery(runs: Sequence[Run], split: str) -> dict[str, Any]:
+def _gallery(runs: Sequence[ReportedRun], split: str) -> dict[str, Any]:
     """The split's sample of images, each with every run's best captions."""
     gallery = runs[0].galleries[split]
     rankings = [_ranked(run, split) for run in runs]
     cards = [
         {
             "picture": _picture(thumbnail),
-            "caption": gallery.captions[gallery.concept[row]],
-            "group": gallery.groups[row],
+            "caption": gallery.captions[gallery.own[row]],
+            "label": gallery.labels[row],
             "answers": [ranking[place] for ranking in rankings],
         }
         for place, (row, thumbnail) in enumerate(zip(gallery.rows, gallery.thumbnails, strict=True))
     ]
-    return {"title": findings.split_title(split), "cards": cards, "of": len(gallery.captions)}
+    return {"title": runs[0].splits[split].title, "cards": cards, "of": len(gallery.captions)}
 
 
-def _ranked(run: Run, split: str) -> list[list[dict[str, Any]]]:
+def _ranked(run: ReportedRun, split: str) -> list[list[dict[str, Any]]]:
     """For each image of the gallery the run's first captions, and the right one wherever it is."""
     gallery, cloud = run.galleries[split], run.clouds[split]["trained"]
     answers = []
     for row in gallery.rows:
-        scores, right = cloud.image[row] @ cloud.text.T, gallery.concept[row]
+        scores = cloud.image[row] @ cloud.text.T
         order = np.argsort(-scores, kind="stable")
-        place = int(np.flatnonzero(order == right)[0])
+        right = gallery.group[order] == gallery.group[gallery.own[row]]
+        place = int(np.flatnonzero(right)[0])
         shown = [*range(min(TOP_CAPTIONS, len(order))), *([place] if place >= TOP_CAPTIONS else [])]
         answers.append(
             [
@@ -98,7 +99,7 @@ def _ranked(run: Run, split: str) -> list[list[dict[str, Any]]]:
                     "rank": f"{rank + 1:,}",
                     "caption": gallery.captions[order[rank]],
                     "score": findings.decimal(float(scores[order[rank]])),
-                    "right": rank == place,
+                    "right": bool(right[rank]),
                 }
                 for rank in shown
             ]
@@ -113,7 +114,7 @@ def _picture(pixels: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+def _differences(runs: Sequence[ReportedRun]) -> list[tuple[str, list[str]]]:
     """The config fields in which the runs differ, with each run's value."""
     flat = [
         {key: json.dumps(value, ensure_ascii=False) for key, value in keys(run.config).items()}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,10 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from aligngap.errors import AligngapError
+from aligngap.intervals import Interval
 
 MOMENTS = ("initial", "trained")
+ABOUT = ("title", "note", "num_images", "num_captions")  # Of a split; the rest are evaluators.
 GAP, FOUND = "centroid_distance", "text_retrieval_recall@10"  # what the headline is made of
 LABEL_LENGTH = 40  # a name stands in headings, sentences and table heads
 TRAIN = "aligngap train --config=FILE --workdir={workdir}"
@@ -22,25 +25,28 @@ EVALUATE = "aligngap evaluate --workdir={workdir}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Number:
-    """A measured value with its 95 % interval, and chance where a random ranking has one."""
+class SplitValues:
+    """What evaluators found on one split: evaluator → its values by their names, "group/acc1"
+    being below "group"; `before` is of the model before training."""
 
-    value: float
-    low: float
-    high: float
-    chance: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """One test split's results: retrieval, zero_shot[label set] and gap by their metric names."""
-
+    title: str
+    note: str
     num_images: int
     num_captions: int
-    retrieval: dict[str, Number]
-    zero_shot: dict[str, dict[str, Number]]
-    gap: dict[str, Number]
-    initial_gap: dict[str, Number]
+    values: dict[str, dict[str, Interval]]
+    before: dict[str, dict[str, Interval]]
+
+    @property
+    def gap(self) -> dict[str, Interval]:
+        return self.values.get("gap", {})
+
+    @property
+    def gap_before(self) -> dict[str, Interval]:
+        return self.before.get("gap", {})
+
+    @property
+    def retrieval(self) -> dict[str, Interval]:
+        return self.values.get("retrieval", {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +59,18 @@ class Cloud:
 
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """One split's images and captions: `concept` [N] indexes the captions, `rows` the images."""
+    """One split's images and captions: `own` [N] indexes the captions, `rows` the images."""
 
-    concept: Int[np.ndarray, "N"]
-    groups: list[str]
+    own: Int[np.ndarray, "N"]
+    labels: list[str]  # [N]
     captions: list[str]
+    group: Int[np.ndarray, "C"]  # Captions of one group are right for the same images.
     rows: Int[np.ndarray, "K"]
     thumbnails: UInt8[np.ndarray, "K H W 3"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class ReportedRun:
     """One workdir. `clouds[split][moment]`; `curves[metric]` is its (steps, values)."""
 
     workdir: Path
@@ -73,12 +80,12 @@ class Run:
     commands: list[str]
     versions: dict[str, str]
     curves: dict[str, tuple[Float[np.ndarray, "T"], Float[np.ndarray, "T"]]]
-    splits: dict[str, Split]
+    splits: dict[str, SplitValues]  # The one that a page leads with comes first.
     clouds: dict[str, dict[str, Cloud]]
     galleries: dict[str, Gallery]
 
 
-def read(workdirs: Sequence[Path]) -> list[Run]:
+def read(workdirs: Sequence[Path]) -> list[ReportedRun]:
     """The runs with labels made distinct; AligngapError where their test sets differ."""
     if not workdirs:
         raise AligngapError("no workdir was given: there is nothing to report")
@@ -89,12 +96,12 @@ def read(workdirs: Sequence[Path]) -> list[Run]:
     return [dataclasses.replace(run, label=name) for run, name in zip(runs, labels, strict=True)]
 
 
-def _read_run(workdir: Path) -> Run:
+def _read_run(workdir: Path) -> ReportedRun:
     with _reading(workdir / "config.json", TRAIN) as path:
         config = dict(json.loads(path.read_text("utf-8")))
     with _reading(workdir / "evaluation.json", EVALUATE) as path:
         evaluation = json.loads(path.read_text("utf-8"))
-        splits = {name: _split(entry) for name, entry in evaluation["splits"].items()}
+        splits = _splits(evaluation)
         found: dict[str, Any] = {
             "step": int(evaluation["step"]),
             "commands": [str(command) for command in evaluation["commands"]],
@@ -104,17 +111,13 @@ def _read_run(workdir: Path) -> Run:
     if found["step"]:  # At step 0 it came trained.
         with _reading(workdir / "metrics.jsonl", TRAIN) as path:
             curves = _curves(_records(path.read_text("utf-8", errors="replace")))
-    with _reading(workdir / "gap.json", EVALUATE) as path:
-        gap = json.loads(path.read_text("utf-8"))
-        _check_step(path, gap["step"], found["step"])
-        splits = {name: _with_gap(split, gap, name) for name, split in splits.items()}
     with _reading(workdir / "embeddings.npz", EVALUATE) as path, np.load(path) as arrays:
         _check_step(path, arrays["step"], found["step"])
         clouds = {name: _clouds(arrays, name) for name in splits}
         galleries = {name: _gallery(arrays, name) for name in splits}
     name = str(config.get("name") or workdir.resolve().name)
     label = name if len(name) <= LABEL_LENGTH else name[: LABEL_LENGTH - 1] + "…"
-    return Run(workdir, label, config, curves=curves, splits=splits, clouds=clouds,
+    return ReportedRun(workdir, label, config, curves=curves, splits=splits, clouds=clouds,
                galleries=galleries, **found)  # fmt: skip
 
 
@@ -169,32 +172,36 @@ def _curves(records: Iterator[dict[str, Any]]) -> dict[str, tuple[np.ndarray, np
     }
 
 
-def _split(entry: dict[str, Any]) -> Split:
-    zero_shot = {name: _numbers(found) for name, found in entry["zero_shot"].items()}
-    counts = int(entry["num_images"]), int(entry["num_captions"])
-    return Split(*counts, _numbers(entry["retrieval"], FOUND), zero_shot, gap={}, initial_gap={})
+def _splits(evaluation: dict[str, Any]) -> dict[str, SplitValues]:
+    """Every split of evaluation.json, the main one first."""
+    splits = dict(evaluation["splits"])
+    order = sorted(splits, key=lambda name: name != evaluation["main"])
+    return {name: _split(name, splits[name], evaluation["before"].get(name, {})) for name in order}
 
 
-def _with_gap(split: Split, gap: dict[str, Any], name: str) -> Split:
-    """The split with its measures; a model that came trained has no initial ones."""
-    initial = gap.get("initial", {}).get(name, {"measures": {}})
-    return dataclasses.replace(
-        split,
-        gap=_numbers(gap["splits"][name]["measures"], GAP),
-        initial_gap=_numbers(initial["measures"]),
+def _split(name: str, entry: dict[str, Any], before: dict[str, Any]) -> SplitValues:
+    about = {field: entry[field] for field in ABOUT}
+    values = {key: dict(_leaves(tree)) for key, tree in entry.items() if key not in ABOUT}
+    return SplitValues(
+        str(about["title"]) or name.replace("_", " ").capitalize(),
+        str(about["note"]),
+        int(about["num_images"]),
+        int(about["num_captions"]),
+        values,
+        {key: dict(_leaves(tree)) for key, tree in before.items()},
     )
 
 
-def _numbers(entry: dict[str, Any], needed: str | None = None) -> dict[str, Number]:
-    """metric → its number; KeyError where `needed` is not among them."""
-    if needed is not None and needed not in entry:
-        raise KeyError(needed)
-    return {name: _number(found) for name, found in entry.items()}
-
-
-def _number(entry: dict[str, Any]) -> Number:
-    chance = float(entry["chance"]) if "chance" in entry else None
-    return Number(float(entry["value"]), float(entry["low"]), float(entry["high"]), chance)
+def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Interval]]:
+    """Each value of an evaluator with its name; one without an interval has no ends (nan)."""
+    for name, below in tree.items():
+        if "value" not in below:
+            yield from _leaves(below, f"{above}{name}/")
+        elif set(below) <= {"value", "chance"}:
+            chance = float(below["chance"]) if "chance" in below else None
+            yield above + name, Interval(float(below["value"]), math.nan, math.nan, chance)
+        else:
+            yield above + name, Interval.from_json(below)
 
 
 def _clouds(arrays: Any, split: str) -> dict[str, Cloud]:
@@ -219,15 +226,17 @@ def _gallery(arrays: Any, split: str) -> Gallery:
     rows, pictures = arrays[f"{split}/gallery_rows"], arrays[f"{split}/pair_picture"]
     _check_index(rows, rows.size, min(images, len(pictures)), f"{split}/gallery_rows")
     gallery = Gallery(
-        arrays[f"{split}/image_concept"],
-        [str(group) for group in arrays[f"{split}/group"]],
+        arrays[f"{split}/image_caption"],
+        [str(label) for label in arrays[f"{split}/image_label"]],
         [str(caption) for caption in arrays[f"{split}/captions"]],
+        arrays[f"{split}/caption_group"],
         rows,
         pictures[rows],
     )
-    _check_index(gallery.concept, images, len(gallery.captions), f"{split}/image_concept")
-    if (images, captions) != (len(gallery.groups), len(gallery.captions)):
-        raise ValueError(f"{split}: groups or captions are not as many as their embeddings")
+    _check_index(gallery.own, images, len(gallery.captions), f"{split}/image_caption")
+    held = (len(gallery.labels), len(gallery.captions), len(gallery.group))
+    if held != (images, captions, captions):
+        raise ValueError(f"{split}: labels or captions are not as many as their embeddings")
     return gallery
 
 
@@ -239,14 +248,14 @@ def _check_index(index: np.ndarray, count: int, limit: int, name: str) -> None:
         raise ValueError(f"{name} points beyond {limit} rows")
 
 
-def _check_same_tests(first: Run, other: Run) -> None:
+def _check_same_tests(first: ReportedRun, other: ReportedRun) -> None:
     """A table of runs that were tested on different images would compare nothing."""
     for name, gallery in first.galleries.items():
         found = other.galleries.get(name)
         if (
             found is None
             or found.captions != gallery.captions
-            or not np.array_equal(found.concept, gallery.concept)
+            or not np.array_equal(found.own, gallery.own)
             or not np.array_equal(found.rows, gallery.rows)
         ):
             raise AligngapError(
@@ -255,7 +264,7 @@ def _check_same_tests(first: Run, other: Run) -> None:
             )
 
 
-def _distinct_labels(runs: Sequence[Run]) -> list[str]:
+def _distinct_labels(runs: Sequence[ReportedRun]) -> list[str]:
     """Names as the papers write them; runs of one name get their seed, then their workdir."""
     papers = {"clip": "CLIP", "sharedclip": "SharedCLIP", "alignclip": "AlignCLIP"}
     labels = [papers.get(run.label, run.label) for run in runs]

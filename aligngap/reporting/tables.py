@@ -5,8 +5,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from aligngap.intervals import Interval
 from aligngap.reporting import findings
-from aligngap.reporting.runs import Number, Run, Split
+from aligngap.reporting.runs import ReportedRun, SplitValues
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Row:
     cells: list[Cell]
 
 
-def results(runs: Sequence[Run], split: str) -> dict[str, Any]:
-    """One split's rows under their headings: the gap, retrieval, each zero-shot label set."""
+def results(runs: Sequence[ReportedRun], split: str) -> dict[str, Any]:
+    """One split's rows under their headings: the gap, retrieval, then each further evaluator's."""
     found = [run.splits[split] for run in runs]
     groups = [
         ("Gap after training, and before", _gap_rows(found)),
@@ -38,15 +39,48 @@ def results(runs: Sequence[Run], split: str) -> dict[str, Any]:
             _share_rows([one.retrieval for one in found], findings.retrieval_name),
         ),
     ]
-    for labels in all_keys(one.zero_shot for one in found):
-        rows = _share_rows([one.zero_shot.get(labels, {}) for one in found], findings.accuracy_name)
-        groups.append((f"Zero-shot classification by {labels}, % of images", rows))
+    for name in all_keys(one.values for one in found):
+        if name not in ("gap", "retrieval"):
+            groups += _further(name, [one.values.get(name, {}) for one in found])
     return {
-        "title": findings.split_title(split),
-        "note": findings.SPLITS[split][1] if split in findings.SPLITS else split,
+        "title": found[0].title,
+        "note": found[0].note or split,
         "sizes": f"{found[0].num_images:,} images, {found[0].num_captions:,} captions",
         "groups": [group for group in groups if group[1]],
     }
+
+
+def _further(evaluator: str, found: Sequence[dict[str, Interval]]) -> list[tuple[str, list[Row]]]:
+    """An evaluator's rows, under a heading for all that has the same path above its name."""
+    paths = dict.fromkeys(name.rpartition("/")[0] for name in all_keys(found))
+    return [_below(evaluator, path, [_of_path(one, path) for one in found]) for path in paths]
+
+
+def _of_path(found: dict[str, Interval], path: str) -> dict[str, Interval]:
+    split = {name: name.rpartition("/") for name in found}
+    return {split[name][2]: x for name, x in found.items() if split[name][0] == path}
+
+
+def _below(
+    evaluator: str, path: str, found: Sequence[dict[str, Interval]]
+) -> tuple[str, list[Row]]:
+    """Zero-shot accuracies as shares; of what is not known the numbers as they are."""
+    if evaluator == "zero_shot":
+        heading = f"Zero-shot classification by {path}, % of images"
+        return heading, _share_rows(found, findings.accuracy_name)
+    name = evaluator.replace("_", " ").capitalize()
+    return f"{name}, {path}" if path else name, _plain_rows(found)
+
+
+def _plain_rows(found: Sequence[dict[str, Interval]]) -> list[Row]:
+    rows = []
+    for metric in all_keys(found):
+        numbers = [numbers.get(metric) for numbers in found]
+        chances = [n.chance for n in numbers if n is not None and n.chance is not None]
+        chance = findings.decimal(chances[0], 3) if chances else ""
+        cells = [_cell(n, 1, 3) for n in numbers]
+        rows.append(Row(metric.replace("_", " "), "", chance, cells))
+    return rows
 
 
 def all_keys(tables: Iterable[dict[str, Any]]) -> list[str]:
@@ -54,7 +88,7 @@ def all_keys(tables: Iterable[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for table in tables for key in table))
 
 
-def _share_rows(found: Sequence[dict[str, Number]], name: Callable[[str], str]) -> list[Row]:
+def _share_rows(found: Sequence[dict[str, Interval]], name: Callable[[str], str]) -> list[Row]:
     """Rows in percent. Chance is that of the test set, so the same for all runs."""
     rows = []
     for metric in all_keys(found):
@@ -65,7 +99,7 @@ def _share_rows(found: Sequence[dict[str, Number]], name: Callable[[str], str]) 
     return rows
 
 
-def _gap_rows(found: Sequence[Split]) -> list[Row]:
+def _gap_rows(found: Sequence[SplitValues]) -> list[Row]:
     """The measures that the page can explain in its own order, then any others."""
     present = all_keys(one.gap for one in found)
     known = [name for name in findings.MEASURES if name in present]
@@ -74,7 +108,7 @@ def _gap_rows(found: Sequence[Split]) -> list[Row]:
         name, hint = findings.MEASURES.get(measure, (measure.replace("_", " "), ""))
         cells = [
             dataclasses.replace(
-                _cell(one.gap.get(measure), 1, 3), before=_before(one.initial_gap.get(measure))
+                _cell(one.gap.get(measure), 1, 3), before=_before(one.gap_before.get(measure))
             )
             for one in found
         ]
@@ -82,14 +116,14 @@ def _gap_rows(found: Sequence[Split]) -> list[Row]:
     return rows
 
 
-def _before(number: Number | None) -> str:
+def _before(number: Interval | None) -> str:
     return f"before {findings.decimal(number.value, 3)}" if number else ""
 
 
-def _cell(number: Number | None, factor: float, digits: int) -> Cell:
+def _cell(number: Interval | None, factor: float, digits: int) -> Cell:
     if number is None or not math.isfinite(number.value):
         return Cell("–")
     value, low, high = (
         findings.decimal(factor * x, digits) for x in (number.value, number.low, number.high)
     )
-    return Cell(value, f"{low} to {high}")
+    return Cell(value, f"{low} to {high}" if math.isfinite(number.low) else "")

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, UInt
 
+from aligngap.models.parameters import path_name
+
 WORD = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}  # Bytes of an element → its bits as a number.
 # Odd, so that it has an inverse modulo 2³²: times it, no change of an element comes to nothing.
 FACTOR = 2_654_435_761  # Knuth, The Art of Computer Programming 3, §6.4.
@@ -20,7 +22,7 @@ def take(tree: Any) -> dict[str, int]:
     """Path of each array → its fingerprint in [0, 2³²)."""
     leaves = jax.tree.leaves_with_path(tree)
     numbers = jax.device_get(_numbers([leaf for _, leaf in leaves]))
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    names = [path_name(path) for path, _ in leaves]
     return {name: int(number) for name, number in zip(names, numbers, strict=True)}
 
 

@@ -11,9 +11,9 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
-from aligngap.data import images, vocabulary
+from aligngap.data import images, tokenizers
 from aligngap.data.images import AnyImage
-from aligngap.data.vocabulary import AnyTokenizer
+from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.models import dual_encoder, parameters
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.parallel import mesh as meshes
@@ -32,7 +32,7 @@ class Model:
     mesh: Mesh
     module: DualEncoder
     params: Any
-    tokenizer: AnyTokenizer | None  # None: imported without one.
+    tokenizer: Tokenizer | None  # None: imported without one.
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -45,8 +45,9 @@ class Model:
         AligngapError names an image that cannot be decoded.
         """
         size, how = self.config.model.image.size, self.config.data.resize
-        pixels = (images.RESIZES[how](images.opened(image), size) for image in given)
-        return self.embedder.images(self.params, pixels)
+        every = list(given)
+        read = lambda row: images.RESIZES[how](images.opened(every[row]), size)  # noqa: E731
+        return self.embedder.images(self.params, read, len(every))
 
     def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "N D"]:
         """L2-normalised float32 rows; AligngapError for a model without tokenizer."""
@@ -65,7 +66,7 @@ def open_run(folder: Path, step: int | None = None) -> Model:
         step = checkpoints.choose(step)
         found = restore_params(config, module, mesh, checkpoints, step)
     path = folder / "tokenizer"
-    tokenizer = vocabulary.reopen(config, path) if vocabulary.held(config, path) else None
+    tokenizer = tokenizers.reopen(config, path) if tokenizers.held(config, path) else None
     return Model(config, folder, step, mesh, module, found, tokenizer)
 
 

@@ -23,11 +23,11 @@ class Position:
         """Further on in the same stream of batches."""
         return dataclasses.replace(self, step=step, evaluated=evaluated, losses=losses)
 
-    def past(self, spike: int, begun: "Position") -> "Position":
-        """Rolled back here from step `spike` of what was begun at `begun`, which may have been
-        rolled back before: the batches in between are not seen again."""
-        skipped = begun.skipped + spike - self.step
-        return dataclasses.replace(self, skipped=skipped, roll_backs=begun.roll_backs + 1)
+    def rolled_back(self, spike: int, start: "Position") -> "Position":
+        """Rolled back here from step `spike` of an attempt that started at `start`, which may have
+        been rolled back before: the batches in between are not seen again."""
+        skipped = start.skipped + spike - self.step
+        return dataclasses.replace(self, skipped=skipped, roll_backs=start.roll_backs + 1)
 
     def saved(self, config: ConfigDict) -> dict[str, Any]:
         """As JSON in a checkpoint."""

@@ -1,16 +1,14 @@
 """The folder of a run: whose it is, and what it was made with."""
 
-import contextlib
-import fcntl
 import json
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from aligngap import atomic, lock
 from aligngap import config as configs
-from aligngap import whole
 from aligngap.errors import AligngapError, UsageError
 
 
@@ -23,18 +21,12 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     wanted["data"]["data_dir"] = str(configs.data_dir(config.data.data_dir).absolute())
     if path.exists():
         _same_run(workdir, configs.complete(read_json(path)), wanted)
-    whole.write_json(path, wanted)
+    atomic.write_json(path, wanted)
 
 
-@contextlib.contextmanager
-def alone(workdir: Path, work: str = "training") -> Iterator[None]:
+def alone(workdir: Path, work: str = "training") -> AbstractContextManager[None]:
     """One process at a time works in a folder; AligngapError where another one does."""
-    with (workdir / ".lock").open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AligngapError(f"another process is {work} in {workdir}") from error
-        yield
+    return lock.alone(workdir / ".lock", f"another process is {work} in {workdir}")
 
 
 def read_config(workdir: Path) -> ConfigDict:

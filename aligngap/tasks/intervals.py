@@ -1,32 +1,23 @@
-"""95 % intervals by a cluster bootstrap: whole concepts are drawn, for their images are alike."""
-
-import dataclasses
+"""95 % intervals by a cluster bootstrap: whole groups are drawn, for their images are alike."""
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from aligngap.gap.intervals import Interval, resampled_counts
+from aligngap.intervals import CONFIDENCE, Interval, resampled_counts
 
-CONFIDENCE = 0.95
 RESAMPLES = 2000
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate(Interval):
-    """A share of hits in [0, 1], its 95 % interval, and what a random ranking would reach."""
-
-    chance: float
 
 
 def estimate(
     scores: Float[np.ndarray, "N"],
     clusters: Int[np.ndarray, "N"],
-    chance: float,
+    chance: float | None,
     seed: int,
     classes: Int[np.ndarray, "N"] | None = None,
-) -> Estimate:
+) -> Interval:
     """The mean of scores in [0, 1] with its interval; with `classes`, the mean of class means.
+    `chance` is what a random ranking would reach; a difference of scores has none.
 
     Percentile bootstrap: where every score is equal the interval is that point, and
     one cluster says nothing about others, so its interval is all of [0, 1].
@@ -35,12 +26,12 @@ def estimate(
     num_clusters = sums.shape[0]
     value = float(_means(np.ones((1, num_clusters)), sums, sizes)[0])
     if num_clusters == 1:
-        return Estimate(value, 0.0, 1.0, chance)
+        return Interval(value, 0.0, 1.0, chance)
     drawn = resampled_counts(num_clusters, seed, RESAMPLES)
     draws = [_means(counts, sums, sizes) for counts in drawn]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
-    return Estimate(value, float(low), float(high), chance)
+    return Interval(value, float(low), float(high), chance)
 
 
 def _totals(

@@ -1,4 +1,7 @@
-"""Retrieval between images and captions: recall at k beside chance, with intervals (METHODS §5).
+"""Retrieval between images and captions: recall at k beside chance, with intervals.
+
+As LAION's CLIP_benchmark counts it: every caption is kept, and one right candidate among the first
+k is a hit.
 
 Ties count by expectation: a candidate that scores as the right one does comes before it in half
 of all orders, so an encoder that maps everything to one point scores exactly chance.
@@ -11,10 +14,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aligngap.errors import AligngapError
-from aligngap.tasks.intervals import Estimate, estimate
+from aligngap.intervals import Interval
+from aligngap.tasks.intervals import estimate
+from aligngap.tasks.ranking import KS, hit_probability
 
-KS = (1, 5, 10)
-Recall = dict[int, Estimate]
+Recall = dict[int, Interval]
 
 # Cosines are computed in float64, where equal rows differ by some 1e-16 with their place in the
 # matrix, and distinct float32 rows by far more than this.
@@ -28,7 +32,7 @@ def evaluate(
     image_labels: Int[np.ndarray, "N"],
     text_labels: Int[np.ndarray, "C"],
     seed: int,
-) -> dict[str, Estimate]:
+) -> dict[str, Interval]:
     """Both directions by CLIP_benchmark's names: image_retrieval is text → image, text_retrieval
     image → text. Embeddings are L2-normalised; a pair is right when its labels are equal."""
     return {
@@ -85,7 +89,7 @@ def expected_hits(
     _check(queries, candidates, query_labels, candidate_labels)
     blocks = _standings(queries, candidates, query_labels, candidate_labels)
     better, positives, negatives = np.concatenate(list(blocks)).T
-    return np.stack([_hit_probability(better, positives, negatives, k) for k in ks], axis=1)
+    return np.stack([hit_probability(better, positives, negatives, k) for k in ks], axis=1)
 
 
 def chance_levels(
@@ -99,7 +103,7 @@ def chance_levels(
     positives = counts[np.searchsorted(names, query_labels)]
     negatives = len(candidate_labels) - positives
     better = np.zeros_like(positives)
-    return [float(_hit_probability(better, positives, negatives, k).mean()) for k in ks]
+    return [float(hit_probability(better, positives, negatives, k).mean()) for k in ks]
 
 
 def _directions(
@@ -126,24 +130,6 @@ def _standings(
         tied = np.abs(scores - best) <= TIE
         counted = (scores > best + TIE, tied & right, tied & ~right)
         yield np.stack([which.sum(axis=1) for which in counted], axis=1)
-
-
-def _hit_probability(
-    better: Int[np.ndarray, "n"],
-    positives: Int[np.ndarray, "n"],
-    negatives: Int[np.ndarray, "n"],
-    k: int,
-) -> Float[np.ndarray, "n"]:
-    """Chance that one of the tied positives falls within the k − better places that are left.
-
-    1 − C(negatives, places) / C(negatives + positives, places), multiplied out place by place
-    so that nothing overflows.
-    """
-    miss = np.ones(len(better))
-    for place in range(k):
-        left = np.maximum(negatives - place, 0) / np.maximum(negatives + positives - place, 1)
-        miss = np.where(place < k - better, miss * left, miss)
-    return 1 - miss
 
 
 def _check(

@@ -1,4 +1,8 @@
-"""Zero-shot classification: the class whose captions lie nearest to the image (METHODS §5)."""
+"""Zero-shot classification: the class whose captions lie nearest to the image.
+
+Prompts of a class are averaged as in Radford et al. 2021 (section 3.1.4); measures carry the names
+of LAION's CLIP_benchmark.
+"""
 
 from collections.abc import Sequence
 
@@ -6,8 +10,10 @@ import chex
 import numpy as np
 from jaxtyping import Float, Int
 
-from aligngap.tasks.intervals import Estimate, estimate
+from aligngap.intervals import Interval
+from aligngap.tasks.intervals import estimate
 from aligngap.tasks.retrieval import expected_hits
+from aligngap.unit import unit_rows_numpy
 
 
 def classify(
@@ -16,11 +22,11 @@ def classify(
     labels: Int[np.ndarray, "N"],
     clusters: Int[np.ndarray, "N"],
     seed: int,
-) -> dict[str, Estimate]:
+) -> dict[str, Interval]:
     """acc1, acc5 and mean_per_class_recall (over the classes that occur), beside chance.
 
     `class_text[c]` holds the embeddings of class c's templates, `labels` index it, and images of
-    one cluster (a concept) are drawn together for the intervals. Ties count by expectation.
+    one cluster (a group) are drawn together for the intervals. Ties count by expectation.
     """
     chex.assert_equal_shape([labels, clusters])
     candidates = class_embeddings(class_text)
@@ -38,10 +44,7 @@ def class_embeddings(
     class_text: Sequence[Float[np.ndarray, "_ D"]],
 ) -> Float[np.ndarray, "C D"]:
     """Each class's templates normalised, averaged and normalised again, in float64."""
-    return np.stack([_unit(_unit(templates).mean(axis=0)) for templates in class_text])
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1. Zero has no direction and stays zero, so it ties with its like."""
-    wide = np.asarray(rows, np.float64)
-    return wide / np.maximum(np.linalg.norm(wide, axis=-1, keepdims=True), 1e-12)
+    wide = (np.asarray(templates, np.float64) for templates in class_text)
+    # Templates that cancel out leave zero, which stays zero and ties with its like.
+    means = (unit_rows_numpy(templates).mean(axis=0) for templates in wide)
+    return np.stack([unit_rows_numpy(mean) for mean in means])

@@ -13,19 +13,14 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh
 from ml_collections import ConfigDict
 
-from aligngap import flops
-from aligngap.errors import UsageError
+from aligngap import devices, flops
+from aligngap.data import records
 from aligngap.models import dual_encoder
+from aligngap.models.parameters import path_name
 from aligngap.parallel import mesh as meshes
 from aligngap.training import optimizer, state
-from aligngap.training.step import make_encode, make_judge, make_step
+from aligngap.training.step import key_of, make_encode, make_loss, make_step
 
-SEMANTICS_DIM = 384  # all-MiniLM-L6-v2; a user's own may differ, at no cost that matters here.
-# GB of one device's memory, as its maker states it (the largest variant).
-MEMORY = {
-    **{"v4": 32, "v5e": 16, "v5p": 95, "v6e": 32},  # TPUs.
-    **{"a100": 80, "h100": 80, "h200": 141, "b200": 180},
-}
 UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
@@ -41,7 +36,7 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     boxed = state.abstract(config, model, tx)
     optimizer.check(config, boxed.params)
     layout = meshes.shardings(boxed, mesh)
-    abstract, batch = nn.unbox(boxed), _batch(config)
+    abstract, batch = nn.unbox(boxed), records.batch_shapes(config)
     step = make_step(config, model, tx)
     jax.jit(step, donate_argnums=0).lower(abstract, batch)  # Raises where shapes do not fit.
     work = flops.count(step, abstract, batch)
@@ -61,6 +56,7 @@ def describe(config: ConfigDict, topology: str = "") -> str:
         f"FLOP a step      {work:.4g} ({work / config.batch_size / 1e9:.1f} GFLOP a pair)",
         f"FLOP in all      {work * config.steps:.4g} in {config.steps:,} steps of "
         f"{config.batch_size:,} pairs",
+        *_at_peak(topology, work, config.compute_dtype),
         "Bytes a device",
         *(f"  {name:<14} {_human(size)}" for name, size in kept),
         f"  activations    {_human(saved)} "
@@ -74,50 +70,39 @@ def describe(config: ConfigDict, topology: str = "") -> str:
 
 def _mesh(config: ConfigDict, topology: str) -> AbstractMesh:
     sizes = [config.mesh[axis] for axis in meshes.AXES]
-    devices = jax.device_count() if -1 in sizes else math.prod(sizes)
+    count = jax.device_count() if -1 in sizes else math.prod(sizes)
     if topology:
-        devices = _topology(topology)[1]
-    return AbstractMesh(meshes.shape(config, devices), meshes.AXES)
-
-
-def _topology(name: str) -> tuple[str, int]:
-    """ "h100-64" → ("h100", 64)."""
-    kind, _, count = name.partition("-")
-    if kind not in MEMORY or not count.isdecimal() or int(count) < 1:
-        raise UsageError(
-            f"--topology={name}: expected a device and how many, as in h100-64; devices: "
-            + ", ".join(MEMORY)
-        )
-    return kind, int(count)
+        count = devices.topology(topology)[1]
+    return AbstractMesh(meshes.shape(config, count), meshes.AXES)
 
 
 def _fit(topology: str, kept: float, saved: float) -> Iterator[str]:
     """How much of a device's memory is taken."""
     if topology:
-        memory = MEMORY[_topology(topology)[0]]
+        memory = devices.topology(topology)[0].memory
         taken = [f"{100 * size / (memory * 1e9):.0f} %" for size in (kept, kept + saved)]
         yield f"  of its memory  {taken[0]} of {memory} GB, {taken[1]} with activations"
 
 
-def _batch(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-    size, side = config.batch_size, config.model.image.size
-    return {
-        "image": jax.ShapeDtypeStruct((size, side, side, 3), jnp.uint8),
-        "text": jax.ShapeDtypeStruct((size, config.model.text.context_length), jnp.int32),
-        "semantics": jax.ShapeDtypeStruct((size, SEMANTICS_DIM), jnp.float32),
-        "group": jax.ShapeDtypeStruct((size,), jnp.int32),
-    }
+def _at_peak(topology: str, work: float, dtype: str) -> Iterator[str]:
+    """What a step takes at least, where the maker says what the devices do of this dtype."""
+    if topology:
+        kind, count = devices.topology(topology)
+        if peak := kind.peak.get(dtype):
+            yield f"At their peak    {work / (peak * count):.3g} s a step ({dtype})"
 
 
 def _saved(config: ConfigDict, model: Any, params: Any, batch: Any) -> int:
     """Bytes that the forward pass keeps for the backward pass, parameters not counted."""
-    encode, judge = make_encode(config, model), make_judge(config, model)
+    encode, loss_of = make_encode(config, model), make_loss(config, model)
 
     def residuals(params: Any, batch: Any) -> Any:
         part = jax.tree.map(lambda x: x[: config.batch_size // config.microbatches], batch)
-        of_part = jax.vjp(lambda p: encode(p, part), params)[1]
         step = jnp.zeros((), jnp.int32)
-        of_loss = jax.vjp(lambda e: judge(params, e, batch, step)[0], encode(params, batch))[1]
+        key = key_of(config, step)
+        of_part = jax.vjp(lambda p: encode(p, part, key), params)[1]
+        embeddings = encode(params, batch, key)
+        of_loss = jax.vjp(lambda e: loss_of(params, e, batch, step)[0], embeddings)[1]
         return of_part, of_loss
 
     kept = jax.tree.leaves(jax.eval_shape(residuals, params, batch))
@@ -148,6 +133,6 @@ def _table(params: Any, layout: Any) -> Iterator[str]:
     yield f"{'parameter':<52} {'shape':<24} sharding"
     leaves = jax.tree.leaves_with_path(params)
     for (path, array), sharding in zip(leaves, jax.tree.leaves(layout), strict=True):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = path_name(path)
         spec = ", ".join(str(axis) if axis else "·" for axis in sharding.spec)
         yield f"{name:<52} {array.shape!s:<24} ({spec})"

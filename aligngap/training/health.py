@@ -16,19 +16,19 @@ WATCHED = ("loss", "gradient_norm", "update_norm")
 
 
 class Spike(Exception):
-    """The loss of `step` rose beyond the limit: a run that was begun at `begun` is to go back."""
+    """The loss of `step` rose beyond the limit: the attempt from `start` on is to go back."""
 
-    def __init__(self, step: int, begun: Position) -> None:
+    def __init__(self, step: int, start: Position) -> None:
         super().__init__(f"step {step}")
-        self.step, self.begun = step, begun
+        self.step, self.start = step, start
 
 
 class Health:
     """Sees every step's values in order; the same on all processes, since the values are."""
 
-    def __init__(self, config: ConfigDict, begun: Position) -> None:
-        self._health, self._begun = config.health, begun
-        self._losses = deque(begun.losses, maxlen=config.health.spike_window)
+    def __init__(self, config: ConfigDict, start: Position) -> None:
+        self._health, self._start = config.health, start
+        self._losses = deque(start.losses, maxlen=config.health.spike_window)
         self._in_a_row = 0
 
     @property
@@ -67,5 +67,5 @@ class Health:
     def _spiked(self, step: int, loss: float) -> None:
         window, mean = self._health.spike_window, np.mean(self._losses)
         progress.say(f"Loss spike at step {step}: {loss:.3f}, mean of {window} before {mean:.3f}")
-        if self._begun.roll_backs < self._health.roll_backs:
-            raise Spike(step, self._begun)
+        if self._start.roll_backs < self._health.roll_backs:
+            raise Spike(step, self._start)

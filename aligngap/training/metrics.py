@@ -10,7 +10,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from aligngap import whole
+from aligngap import atomic
 from aligngap.errors import AligngapError
 from aligngap.training.board import Board
 
@@ -97,7 +97,7 @@ def drop_after(path: Path, step: int, evaluated: bool = True) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue  # The line that was being written when the process was killed.
-    whole.write(path, "".join(kept))
+    atomic.write(path, "".join(kept))
 
 
 def _of_step(line: Mapping[str, float]) -> bool:

@@ -12,33 +12,35 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Encode = Callable[[Any, Any], Any]
-Judge = Callable[..., tuple[Any, Any]]
+Encode = Callable[[Any, Any, Any], Any]
+Loss = Callable[..., tuple[Any, Any]]
 
 
-def gradients(encode: Encode, judge: Judge, count: int) -> Callable[..., Any]:
-    """(params, batch, step) → ((loss, metrics), gradients), encoding one of `count` parts at a
+def gradients(encode: Encode, loss: Loss, count: int) -> Callable[..., Any]:
+    """(params, batch, step, key) → ((loss, metrics), gradients), encoding one of `count` parts at a
     time.
 
-    `encode`(params, batch) → embeddings, row by row; `judge`(params, embeddings, batch, step) →
-    (loss, metrics) of the whole batch.
+    `encode`(params, batch, key) → embeddings, row by row: each part has a key of its own, the same
+    both times it is encoded. `loss`(params, embeddings, batch, step) → (loss, metrics) of the whole
+    batch.
     """
 
-    def of_batch(params: Any, batch: Any, step: Any) -> Any:
+    def of_batch(params: Any, batch: Any, step: Any, key: Any) -> Any:
         parts = jax.tree.map(lambda x: _split(x, count), batch)
-        cached = lax.map(lambda part: encode(params, part), parts)
+        keys = jax.random.split(key, count)
+        cached = lax.map(lambda part: encode(params, *part), (parts, keys))
         embeddings = jax.tree.map(_join, cached)
-        judged, (of_scalars, of_embeddings) = jax.value_and_grad(
-            judge, argnums=(0, 1), has_aux=True
-        )(params, embeddings, batch, step)
+        found, (of_scalars, of_embeddings) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
+            params, embeddings, batch, step
+        )
 
         def add(total: Any, part: Any) -> tuple[Any, None]:
-            examples, cotangents = part
-            _, pull = jax.vjp(lambda p: encode(p, examples), params)
+            examples, its_key, cotangents = part
+            _, pull = jax.vjp(lambda p: encode(p, examples, its_key), params)
             return jax.tree.map(jnp.add, total, pull(cotangents)[0]), None
 
         shares = jax.tree.map(lambda x: _split(x, count), of_embeddings)
-        return judged, lax.scan(add, of_scalars, (parts, shares))[0]
+        return found, lax.scan(add, of_scalars, (parts, keys, shares))[0]
 
     return of_batch
 

@@ -1,5 +1,6 @@
 """Everything that a step changes, as one frozen tree."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from ml_collections import ConfigDict
 from aligngap.models import parameters
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.parallel import mesh as meshes
+from aligngap.runs import initial
+from aligngap.runs.initial import InitialModel
 
 
 @jax.tree_util.register_dataclass
@@ -63,3 +66,17 @@ def create(
     shardings = meshes.shardings(abstract(config, model, tx), mesh)
     # No rules and no mesh in force: Flax would constrain kernels before it has shaped them.
     return jax.jit(lambda: nn.unbox(_boxed(config, model, tx)), out_shardings=shardings)()
+
+
+def start(
+    config: ConfigDict,
+    model: DualEncoder,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    source: InitialModel | None,
+) -> TrainState:
+    """The state at step 0, with the parameters of the model that it starts from."""
+    fresh = create(config, model, tx, mesh)
+    params = initial.taken_over(config, fresh.params, mesh, source)
+    averaged = None if fresh.averaged is None else jax.tree.map(jnp.copy, params)
+    return dataclasses.replace(fresh, params=params, averaged=averaged)

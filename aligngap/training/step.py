@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
+from jaxtyping import Key as KeyArray
 from ml_collections import ConfigDict
 
 from aligngap import objectives
@@ -21,27 +22,39 @@ from aligngap.training.optimizer import locked, schedule
 from aligngap.training.state import TrainState
 
 Batch = dict[str, Array]
+Key = KeyArray[Array, ""]
 Embeddings = tuple[Float[Array, "B D"], Float[Array, "B D"]]
 Metrics = dict[str, Float[Array, ""]]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+Encode = Callable[[Any, Batch, Key], Embeddings]
 
 
-def make_encode(config: ConfigDict, model: DualEncoder) -> Callable[[Any, Batch], Embeddings]:
-    """(params, batch) → (image, text), each row a function of its own example only."""
+def make_encode(config: ConfigDict, model: DualEncoder) -> Encode:
+    """(params, batch, key) → (image, text), each row a function of the key and its own example.
 
-    def encode(params: Any, batch: Batch) -> Embeddings:
+    Whatever is random in training, on the device (augmentation) or in a module (patch dropout),
+    draws from the key: `self.make_rng("train")` in a module. Nothing is today.
+    """
+
+    def encode(params: Any, batch: Batch, key: Key) -> Embeddings:
         params = locked(config, params)
         pixels = images.normalise(batch["image"], config.data.mean, config.data.std)
-        return model.apply({"params": params}, pixels, batch["text"], method="encode")
+        rngs = {"train": key}
+        return model.apply({"params": params}, pixels, batch["text"], method="encode", rngs=rngs)
 
     return encode
 
 
-def make_judge(config: ConfigDict, model: DualEncoder) -> Callable[..., tuple[Array, Metrics]]:
+def key_of(config: ConfigDict, step: Int[Array, ""]) -> Key:
+    """A step's randomness, a function of (seed, step)."""
+    return jax.random.fold_in(jax.random.key(config.seed), step)
+
+
+def make_loss(config: ConfigDict, model: DualEncoder) -> Callable[..., tuple[Array, Metrics]]:
     """(params, embeddings, batch, step) → (loss, metrics); of params it reads scale and bias."""
     objective = objectives.total(config)
 
-    def judge(
+    def loss(
         params: Any, embeddings: Embeddings, batch: Batch, step: Int[Array, ""]
     ) -> tuple[Array, Metrics]:
         image, text = _swapped(config, embeddings, step)
@@ -50,21 +63,23 @@ def make_judge(config: ConfigDict, model: DualEncoder) -> Callable[..., tuple[Ar
         scale = _scale_at(config, scale, step)
         image, text = (x.astype(config.compute_dtype) for x in (image, text))
         groups = duplicates(config, batch)
-        value, terms = objective(image, text, scale, bias, batch["semantics"], groups)
+        value, terms = objective(image, text, scale, bias, batch.get("semantics"), groups)
         more = statistics.embeddings(*embeddings) if config.log.statistics else {}
         return value, {"loss": value, **terms, "scale": scale, **more}
 
-    return judge
+    return loss
 
 
 def make_gradients(config: ConfigDict, model: DualEncoder) -> Callable[..., Any]:
     """(params, batch, step) → ((loss, metrics), gradients)."""
-    encode, judge = make_encode(config, model), make_judge(config, model)
+    encode, loss_of = make_encode(config, model), make_loss(config, model)
     if config.microbatches > 1:
-        return microbatches.gradients(encode, judge, config.microbatches)
+        in_parts = microbatches.gradients(encode, loss_of, config.microbatches)
+        return lambda params, batch, step: in_parts(params, batch, step, key_of(config, step))
 
     def loss(params: Any, batch: Batch, step: Int[Array, ""]) -> tuple[Array, Metrics]:
-        return judge(params, encode(params, batch), batch, step)
+        embeddings = encode(params, batch, key_of(config, step))
+        return loss_of(params, embeddings, batch, step)
 
     return jax.value_and_grad(loss, has_aux=True)
 
@@ -112,7 +127,7 @@ def duplicates(config: ConfigDict, batch: Batch) -> Int[Array, "B"] | None:
     if kind == "caption":
         ids = batch["text"]
         return jnp.unique(ids, axis=0, return_inverse=True, size=len(ids))[1].reshape(-1)
-    return batch["group"] if kind == "concept" else None
+    return batch["group"] if kind == "group" else None
 
 
 def _scale_at(config: ConfigDict, learned: Array, step: Int[Array, ""]) -> Array:
@@ -128,6 +143,6 @@ def _scale_at(config: ConfigDict, learned: Array, step: Int[Array, ""]) -> Array
 def _swapped(config: ConfigDict, embeddings: Embeddings, step: Int[Array, ""]) -> Embeddings:
     if config.objective.swap == "none":
         return embeddings
-    key = jax.random.fold_in(jax.random.key(config.seed), step)
+    key = key_of(config, step)
     mode, share = config.objective.swap, config.objective.swap_share
     return swap(key, *embeddings, mode=mode, share=share)

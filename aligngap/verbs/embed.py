@@ -5,11 +5,14 @@ from pathlib import Path
 
 from aligngap import flags
 from aligngap.errors import UsageError
+from aligngap.verbs import processes
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Which model, of what, and in which form."""
-    parser.add_argument("--workdir", required=True, help="of a run, or of an imported model")
+    parser.add_argument(
+        "--workdir", required=True, help="of a run or an import, or an exported model's folder"
+    )
     flags.add_step(parser)
     named = "*.tar shards or CORPUS/SPLIT"
     parser.add_argument(
@@ -25,15 +28,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--skip_corrupt", action="store_true", help="leave out images that cannot be decoded"
     )
     parser.add_argument("--data_dir", default="", help="of CORPUS/SPLIT; default: as in training")
+    processes.add_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints how many rows it wrote."""
-    from aligngap.evaluation import embed
-
     if not (arguments.images or arguments.texts):
         raise UsageError("embed needs --images=NAME, --texts=NAME or both")
-    request = embed.Request(
+    processes.start(arguments)
+    import jax
+
+    from aligngap.evaluation import embed
+
+    request = embed.EmbedRequest(
         Path(arguments.workdir),
         arguments.step,
         arguments.images,
@@ -41,4 +48,6 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.data_dir,
         arguments.skip_corrupt,
     )
-    print(embed.embed(request, Path(arguments.output), arguments.dtype, arguments.format))
+    said = embed.embed(request, Path(arguments.output), arguments.dtype, arguments.format)
+    if jax.process_index() == 0:
+        print(said)

@@ -16,17 +16,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Prepares both where both are named; with --list nothing is fetched."""
     from aligngap.config import data_dir, default
-    from aligngap.data import corpora, vocabulary
+    from aligngap.data import corpora
+    from aligngap.data.tokenizers import clip
 
     folder, corpus, tokenizer = data_dir(arguments.data_dir), arguments.corpus, arguments.tokenizer
     corpus = corpus or ("" if tokenizer else default().data.corpus)
     if arguments.list:
-        entries = corpora.licences(corpus) if corpus else []
-        for entry in [*entries, *(vocabulary.licences(tokenizer) if tokenizer else [])]:
+        entries = corpora.find(corpus, folder).licences() if corpus else []
+        for entry in [*entries, *(clip.licences(tokenizer) if tokenizer else [])]:
             print(f"{entry.source:<28} {entry.version:<8} {entry.licence:<14} {entry.package}")
             print(f"{'':<28} {entry.provides}")
         return
     if tokenizer:
-        vocabulary.prepare(tokenizer, folder)
+        clip.prepare(tokenizer, folder)
     if corpus:
-        corpora.prepare(corpus, folder)
+        corpora.find(corpus, folder).prepare()

@@ -39,10 +39,9 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.workdir:
         raise UsageError("train needs --workdir=DIR (or --dry_run)")
     processes.start(arguments)
-    from aligngap.evaluation.validation import Validation
     from aligngap.runs import provenance
-    from aligngap.training import loop
+    from aligngap.training import loop, run
 
-    run = loop.prepare(config, Path(arguments.workdir))
-    provenance.record(run.workdir, arguments.command)
-    loop.train(run, {"validation": Validation(run)})
+    prepared = run.prepare(config, Path(arguments.workdir))
+    provenance.record(prepared.workdir, arguments.command)
+    loop.train(prepared)

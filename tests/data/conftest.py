@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from aligngap.data import corpora, fetch
+from aligngap.data import fetch
 from aligngap.data.corpora import pictogram_concepts
 
 LANGUAGES = ("en", "fr", "de", "pl", "ru", "ja")
@@ -15,7 +15,7 @@ LANGUAGES = ("en", "fr", "de", "pl", "ru", "ja")
 def captions(clip_dir) -> list[str]:
     """10,000 captions of the pictograms, names and keywords in six languages."""
     pin = pictogram_concepts.EMOJIBASE
-    archive = fetch.npm_tarballs([pin], corpora.downloads(clip_dir))[pin.name]
+    archive = fetch.npm_tarballs([pin], fetch.downloads(clip_dir))[pin.name]
     files = fetch.read_members(archive, [f"package/{code}/compact.json" for code in LANGUAGES])
     records = [record for file in files.values() for record in json.loads(file)]
     texts = {text for record in records for text in (record["label"], *record.get("tags", []))}

@@ -9,7 +9,7 @@ import sklearn.datasets
 from PIL import Image
 
 from aligngap.config import default
-from aligngap.data import images, pipeline
+from aligngap.data import corpora, images
 from aligngap.errors import AligngapError
 
 PHOTOGRAPHS = (
@@ -99,9 +99,9 @@ def test_square_images_are_resized_whole(pictograms_dir):
     """As training's decoder does it: of a square the centre is everything."""
     config = default()
     config.data.data_dir = str(pictograms_dir)
-    source = pipeline.open_split(config, "test_unseen_both")
+    source = corpora.of(config).open("test_unseen_both")
     for row in range(0, len(source), 5):
-        image = images.decode(source[row]["image"])
+        image = images.decode(source[row].image)
         whole = np.asarray(image.resize((32, 32), Image.Resampling.BICUBIC))
         np.testing.assert_array_equal(images.resize(image, 32), whole)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aligngap.data import corpora, inputs, pipeline
+from aligngap.data import corpora, inputs, records
 from aligngap.errors import AligngapError, UsageError
 
 pytestmark = pytest.mark.corpus
@@ -20,8 +20,8 @@ def where(pictograms_dir):
 
 @pytest.fixture(scope="module")
 def pictures(pictograms_dir) -> list[bytes]:
-    source = corpora.open_split("pictograms", pictograms_dir, "test_unseen_both")
-    return [source[row]["image"] for row in range(6)]
+    source = corpora.find("pictograms", pictograms_dir).open("test_unseen_both")
+    return [source[row].image for row in range(6)]
 
 
 def everything(found):
@@ -72,14 +72,14 @@ def test_a_list_keeps_its_order(pictures, where, tmp_path):
 def test_a_split_has_the_captions_of_evaluation(where):
     found = inputs.texts("pictograms/test_unseen_both", where)
     pictures = inputs.images("pictograms/test_unseen_both", where)
-    source = corpora.open_split("pictograms", where.data_dir, "test_unseen_both")
+    source = corpora.find("pictograms", where.data_dir).open("test_unseen_both")
     assert list(found.ids) == list(pictures.ids)
     assert len(found.ids) == len(source)
     for row in (0, len(source) - 1):
-        concept = source[row]["concept"].decode()
+        concept = source[row].name
         assert found.ids[row] == f"test_unseen_both/{row}/{concept}"
-        assert found.read(row) == pipeline.caption(source[row], 2)
-        assert pictures.read(row) == source[row]["image"]
+        assert found.read(row) == records.caption(source[row], 2)
+        assert pictures.read(row) == source[row].image
     with pytest.raises(UsageError, match="unknown split 'test'"):
         inputs.images("pictograms/test", where)
 

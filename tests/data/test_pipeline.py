@@ -1,12 +1,15 @@
 """Batches are a pure function of (seed, step): of nothing else, and of all of it."""
 
+import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aligngap.config import default, tower
-from aligngap.data import images, pipeline, tokenizer
+from aligngap.data import corpora, images, pipeline, records
+from aligngap.data.tokenizers import bpe
 from aligngap.errors import AligngapError, UsageError
 
 pytestmark = pytest.mark.corpus
@@ -25,13 +28,12 @@ def config(pictograms_dir):
 
 @pytest.fixture(scope="module")
 def source(config):
-    return pipeline.open_split(config, "validation")
+    return corpora.find("pictograms", Path(config.data.data_dir)).open("validation")
 
 
 @pytest.fixture(scope="module")
 def vocabulary(config, source):
-    captions = itertools.chain.from_iterable(pipeline.captions(source[i]) for i in range(200))
-    return tokenizer.train(captions, config.model.text.vocab_size)
+    return bpe.train(records.texts_of(source)[:3000], config.model.text.vocab_size)
 
 
 def take(config, source, vocabulary, steps, **kw):
@@ -102,7 +104,7 @@ def test_every_record_is_seen_once_an_epoch(config, source, vocabulary, processe
         seen += [batch["group"] for batches in zip(*read, strict=True) for batch in batches]
         first = int(last)
     seen = np.concatenate(seen)[: len(source)]
-    wanted = [pipeline.group_id(source[i]) for i in range(len(source))]
+    wanted = [source[i].group for i in range(len(source))]
     np.testing.assert_array_equal(np.sort(seen), np.sort(wanted))
 
 
@@ -110,13 +112,13 @@ def test_semantics_and_group_belong_to_the_concept_whatever_caption_is_sampled(
     config, source, vocabulary
 ):
     (batch,) = take(config, source, vocabulary, 1)
-    records = {pipeline.group_id(source[i]): source[i] for i in range(len(source))}
+    by_group = {source[i].group: source[i] for i in range(len(source))}
     for group, semantics, ids in zip(
         batch["group"], batch["semantics"], batch["text"], strict=True
     ):
-        record = records[group]
-        np.testing.assert_array_equal(semantics, record["semantics"])
-        names = pipeline.captions(record)[: record["num_names"]]
+        record = by_group[group]
+        np.testing.assert_array_equal(semantics, record.semantics)
+        names = record.captions
         # The caption starts with one of the concept's names, up to where the context ends.
         starts = [
             row[: row.index(vocabulary.end_id)] for row in vocabulary.encode(names, 12).tolist()
@@ -128,33 +130,38 @@ def captions_of(record, rounds=300, **fields):
     data = default().data
     data.update(fields)
     random = np.random.default_rng(0)
-    return [pipeline.sample_caption(record, data, random) for _ in range(rounds)]
+    return [records.sample_caption(record, data, random)[0] for _ in range(rounds)]
+
+
+def with_names_and_keywords(source):
+    found = (source[row] for row in range(50))
+    return next(record for record in found if len(record.captions) > 1 and record.keywords)
 
 
 def test_a_caption_is_a_name_and_some_of_the_keywords(source):
-    record = next(source[i] for i in range(50) if source[i]["num_names"] > 1)
-    texts, names = pipeline.captions(record), record["num_names"]
-    assert set(captions_of(record)) == set(texts[:names])
+    record = with_names_and_keywords(source)
+    names, words = record.captions, record.keywords
+    assert set(captions_of(record)) == set(names)
     counts = set()
     for caption in captions_of(record, max_keywords=2):
-        name = max((n for n in texts[:names] if caption.startswith(n)), key=len)
+        name = max((n for n in names if caption.startswith(n)), key=len)
         keywords = caption[len(name) :].removeprefix(", ")
         counts.add(len(keywords.split(", ")) if keywords else 0)
-        assert not keywords or keywords.split(", ")[0] in texts[names:]
+        assert not keywords or keywords.split(", ")[0] in words
     assert counts == {0, 1, 2}
-    assert pipeline.caption(record, 2) == ", ".join([texts[0], *texts[names : names + 2]])
+    assert records.caption(record, 2) == ", ".join([names[0], *words[:2]])
 
 
 def test_a_caption_may_be_keywords_alone(source):
-    record = next(source[i] for i in range(50) if source[i]["num_names"] > 1)
-    texts, names = pipeline.captions(record), record["num_names"]
+    record = with_names_and_keywords(source)
+    names, words = record.captions, record.keywords
     alone = captions_of(record, rounds=1000, max_keywords=1, name_share=0.0)
-    assert set(alone) == set(texts[names:])
+    assert set(alone) == set(words)
     half = captions_of(record, rounds=1000, max_keywords=1, name_share=0.5)
-    assert 400 < sum(caption in texts[names:] for caption in half) < 600
+    assert 400 < sum(caption in words for caption in half) < 600
     # A concept without keywords always has its name.
-    bare = {**record, "captions": record["captions"][:names]}
-    assert set(captions_of(bare, max_keywords=1, name_share=0.0)) == set(texts[:names])
+    bare = dataclasses.replace(record, keywords=())
+    assert set(captions_of(bare, max_keywords=1, name_share=0.0)) == set(names)
 
 
 class TestOwnSemantics:
@@ -167,7 +174,7 @@ class TestOwnSemantics:
     def test_rows_follow_their_records_and_are_normalised(
         self, config, source, vocabulary, tmp_path
     ):
-        groups = np.array([pipeline.group_id(source[i]) for i in range(len(source))])
+        groups = np.array([source[i].group for i in range(len(source))])
         rows = np.stack([groups, np.ones(len(groups))], axis=1) / 1e9
         batch = self.run(config, source, vocabulary, tmp_path, rows)
         wanted = np.stack([batch["group"] / 1e9, np.full(24, 1e-9)], axis=1)
@@ -200,7 +207,7 @@ def test_bytes_that_are_no_image():
 
 
 def test_random_crops_keep_the_area_they_should(source):
-    image = images.decode(source[0]["image"])
+    image = images.decode(source[0].image)
     whole = images.random_crop(image, 64, (1.0, 1.0), (1.0, 1.0), np.random.default_rng(0))
     np.testing.assert_array_equal(whole, np.asarray(image))
     random = np.random.default_rng(0)

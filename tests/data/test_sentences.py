@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aligngap.data import corpora, sentences
+from aligngap.data import fetch, sentences
 from aligngap.data.sentences import SentenceEncoder
 from aligngap.errors import AligngapError
 
@@ -12,7 +12,7 @@ REFERENCE = Path(__file__).parent / "minilm_reference.npz"
 
 @pytest.fixture(scope="module")
 def encoder(pictograms_dir: Path) -> SentenceEncoder:
-    return sentences.load(corpora.downloads(pictograms_dir))
+    return sentences.load(fetch.downloads(pictograms_dir))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ def clouds(seed=0, rows=60, width=12):
 
 
 def reference(v, t, delta, unit, move):
-    """The two formulas of METHODS §3, row by row."""
+    """The formulas of Liang et al. 2022: the paper's and the code's, row by row."""
     vector = v.mean(0) - t.mean(0)
     step = delta * vector
     if unit:

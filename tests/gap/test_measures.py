@@ -150,7 +150,7 @@ def test_antipodal_clusters(unit_rows):
 
 def test_a_basis_has_equal_eigenvalues_and_known_ranks():
     """Of n unit vectors at right angles n − 1 directions vary alike; captions are moved on by one,
-    so that one stranger is nearer than the own caption, and n − 2 are as far."""
+    so that one negative is nearer than the own caption, and n − 2 are as far."""
     n = 20
     got = gap.summary(np.eye(n), np.roll(np.eye(n), 1, axis=0))
     assert got["effective_rank_image"] == pytest.approx(n - 1, rel=1e-5)

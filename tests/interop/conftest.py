@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from aligngap.config import default
-from aligngap.data import images, pipeline, tokenizer
+from aligngap.data import corpora, images
+from aligngap.data.records import sample_caption, texts_of
+from aligngap.data.tokenizers import bpe
 from aligngap.interop import importing
 from aligngap.runs import workdir
 
@@ -15,14 +17,13 @@ from aligngap.runs import workdir
 def records(pictograms_dir):
     config = default()
     config.data.data_dir = str(pictograms_dir)
-    return pipeline.open_split(config, "train")
+    return corpora.of(config).open("train")
 
 
 @pytest.fixture(scope="session")
 def captions(records) -> list[str]:
     """Every distinct caption of the training split."""
-    found = (text for row in range(len(records)) for text in pipeline.captions(records[row]))
-    return sorted(set(found))
+    return sorted(set(texts_of(records)))
 
 
 @pytest.fixture(scope="session")
@@ -30,18 +31,18 @@ def sampled_captions(records) -> list[str]:
     """Names with keywords, as training puts them together."""
     data, rng = default().data, np.random.default_rng(0)
     data.max_keywords = 3
-    return [pipeline.sample_caption(records[row], data, rng) for row in range(len(records))]
+    return [sample_caption(records[row], data, rng)[0] for row in range(len(records))]
 
 
 @pytest.fixture(scope="session")
 def words(captions):
-    return tokenizer.train(captions[::7], 640)
+    return bpe.train(captions[::7], 640)
 
 
 @pytest.fixture(scope="session")
 def pictures(records) -> list:
     """Twelve pictograms as their files are: all sorts of sizes and drawing sets."""
-    return [images.decode(records[row]["image"]) for row in range(0, len(records), 800)]
+    return [images.decode(records[row].image) for row in range(0, len(records), 800)]
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ import pytest
 
 from aligngap.cli import main
 from aligngap.config import CLIP_VOCABULARY
-from aligngap.data import images, sentencepieces, vocabulary
+from aligngap.data import images
+from aligngap.data.tokenizers.clip import Clip
+from aligngap.data.tokenizers.siglip import Siglip
 from aligngap.models import dual_encoder
 from aligngap.presets import SIGLIP_TOWERS
 
@@ -118,10 +120,10 @@ def test_the_cards_pixels_and_ids(
     config = small_config(pictograms_dir, "transformer+projection")
     config.data.tokenizer = kind
     if kind == "clip":
-        words = vocabulary.clip(clip_dir, clean=True)
+        words = Clip.make([], 0, clip_dir)
         config.model.text.vocab_size = CLIP_VOCABULARY
     if kind == "siglip":
-        words = sentencepieces.load(spiece_dir)
+        words = Siglip.load(spiece_dir)
         config.model.text.update(vocab_size=1000, pooling="last")
         config.data.resize = "squash"
     folder, output = hold(config, random_params(config), words), tmp_path / "out"

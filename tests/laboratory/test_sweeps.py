@@ -9,6 +9,7 @@ from aligngap.cli import main
 from aligngap.laboratory import mismatch
 from aligngap.laboratory.shared import corpus
 from aligngap.training import loop
+from aligngap.training import run as runs
 
 pytestmark = pytest.mark.corpus
 SMALL = ["--pairs=64", "--steps=20", "--batch=16", "--seeds=1"]
@@ -50,10 +51,10 @@ def test_a_share_of_captions_changes_place(share):
 
 
 def test_temperature_goes_on_from_a_checkpoint(small, tmp_path):
-    small.steps = small.checkpoint.every_steps = small.evaluation.every_steps = 2
+    small.steps = small.checkpoint.every_steps = 2
     small.optimizer.warmup_steps = 1
-    run = loop.prepare(small, tmp_path / "run")
-    loop.train(run, {})
+    run = runs.prepare(small, tmp_path / "run")
+    loop.train(run)
     flags = [f"--workdir={tmp_path / 'run'}", "--scales", "1", "100"]
     cold, hot = gap("temperature", small.data.data_dir, tmp_path / "out", *flags)
     assert [cold["scale"], hot["scale"]] == [1.0, 100.0]

@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 
 SPLITS = ("test_unseen_style", "test_unseen_concept", "test_unseen_both")
+ABOUT = {
+    "test_unseen_style": {"title": "Unseen style", "note": "things seen, in a style unseen"},
+    "test_unseen_concept": {"title": "Unseen concepts", "note": "things that were not seen"},
+    "test_unseen_both": {"title": "Unseen both", "note": "neither was seen"},
+}
 IMAGES, CAPTIONS, WIDTH = 30, 12, 8
 
 
@@ -19,32 +24,24 @@ def unit(rows):
 
 
 def write_run(workdir, name="clip", *, gap=0.5123, recall=0.1964, seed=0, captions=None):
-    """Writes the five files that the report reads; `captions` replaces the first ones."""
+    """Writes the four files that the report reads; `captions` replaces the first ones."""
     workdir.mkdir(parents=True, exist_ok=True)
     config = {"name": name, "seed": seed, "batch_size": 256, "model": {"tie": name != "clip"}}
     (workdir / "config.json").write_text(json.dumps(config))
     records = [
         {"step": step, "train/loss": 5.0 / step, "train/contrastive": 4.0 / step}
-        | ({"validation/centroid_distance": 1.0 / step} if step % 10 == 0 else {})
+        | ({"validation/gap/centroid_distance": 1.0 / step} if step % 10 == 0 else {})
+        | ({"validation/mine/shiny": 2.0 / step} if step % 40 == 0 else {})
         for step in range(1, 121)
     ]
     lines = [json.dumps(record) for record in records]
     (workdir / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 121, "tra']))
-    (workdir / "evaluation.json").write_text(json.dumps(evaluation(name, recall)))
-    measures = {"centroid_distance": number(gap), "a_new_measure": number(0.7)}
-    before = {"centroid_distance": number(1.25)}
-    written = {
-        "step": 120,
-        "splits": {split: {"measures": measures} for split in SPLITS},
-        "measures": measures,
-        "initial": {split: {"measures": before} for split in SPLITS},
-    }
-    (workdir / "gap.json").write_text(json.dumps(written))
+    (workdir / "evaluation.json").write_text(json.dumps(evaluation(name, gap, recall)))
     np.savez(workdir / "embeddings.npz", **embeddings(captions or []))
     return workdir
 
 
-def evaluation(name, recall):
+def evaluation(name, gap, recall):
     retrieval = {
         f"{direction}_retrieval_recall@{k}": number(recall * share, 0.0325)
         for direction in ("text", "image")
@@ -54,15 +51,19 @@ def evaluation(name, recall):
     split = {
         "num_images": IMAGES,
         "num_captions": CAPTIONS,
+        "gap": {"centroid_distance": number(gap), "a_new_measure": number(0.7)},
         "retrieval": retrieval,
         "zero_shot": zero_shot,
+        "mine": {"shiny": {"value": 4.25}, "of_ours": {"dull": number(7.125, 1.5)}},
     }
     return {
         "model": name,
         "step": 120,
         "commands": [f"aligngap train --config=configs/x.py:{name} --workdir=runs/{name}"],
         "versions": {"jax": "0.10.2"},
-        "splits": dict.fromkeys(SPLITS, split),
+        "main": "test_unseen_concept",
+        "splits": {name: {**ABOUT[name], **split} for name in SPLITS},
+        "before": {name: {"gap": {"centroid_distance": number(1.25)}} for name in SPLITS},
     }
 
 
@@ -74,9 +75,10 @@ def embeddings(captions):
             arrays[f"{split}/{moment}/image"] = unit(random.normal(size=(IMAGES, WIDTH)))
             arrays[f"{split}/{moment}/text"] = unit(random.normal(size=(CAPTIONS, WIDTH)))
         names = [*captions, *(f"thing number {i}" for i in range(CAPTIONS))][:CAPTIONS]
-        arrays[f"{split}/image_concept"] = np.arange(IMAGES) % CAPTIONS
+        arrays[f"{split}/image_caption"] = np.arange(IMAGES) % CAPTIONS
         arrays[f"{split}/captions"] = np.array(names)
-        arrays[f"{split}/group"] = np.array(["objects"] * IMAGES)
+        arrays[f"{split}/image_label"] = np.array(["objects"] * IMAGES)
+        arrays[f"{split}/caption_group"] = np.arange(CAPTIONS)
         arrays[f"{split}/gallery_rows"] = np.array([0, 3, 13])
         pictures = random.integers(0, 255, (IMAGES, 64, 64, 3), dtype=np.uint8)
         arrays[f"{split}/pair_picture"] = pictures

@@ -47,9 +47,9 @@ def test_one_scale_holds_every_point():
     assert all(np.abs(p).max() < half for one in found for p in (one.image, one.text))
 
 
-def test_cosines_are_parted_into_pairs_and_strangers():
+def test_cosines_are_parted_into_pairs_and_negatives():
     image, text, concept = clouds(images=7, captions=3)
-    paired, unpaired = figures.cosines(image, text, concept)
+    paired, unpaired = figures.cosines(image, text, concept, np.arange(len(text)))
     every = [[float(v @ t) for t in text] for v in image]
     assert paired == pytest.approx([every[i][c] for i, c in enumerate(concept)])
     others = [every[i][j] for i in range(7) for j in range(3) if j != concept[i]]
@@ -58,7 +58,7 @@ def test_cosines_are_parted_into_pairs_and_strangers():
 
 def test_cosines_of_many_pairs_are_sampled(monkeypatch):
     monkeypatch.setattr(figures, "MAX_COSINES", 30)
-    paired, unpaired = figures.cosines(*clouds(images=40, captions=10))
+    paired, unpaired = figures.cosines(*clouds(images=40, captions=10), np.arange(10))
     assert len(paired) == 40 and len(unpaired) == 3 * 9
 
 
@@ -77,7 +77,9 @@ def every_figure():
     steps = np.arange(200.0)
     rows = [figures.Comparison("<b>$x$"), figures.Comparison("R@1", 0.1, [(0.2, 0.1, 0.3)])]
     yield figures.cloud(figures.project(image, text, concept), concept, 1.0)
-    yield figures.histogram(*figures.cosines(image, text, concept), np.linspace(-1, 1, 9), 50, 0)
+    yield figures.histogram(
+        *figures.cosines(image, text, concept, np.arange(len(text))), np.linspace(-1, 1, 9), 50, 0
+    )
     yield figures.curves([(steps, steps), None, (steps[:5], steps[:5])], "<b>$x$", True)
     yield figures.intervals(rows, 40)
 

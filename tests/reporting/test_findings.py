@@ -4,18 +4,20 @@ import dataclasses
 
 import pytest
 
+from aligngap.intervals import Interval
 from aligngap.reporting import findings
-from aligngap.reporting.runs import Number, read
+from aligngap.reporting.runs import read
 
 SPLIT = "test_unseen_concept"
 
 
 def changed(run, **numbers):
-    """The run with its headline gap, recall, or both replaced by Numbers."""
+    """The run with its headline gap, recall, or both replaced by Intervals."""
     split = run.splits[SPLIT]
     gap = split.gap | ({findings.GAP: numbers["gap"]} if "gap" in numbers else {})
     found = {findings.FOUND: numbers["recall"]} if "recall" in numbers else {}
-    split = dataclasses.replace(split, gap=gap, retrieval=split.retrieval | found)
+    own = split.values | {"gap": gap, "retrieval": split.retrieval | found}
+    split = dataclasses.replace(split, values=own)
     return dataclasses.replace(run, splits=run.splits | {SPLIT: split})
 
 
@@ -38,10 +40,10 @@ def test_headline_of_one_and_of_three_runs(pair):
 @pytest.mark.parametrize(
     ("gap", "words"),
     [
-        (Number(0.2, 0.1, 0.3), "0.31 (61 %) smaller, intervals apart"),
-        (Number(0.5, 0.4, 0.6), "0.01 (2 %) smaller, intervals overlap"),
-        (Number(0.9, 0.8, 1.0), "0.39 (76 %) larger, intervals apart"),
-        (Number(0.5123, 0.4, 0.6), "unchanged at 0.51"),
+        (Interval(0.2, 0.1, 0.3), "0.31 (61 %) smaller, intervals apart"),
+        (Interval(0.5, 0.4, 0.6), "0.01 (2 %) smaller, intervals overlap"),
+        (Interval(0.9, 0.8, 1.0), "0.39 (76 %) larger, intervals apart"),
+        (Interval(0.5123, 0.4, 0.6), "unchanged at 0.51"),
     ],
 )
 def test_gap_changes(pair, gap, words):
@@ -53,9 +55,9 @@ def test_gap_changes(pair, gap, words):
 @pytest.mark.parametrize(
     ("recall", "words"),
     [
-        (Number(0.1452, 0.1, 0.16), "5.1 points lower, intervals overlap"),
-        (Number(0.4, 0.3, 0.5), "20.4 points higher, intervals apart"),
-        (Number(0.1963, 0.1, 0.3), "unchanged at 19.6 %"),
+        (Interval(0.1452, 0.1, 0.16), "5.1 points lower, intervals overlap"),
+        (Interval(0.4, 0.3, 0.5), "20.4 points higher, intervals apart"),
+        (Interval(0.1963, 0.1, 0.3), "unchanged at 19.6 %"),
     ],
 )
 def test_recall_changes(pair, recall, words):
@@ -76,4 +78,13 @@ def test_names_of_metrics():
     assert findings.retrieval_name("text_retrieval_recall@5") == "image → text R@5"
     assert findings.retrieval_name("image_retrieval_recall@1") == "text → image R@1"
     assert findings.retrieval_name("something else") == "something else"
-    assert findings.split_title("my_own_split") == "My own split"
+
+
+def test_headline_of_what_was_not_measured(pair):
+    """By other evaluators than ours: it says who measured, and no number that is not there."""
+    found = []
+    for run in read(pair):
+        split = dataclasses.replace(run.splits[SPLIT], values={"mine": {}, "of_others": {}})
+        found.append(dataclasses.replace(run, splits={SPLIT: split}))
+    assert findings.headline(found) == "What was measured: mine, of_others."
+    assert findings.changes(found) == [("AlignCLIP against CLIP", [])]

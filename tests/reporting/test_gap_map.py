@@ -11,12 +11,13 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from aligngap.config import default, tower
-from aligngap.data import splits, tokenizer
+from aligngap.data import eval_set
+from aligngap.data.tokenizers import bpe
+from aligngap.evaluation.subject import Subject
 from aligngap.gap import examples, files
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
 from aligngap.reporting import gap_map, gap_page
-from aligngap.runs.embedder import Embedder
 from aligngap.training import optimizer, state
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -43,21 +44,22 @@ def folder(pictograms_dir, tmp_path_factory):
     config.model.embed_dim = 16
     config.model.image.update(tower(32, 1, 2, 2.0), size=32, patch_size=8)
     config.model.text.update(tower(32, 1, 2, 2.0), context_length=12, vocab_size=600)
-    split = splits.read(config, "test_unseen_both")
+    split = eval_set.read(config, "test_unseen_both")
     mesh = meshes.make(config)
     model = dual_encoder.make(config)
-    words = tokenizer.train(split.captions, 600)
+    words = bpe.train(split.texts, 600)
     params = state.create(config, model, optimizer.make(config), mesh).params
-    image, text = Embedder(config, model, words, mesh).split(params, split)
+    image, text = Subject(config, model, words, mesh, intervals=False).embedded(params, split.name)
+    own = split.image_text
     folder = tmp_path_factory.mktemp("map")
-    captions = [split.captions[i] for i in split.concept[:PAIRS]]
-    groups = [split.group[i] for i in split.concept[:PAIRS]]
+    captions = [split.texts[i] for i in own[:PAIRS]]
+    groups = split.labels["group"][:PAIRS]
     captions[ATTACKED] = groups[ATTACKED] = ATTACK
-    pictures = np.stack([pixels for _, pixels in zip(range(PAIRS), split.pixels(64), strict=False)])
+    pictures = np.stack([split.pixels(row, 64, "crop") for row in range(PAIRS)])
     np.savez(
         folder / "pairs.npz",
         image=image[:PAIRS],
-        text=text[split.concept[:PAIRS]],
+        text=text[own[:PAIRS]],
         picture=pictures,
         group=groups,
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aligngap import whole
+from aligngap import atomic
 from aligngap.errors import AligngapError
 from aligngap.reporting import report
 
@@ -134,24 +134,37 @@ def test_any_number_of_runs(make_run, tmp_path, count):
     workdirs = [make_run(tmp_path / f"r{i}", f"model {i}") for i in range(count)]
     source = built(workdirs, tmp_path)
     Page(source)
-    assert source.count("<svg") == 2 * count + 3 + 3 + count
+    assert source.count("<svg") == 2 * count + 3 + 4 + count
 
 
 def test_other_splits_show_under_their_own_names(make_run, tmp_path):
     workdir = make_run(tmp_path / "clip")
-    for name in ("evaluation.json", "gap.json"):
-        text = (workdir / name).read_text()
-        (workdir / name).write_text(text.replace("test_unseen_concept", "coco_karpathy"))
+    text = (workdir / "evaluation.json").read_text()
+    text = text.replace("test_unseen_concept", "coco_karpathy").replace("Unseen concepts", "")
+    (workdir / "evaluation.json").write_text(text)
     with np.load(workdir / "embeddings.npz") as arrays:
         content = {k.replace("test_unseen_concept", "coco_karpathy"): arrays[k] for k in arrays}
     np.savez(workdir / "embeddings.npz", **content)
     assert "Coco karpathy" in built([workdir], tmp_path)
 
 
+def test_what_another_evaluator_found_shows_by_itself(pair, tmp_path):
+    """Its values, nested ones under a heading of their own, with interval and chance; its curve."""
+    source = built(pair, tmp_path)
+    assert source.count("Mine, of_ours") == 3  # Splits.
+    row = source[source.index(">dull<") :].partition("</tr>")[0]
+    assert ">7.125 <small" in row and "7.075 to 7.175" in row and "<td>1.500</td>" in row
+    row = source[source.index(">shiny<") :].partition("</tr>")[0]
+    assert "<td>4.250</td>" in row and " to " not in row
+    assert "validation/mine/shiny against training step" in source
+
+
 def test_an_old_page_survives_a_failure(pair, tmp_path, monkeypatch):
     output = tmp_path / "report.html"
     output.write_text("old")
-    monkeypatch.setattr(whole.os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(
+        atomic.os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError("full"))
+    )
     with pytest.raises(AligngapError, match="cannot be written: full"):
         report.build(pair, output)
     assert output.read_text() == "old"

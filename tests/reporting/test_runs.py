@@ -8,7 +8,7 @@ import pytest
 from aligngap.errors import AligngapError
 from aligngap.reporting import runs
 
-FILES = ("config.json", "metrics.jsonl", "evaluation.json", "gap.json", "embeddings.npz")
+FILES = ("config.json", "metrics.jsonl", "evaluation.json", "embeddings.npz")
 
 
 def command_for(name):
@@ -54,10 +54,10 @@ def change_json(path, change):
 
 def test_a_missing_number_is_named(pair):
     change_json(
-        pair[0] / "gap.json",
-        lambda gap: gap["splits"]["test_unseen_both"]["measures"].pop("centroid_distance"),
+        pair[0] / "evaluation.json",
+        lambda found: found["splits"]["test_unseen_both"]["gap"]["centroid_distance"].pop("low"),
     )
-    with pytest.raises(AligngapError, match=r"gap.json lacks 'centroid_distance'"):
+    with pytest.raises(AligngapError, match=r"evaluation.json lacks 'low'"):
         runs.read(pair)
 
 
@@ -71,8 +71,8 @@ def change_arrays(workdir, **changes):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"image_concept": np.full(30, 12)}, "points beyond 12 rows"),
-        ({"image_concept": np.zeros(30)}, "not integers"),
+        ({"image_caption": np.full(30, 12)}, "points beyond 12 rows"),
+        ({"image_caption": np.zeros(30)}, "not integers"),
         ({"gallery_rows": np.zeros((2, 2), int)}, "not integers \\[4\\]"),
         ({"gallery_rows": np.array([0, 30])}, "points beyond 30 rows"),
         ({"trained/image": np.full((30, 8), np.nan, "f4")}, "not finite"),
@@ -89,15 +89,11 @@ def test_arrays_that_do_not_fit_are_refused(pair, changes, reason):
 
 
 def test_files_of_two_evaluations_are_told_apart(pair):
-    change_json(pair[0] / "gap.json", lambda gap: gap.update(step=60))
-    words = r"gap\.json is of step 60 and evaluation\.json of step 120: run `aligngap evaluate"
-    with pytest.raises(AligngapError, match=words):
-        runs.read(pair)
-    change_json(pair[0] / "gap.json", lambda gap: gap.update(step=120))
     with np.load(pair[0] / "embeddings.npz") as arrays:
         content = {**arrays, "step": np.array(60)}
     np.savez(pair[0] / "embeddings.npz", **content)
-    with pytest.raises(AligngapError, match=r"embeddings\.npz is of step 60"):
+    words = r"embeddings\.npz is of step 60 and evaluation\.json of step 120: run `aligngap evalu"
+    with pytest.raises(AligngapError, match=words):
         runs.read(pair)
 
 
@@ -151,10 +147,10 @@ def test_labels_are_the_papers_and_made_distinct(make_run, tmp_path):
 
 def test_a_model_that_came_trained_has_no_beginning(make_run, tmp_path):
     workdir = make_run(tmp_path / "clip")
-    change_json(workdir / "gap.json", lambda gap: gap.pop("initial"))
+    change_json(workdir / "evaluation.json", lambda found: found.update(before={}))
     with np.load(workdir / "embeddings.npz") as arrays:
         content = {name: arrays[name] for name in arrays if "initial" not in name}
     np.savez(workdir / "embeddings.npz", **content)
     run = runs.read([workdir])[0]
     assert set(run.clouds["test_unseen_both"]) == {"trained"}
-    assert run.splits["test_unseen_both"].initial_gap == {}
+    assert run.splits["test_unseen_both"].gap_before == {}

@@ -1,11 +1,11 @@
-"""Embeddings of any number of rows, in order, whatever the batch; and what a split is."""
+"""Embeddings of any number of rows, in order, whatever the batch."""
 
 import numpy as np
 import pytest
 
 from aligngap.config import default, tower
-from aligngap.data import images, pipeline, splits, tokenizer
-from aligngap.evaluation import evaluate as evaluation
+from aligngap.data import eval_set, images
+from aligngap.data.tokenizers import bpe
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
 from aligngap.runs.embedder import Embedder
@@ -27,21 +27,12 @@ def config(pictograms_dir):
 
 @pytest.fixture(scope="module")
 def split(config):
-    return splits.read(config, "test_unseen_both")
+    return eval_set.read(config, "test_unseen_both")
 
 
 @pytest.fixture(scope="module")
 def vocabulary(split):
-    return tokenizer.train(split.captions, 600)
-
-
-def test_a_split_has_one_caption_a_concept(split, config):
-    assert len(set(split.concept)) == len(split.captions) == len(split.group)
-    for row in (0, 100, len(split.source) - 1):
-        record = split.source[row]
-        assert split.captions[split.concept[row]] == pipeline.caption(record, 1)
-        assert split.group[split.concept[row]] == record["group"].decode()
-    assert next(split.pixels(32)).shape == (32, 32, 3)
+    return bpe.train(split.texts, 600)
 
 
 @pytest.mark.parametrize("batch", [10, 64, 1000])
@@ -52,25 +43,13 @@ def test_batches_and_their_padding_change_nothing(config, split, vocabulary, bat
     model = dual_encoder.make(config)
     params = state.create(config, model, optimizer.make(config), mesh).params
     embedder = Embedder(config, model, vocabulary, mesh)
-    pixels = [image for _, image in zip(range(70), split.pixels(32), strict=False)]
-    image = embedder.images(params, pixels)
-    text = embedder.texts(params, split.captions[:70])
+    pixels = [split.pixels(row, 32, "crop") for row in range(70)]
+    image = embedder.images(params, pixels.__getitem__, 70)
+    text = embedder.texts(params, split.texts[:70])
     scaled = images.normalise(np.stack(pixels), config.data.mean, config.data.std)
-    ids = vocabulary.encode(split.captions[:70], 12)
+    ids = vocabulary.encode(split.texts[:70], 12)
     wanted = model.apply({"params": params}, scaled, ids)
     np.testing.assert_allclose(image, wanted[0], atol=1e-5)
     np.testing.assert_allclose(text, wanted[1], atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(image, axis=1), 1, atol=1e-5)
-    assert embedder.images(params, []).shape == (0, 16)
-
-
-def test_the_gap_is_measured_on_one_image_of_each_concept():
-    concept = np.array([0, 0, 0, 1, 2, 2])
-    rows = evaluation.one_image_a_concept(concept)
-    assert concept[rows].tolist() == [0, 1, 2]
-    assert (rows == evaluation.one_image_a_concept(concept)).all()
-
-
-def test_prompts_of_a_compound_class():
-    assert evaluation.class_prompts("food-drink") == ["food drink", "food", "drink"]
-    assert evaluation.class_prompts("objects") == ["objects"]
+    assert embedder.images(params, pixels.__getitem__, 0).shape == (0, 16)

@@ -21,7 +21,6 @@ TINY = {
     "model.text.vocab_size": 600,
     "optimizer.warmup_steps": 2,
     "checkpoint.every_steps": 2,
-    "evaluation.every_steps": 4,
     "log.every_steps": 1,
 }  # fmt: skip
 
@@ -32,8 +31,9 @@ class Program:
     As in a plain installation it finds no torch, which the tests have.
     """
 
-    def __init__(self, data_dir: Path, compiled: Path) -> None:
+    def __init__(self, data_dir: Path, compiled: Path, also: Path | None = None) -> None:
         self.data_dir = data_dir
+        self._also = f":{also}" if also else ""  # Where a user's own modules are found.
         # Most of these programs compile the same step: each but the first takes it from here.
         self.cache = {
             "JAX_COMPILATION_CACHE_DIR": str(compiled),
@@ -45,12 +45,15 @@ class Program:
         return [sys.executable, "-m", "aligngap.cli", *map(str, arguments)]
 
     def environment(self, devices: int = 1) -> dict[str, str]:
-        path = f"{ROOT}:{ROOT / 'tests' / 'system' / 'no_torch'}"
+        path = f"{ROOT}:{ROOT / 'tests' / 'system' / 'no_torch'}{self._also}"
         here = {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": path}
         return {**os.environ, **self.cache, **here}
 
-    def train_arguments(self, workdir: Path, preset: str = "alignclip", **overrides) -> list[str]:
+    def train_arguments(
+        self, workdir: Path, preset: str = "alignclip", evaluated_every: int = 4, **overrides
+    ) -> list[str]:
         fields = {**TINY, "data.data_dir": self.data_dir}
+        fields |= {f"evaluators.{e}.every_steps": evaluated_every for e in ("gap", "retrieval")}
         fields |= {name.replace("__", "."): value for name, value in overrides.items()}
         flags = [f"--config.{name}={value}" for name, value in fields.items()]
         config = f"--config={ROOT / 'configs' / 'quickstart.py'}:{preset}"

@@ -9,7 +9,7 @@ import pytest
 from aligngap import cli
 from aligngap import config as configs
 from aligngap.errors import UsageError
-from aligngap.training import loop
+from aligngap.training import run as runs
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ def test_wrong_values(program, tmp_path, overrides, words):
     """What the verb does before it looks for other processes, and what it calls next."""
     _, file, _, *flags = program.train_arguments(tmp_path / "run", **overrides)
     with pytest.raises(UsageError) as error:
-        loop.prepare(configs.load(file.removeprefix("--config="), flags), tmp_path / "run")
+        runs.prepare(configs.load(file.removeprefix("--config="), flags), tmp_path / "run")
     for word in words:
         assert word in str(error.value)
     assert not (tmp_path / "run").exists()

@@ -95,8 +95,8 @@ def test_killed_and_started_again_it_ends_as_if_undisturbed(program, start, fini
 @pytest.fixture
 def samples(pictograms_dir, tmp_path):
     """A shard of 9 samples, the 4th image cut off; and its images."""
-    source = corpora.open_split("pictograms", pictograms_dir, "test_unseen_both")
-    images = [source[row]["image"] for row in range(9)]
+    source = corpora.find("pictograms", pictograms_dir).open("test_unseen_both")
+    images = [source[row].image for row in range(9)]
     images[3] = images[3][:-200]
     with tarfile.open(tmp_path / "samples.tar", "w") as archive:
         for row, content in enumerate(images):
@@ -168,7 +168,7 @@ def test_nothing_is_compiled_twice(finished):
     import jax
 
     import aligngap
-    from aligngap.data import splits
+    from aligngap.data import eval_set
 
     model = aligngap.load(finished)
     embedder = model.embedder
@@ -177,9 +177,9 @@ def test_nothing_is_compiled_twice(finished):
         lambda event, _, **about: compiled.append(event)
     )
     try:
-        pixels = list(splits.read(model.config, "test_unseen_both").pixels(32))
+        data = eval_set.read(model.config, "test_unseen_both")
         for count in (1, 255, 256, 300):
-            embedder.images(model.params, pixels[:count])
+            embedder.images(model.params, lambda row: data.pixels(row, 32, "crop"), count)
             embedder.texts(model.params, ["a cat"] * count)
     finally:
         jax.monitoring.clear_event_listeners()

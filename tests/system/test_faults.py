@@ -81,7 +81,7 @@ def test_a_data_process_that_is_killed_ends_the_run(training, tmp_path):
     run = training(
         data__workers=1,
         steps=100_000,
-        evaluation__every_steps=100_000,
+        evaluated_every=100_000,
         checkpoint__every_steps=5,
     )
     run.wait_until((tmp_path / "run" / "checkpoints" / "5").exists)

@@ -12,8 +12,10 @@ import aligngap
 from aligngap import cli
 from aligngap import config as configs
 from aligngap.errors import AligngapError, UsageError
+from aligngap.runs import initial
 from aligngap.runs.checkpoints import Checkpoints
-from aligngap.training import loop, state
+from aligngap.training import run as runs
+from aligngap.training import state
 
 from workdirs import metrics
 
@@ -41,7 +43,7 @@ def refused(program, finished, tmp_path):
         with pytest.raises(AligngapError) as error:
             config = configs.load(file.removeprefix("--config="), [*flags, *more])
             config.init_from = str(source)
-            loop.prepare(config, tmp_path / "run")
+            runs.prepare(config, tmp_path / "run")
         assert not (tmp_path / "run").exists()
         return error
 
@@ -54,10 +56,8 @@ def flat(tree):
 
 def beginnings(workdir):
     """Parameters at step 0 of the run in `workdir`, and its optimiser's state."""
-    from aligngap.training import initial
-
-    run = loop.reopen(workdir)
-    made = initial.create(run.config, run.model, run.tx, run.mesh, initial.find(run.config))
+    run = runs.reopen(workdir)
+    made = state.start(run.config, run.module, run.tx, run.mesh, initial.find(run.config))
     return flat(made.params), jax.tree.leaves(made.opt_state)
 
 
@@ -77,8 +77,8 @@ def test_it_takes_weights_alone_and_the_tokenizer(train, finished, tmp_path):
         next(line for line in metrics(folder) if line["step"] == step and "train/loss" not in line)
         for folder, step in ((tmp_path / "run", 0), (finished, 8))
     )
-    assert first["validation/centroid_distance"] == pytest.approx(
-        last["validation/centroid_distance"], abs=1e-6
+    assert first["validation/gap/centroid_distance"] == pytest.approx(
+        last["validation/gap/centroid_distance"], abs=1e-6
     )
 
 
@@ -103,8 +103,8 @@ def test_heads_start_anew_at_another_dimension_and_a_tower_is_locked(train, fini
     )
     assert code == 0, said
     wanted = flat(aligngap.load(finished).params)
-    run = loop.reopen(tmp_path / "run")
-    new = flat(state.create(run.config, run.model, run.tx, run.mesh).params)
+    run = runs.reopen(tmp_path / "run")
+    new = flat(state.create(run.config, run.module, run.tx, run.mesh).params)
     taken, _ = beginnings(tmp_path / "run")
     trained = flat(aligngap.load(tmp_path / "run").params)
     assert taken["projection/kernel"].shape == (32, 8)
@@ -164,9 +164,9 @@ def test_a_source_without_tokenizer_is_told(train, finished, tmp_path):
 def test_a_run_of_an_average_starts_it_at_the_source(train, finished, tmp_path):
     code, said = train(steps=2, optimizer__warmup_steps=1, optimizer__ema_decay=0.9)
     assert code == 0, said
-    run = loop.reopen(tmp_path / "run")
-    with Checkpoints(run.workdir, run.config) as checkpoints:
-        saved = loop.load_state(run, checkpoints, 2)
+    run = runs.reopen(tmp_path / "run")
+    with Checkpoints(tmp_path / "run", run.config) as checkpoints:
+        saved = run.load(checkpoints, 2)[0]
     start, now, averaged = (
         flat(t) for t in (aligngap.load(finished).params, saved.params, saved.averaged)
     )

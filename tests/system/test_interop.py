@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from aligngap.cli import main
-from aligngap.data import images, splits
+from aligngap.data import eval_set
 from aligngap.errors import AligngapError
 from aligngap.runs import workdir
 from aligngap.runs.checkpoints import Checkpoints
 from aligngap.tasks import retrieval
-from aligngap.training import loop
+from aligngap.training import run as runs
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -24,11 +24,11 @@ def embedded(folder, split):
     """Embeddings of a split by transformers alone: its model, its processor, its tokenizer."""
     model = transformers.CLIPModel.from_pretrained(folder).eval()
     processor = transformers.CLIPProcessor.from_pretrained(folder)
-    pictures = [images.decode(record["image"]) for record in split.source]
+    pictures = list(split.images())
     with torch.no_grad():
         pixels = processor(images=pictures, return_tensors="pt")
         image = model.get_image_features(**pixels).pooler_output
-        ids = processor(text=split.captions, padding=True, truncation=True, return_tensors="pt")
+        ids = processor(text=split.texts, padding=True, truncation=True, return_tensors="pt")
         text = model.get_text_features(**ids).pooler_output
     return [(rows / rows.norm(dim=-1, keepdim=True)).numpy() for rows in (image, text)]
 
@@ -39,12 +39,12 @@ def test_retrieval_there_is_retrieval_here(finished, program, tmp_path):
         "export", f"--workdir={finished}", "--format=transformers", f"--output={tmp_path / 'out'}"
     )
     assert done.returncode == 0, done.stderr
-    split = splits.read(workdir.read_config(finished), SPLIT)
+    split = eval_set.read(workdir.read_config(finished), SPLIT)
     image, text = embedded(tmp_path / "out", split)
     stored = np.load(finished / "embeddings.npz")
     np.testing.assert_allclose(image, stored[f"{SPLIT}/trained/image"], atol=1e-5)
     np.testing.assert_allclose(text, stored[f"{SPLIT}/trained/text"], atol=1e-5)
-    found = retrieval.evaluate(image, text, split.concept, np.arange(len(text)), seed=0)
+    found = retrieval.evaluate(image, text, split.image_group, split.text_group, seed=0)
     wanted = json.loads((finished / "evaluation.json").read_text())["splits"][SPLIT]["retrieval"]
     assert {name: one.value for name, one in found.items()} == pytest.approx(
         {name: one["value"] for name, one in wanted.items()}, abs=1e-9
@@ -75,9 +75,9 @@ def test_training_does_not_go_on_from_an_import(finished, tmp_path):
     out, run = tmp_path / "out", tmp_path / "run"
     assert main(["export", f"--workdir={finished}", "--format=npz", f"--output={out}"]) == 0
     assert main(["import", f"--source={out}", f"--workdir={run}"]) == 0
-    started = loop.reopen(run)
+    started = runs.prepare(workdir.read_config(run), run)
     with (
         Checkpoints(run, started.config) as checkpoints,
         pytest.raises(AligngapError, match="holds an imported model"),
     ):
-        loop.restore(started, checkpoints)
+        runs.restore(started, checkpoints)

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.system, pytest.mark.corpus]
 KILLS = int(os.environ.get("ALIGNGAP_KILLS", "10"))
 STEPS = 5 * KILLS
 # A save after every step: at any moment one is under way.
-OVERRIDES = {"steps": STEPS, "checkpoint__every_steps": 1, "evaluation__every_steps": 10}
+OVERRIDES = {"steps": STEPS, "checkpoint__every_steps": 1, "evaluated_every": 10}
 
 
 def last_step(workdir):

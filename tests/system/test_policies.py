@@ -3,7 +3,7 @@
 import pytest
 
 from aligngap.runs.checkpoints import Checkpoints
-from aligngap.training import loop
+from aligngap.training import run as runs
 
 from workdirs import metrics, saved_steps
 
@@ -11,12 +11,12 @@ pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
 
 def test_the_best_is_kept_beside_the_latest(program, tmp_path):
-    best = "validation/centroid_distance"  # Falls at first, so that the highest is an early one.
+    best = "validation/gap/centroid_distance"  # Falls at first: the highest is an early one.
     done = program.train(
         tmp_path,
         checkpoint__keep=1,
         checkpoint__best=best,
-        evaluation__every_steps=2,
+        evaluated_every=2,
     )
     assert done.returncode == 0, done.stderr
     measured = {line["step"]: line[best] for line in metrics(tmp_path) if best in line}
@@ -29,7 +29,7 @@ def test_saves_by_the_clock(program, tmp_path):
     """Every 60 ms, which several steps take; by count there would be the last alone."""
     done = program.train(
         tmp_path, steps=40, checkpoint__every_steps=1000, checkpoint__every_minutes=0.001,
-        checkpoint__keep=100, evaluation__every_steps=40,
+        checkpoint__keep=100, evaluated_every=40,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(saved_steps(tmp_path)) > 2 and saved_steps(tmp_path)[-1] == 40
@@ -49,7 +49,7 @@ SPIKY = {
     "health__spike_sigma": 0.001,  # Any loss above the mean of the two before.
     "health__spike_window": 2,
     "health__roll_backs": 2,
-    "evaluation__every_steps": 12,
+    "evaluated_every": 12,
 }
 
 
@@ -59,7 +59,7 @@ def test_a_spike_goes_back_and_past_its_batches(program, tmp_path):
     assert done.stderr.count("Rolling back to the last checkpoint") == 2
     trained = [line["step"] for line in metrics(tmp_path / "run") if "train/loss" in line]
     assert trained == list(range(1, 13))
-    run = loop.reopen(tmp_path / "run")
-    with Checkpoints(run.workdir, run.config) as checkpoints:
-        position = loop.restore(run, checkpoints)[1]
+    run = runs.reopen(tmp_path / "run")
+    with Checkpoints(tmp_path / "run", run.config) as checkpoints:
+        position = run.load(checkpoints, checkpoints.steps()[-1])[1]
     assert position.roll_backs == 2 and position.skipped >= 2

@@ -41,11 +41,11 @@ def test_a_signal_saves_and_the_same_command_goes_on(started, finished, program,
 
 
 def test_stopped_where_an_evaluation_was_due_it_is_made_up_for(started, program, tmp_path):
-    run, workdir = started(evaluation__every_steps=1), tmp_path / "run"
+    run, workdir = started(evaluated_every=1), tmp_path / "run"
     run.process.send_signal(signal.SIGINT)
     assert run.end() == 75, run.said
     assert run.said.strip().splitlines()[-1].startswith("aligngap: SIGINT: step ")
-    again = program.train(workdir, evaluation__every_steps=1)
+    again = program.train(workdir, evaluated_every=1)
     assert again.returncode == 0, again.stderr
     evaluated = [line["step"] for line in metrics(workdir) if "train/loss" not in line]
     assert evaluated == list(range(9))
@@ -66,7 +66,7 @@ def test_a_standstill_is_reported_with_every_thread_and_ended(training, tmp_path
     run = training(
         data__workers=1,
         steps=100_000,
-        evaluation__every_steps=100_000,
+        evaluated_every=100_000,
         checkpoint__every_steps=100_000,
         watchdog__report_after_s=3,
         watchdog__end_after_s=6,

@@ -11,7 +11,7 @@ from workdirs import metrics, saved_steps
 LAUNCHER = Path(__file__).parents[2] / "launch" / "local_cluster.sh"
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
-LONG = {"steps": 60, "evaluation__every_steps": 60, "checkpoint__every_steps": 60}
+LONG = {"steps": 60, "evaluated_every": 60, "checkpoint__every_steps": 60}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 
 from aligngap.parallel import mesh as meshes
 from aligngap.runs.checkpoints import Checkpoints
-from aligngap.training import loop
+from aligngap.training import run as runs
 
 from workdirs import metrics
 
@@ -45,7 +45,7 @@ def test_going_on_elsewhere_gives_the_same_curve(eight, program, tmp_path, devic
 
 
 def test_what_is_restored_is_the_same_to_the_bit_on_any_mesh(eight):
-    run = loop.reopen(eight)
+    run = runs.reopen(eight)
     shapes = [(8, 1, 1), (4, 1, 1), (1, 1, 1), (2, 2, 2), (1, 8, 1), (1, 4, 2)]
     restored = []
     with Checkpoints(eight, run.config) as checkpoints:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aligngap.runs.checkpoints import Checkpoints
-from aligngap.training import loop
+from aligngap.training import run as runs
 
 from workdirs import metrics
 
@@ -22,7 +22,7 @@ def test_a_run_leaves_its_files(finished):
     trained = [line for line in lines if "train/loss" in line]
     assert [line["step"] for line in trained] == list(range(1, 9))
     assert {"train/contrastive", "train/separation_image", "train/scale"} <= trained[0].keys()
-    validated = [line for line in lines if "validation/centroid_distance" in line]
+    validated = [line for line in lines if "validation/gap/centroid_distance" in line]
     assert [line["step"] for line in validated] == [0, 4, 8]
 
 
@@ -41,11 +41,11 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(prog
     assert line.startswith("aligngap: ")
     assert "at step" in line
     step = int(line.split("at step ")[1].split(";")[0])
-    run = loop.reopen(tmp_path / "run")
-    with Checkpoints(run.workdir, run.config) as checkpoints:
+    run = runs.reopen(tmp_path / "run")
+    with Checkpoints(tmp_path / "run", run.config) as checkpoints:
         assert checkpoints.steps()[-1] == step - 1
-        loop.load_state(run, checkpoints, step - 1)
-    assert metrics(run.workdir)[-1]["step"] < step
+        run.load(checkpoints, step - 1)
+    assert metrics(tmp_path / "run")[-1]["step"] < step
     assert "Traceback" not in done.stderr
 
 
@@ -56,7 +56,7 @@ def test_evaluate_report_and_gap(finished, evaluated, program, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "AlignCLIP" in page.read_text()
     arrays = np.load(finished / "embeddings.npz")
-    text = arrays["test_unseen_both/trained/text"][arrays["test_unseen_both/image_concept"]]
+    text = arrays["test_unseen_both/trained/text"][arrays["test_unseen_both/image_caption"]]
     np.testing.assert_array_equal(arrays["test_unseen_both/trained/pair_text"], text)
     evaluated = json.loads((finished / "evaluation.json").read_text())
     for kind in ("group", "subgroup"):

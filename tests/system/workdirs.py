@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 from aligngap.runs.checkpoints import Checkpoints
-from aligngap.training import loop
+from aligngap.training import run as runs
 
 
 def metrics(workdir: Path) -> list[dict]:
@@ -22,10 +22,10 @@ def saved_steps(workdir: Path) -> list[int]:
 
 def final_state(workdir: Path) -> dict[str, bytes]:
     """Path and bytes of each array of the state after its last step."""
-    run = loop.reopen(workdir)
+    run = runs.reopen(workdir)
     with Checkpoints(workdir, run.config) as checkpoints:
         assert checkpoints.steps()[-1] == run.config.steps
-        state = loop.load_state(run, checkpoints, run.config.steps)
+        state = run.load(checkpoints, run.config.steps)[0]
     leaves = jax.tree.leaves_with_path(jax.device_get(state))
     return {jax.tree_util.keystr(path): leaf.tobytes() for path, leaf in leaves}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aligngap.gap.intervals import resampled_counts
+from aligngap.intervals import resampled_counts
 from aligngap.tasks import intervals
 
 
@@ -64,9 +64,3 @@ def test_covers_the_truth_about_as_often_as_it_says(monkeypatch):
 def test_one_cluster_claims_nothing():
     found = intervals.estimate(np.array([0.0, 1.0]), np.array([7, 7]), 0.5, seed=0)
     assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
-
-
-def test_every_resample_draws_as_many_clusters_as_there_are():
-    counts = np.concatenate(list(resampled_counts(9, 0, 250)))
-    assert counts.shape == (250, 9)
-    assert (counts.sum(axis=1) == 9).all()

@@ -9,6 +9,7 @@ import pytest
 from scipy.special import comb
 
 from aligngap.errors import AligngapError
+from aligngap.intervals import Interval
 from aligngap.tasks import retrieval
 
 
@@ -120,7 +121,7 @@ def test_more_places_than_candidates_is_a_certain_hit():
     found = retrieval.recall(
         cloud(4, 3, 0), cloud(2, 3, 1), np.array([0, 1, 0, 1]), np.array([0, 1]), ks=(5,), seed=0
     )
-    assert found[5] == retrieval.Estimate(1.0, 1.0, 1.0, 1.0)
+    assert found[5] == Interval(1.0, 1.0, 1.0, 1.0)
 
 
 def test_a_rotation_of_both_modalities_changes_nothing():

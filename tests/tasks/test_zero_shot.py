@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from aligngap.errors import AligngapError
+from aligngap.intervals import Interval
 from aligngap.tasks import zero_shot
 
 
@@ -45,7 +46,7 @@ def test_templates_count_by_direction_not_by_length():
 def test_one_class_is_always_right():
     image, _, labels, clusters = problem()
     found = zero_shot.classify(image, [np.ones((2, 7))], labels * 0, clusters, seed=0)
-    assert all(result == zero_shot.Estimate(1.0, 1.0, 1.0, 1.0) for result in found.values())
+    assert all(result == Interval(1.0, 1.0, 1.0, 1.0) for result in found.values())
 
 
 def test_classes_of_one_direction_score_chance():

@@ -19,7 +19,7 @@ def described(*overrides):
 def test_the_papers_model():
     text, lines = described()
     assert lines["Parameters"] == "124,393,729"
-    # METHODS: 145.3 GFLOP a trained pair.
+    # By hand: 145.3 GFLOP a trained pair.
     assert "(145.1 GFLOP a pair)" in text
     assert lines["parameters"] == lines["gradients"]
 

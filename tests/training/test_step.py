@@ -16,10 +16,12 @@ from aligngap.models import dual_encoder
 from aligngap.models.logit_scale import scale_of
 from aligngap.parallel import mesh as meshes
 from aligngap.presets import PRESETS
-from aligngap.training import agreement, loop, optimizer, state
+from aligngap.training import agreement, optimizer, state
+from aligngap.training import run as runs
 from aligngap.training.step import (
     clamp_scale,
     duplicates,
+    key_of,
     make_encode,
     make_gradients,
     make_step,
@@ -29,11 +31,11 @@ pytestmark = pytest.mark.corpus
 
 
 def start(config, folder):
-    run = loop.prepare(config, folder)
+    run = runs.prepare(config, folder)
     batches = pipeline.batches(config, run.source, run.tokenizer)
     return (
         run,
-        state.create(config, run.model, run.tx, run.mesh),
+        state.create(config, run.module, run.tx, run.mesh),
         list(itertools.islice(batches, 4)),
     )
 
@@ -41,14 +43,14 @@ def start(config, folder):
 def test_a_step_is_gradient_update_clamp_and_average(small, tmp_path):
     small.optimizer.ema_decay = 0.9
     run, before, (batch, *_) = start(small, tmp_path)
-    step = jax.jit(make_step(small, run.model, run.tx))
+    step = jax.jit(make_step(small, run.module, run.tx))
     # Once for the warm-up, whose first rate is 0.
     before, _ = step(before, batch)
     after, metrics = step(before, batch)
 
     def loss(params):
         pixels = images.normalise(batch["image"], small.data.mean, small.data.std)
-        v, t, s = run.model.apply({"params": params}, pixels, batch["text"])
+        v, t, s = run.module.apply({"params": params}, pixels, batch["text"])
         logits = s * v @ t.T
         rows = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.arange(32))
         columns = optax.softmax_cross_entropy_with_integer_labels(logits.T, jnp.arange(32))
@@ -146,7 +148,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_number(small, tmp_pat
     small.health.skip_nonfinite = 1
     small.optimizer.ema_decay = 0.9
     run, before, (batch, *_) = start(small, tmp_path)
-    step = jax.jit(make_step(small, run.model, run.tx))
+    step = jax.jit(make_step(small, run.module, run.tx))
     before, metrics = step(before, batch)
     assert np.isfinite(metrics["loss"])
     bad = {**batch, "semantics": np.where(np.arange(32)[:, None] == 5, np.nan, batch["semantics"])}
@@ -161,7 +163,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_number(small, tmp_pat
 def test_statistics_are_of_the_parts_they_name(small, tmp_path):
     small.log.statistics = True
     run, before, (batch, *_) = start(small, tmp_path)
-    _, metrics = jax.jit(make_step(small, run.model, run.tx))(before, batch)
+    _, metrics = jax.jit(make_step(small, run.module, run.tx))(before, batch)
     params = jax.device_get(before.params)
     blocks = jax.tree.leaves(params["transformer"]["blocks"])
     for layer in range(2):
@@ -171,7 +173,7 @@ def test_statistics_are_of_the_parts_they_name(small, tmp_path):
     parts = [v for k, v in metrics.items() if k.startswith("gradient_norm/")]
     whole = float(metrics["gradient_norm"])
     assert np.sqrt(sum(float(x) ** 2 for x in parts)) == pytest.approx(whole, rel=1e-5)
-    image, text = run.model.apply(
+    image, text = run.module.apply(
         {"params": params},
         images.normalise(batch["image"], small.data.mean, small.data.std),
         batch["text"],
@@ -184,7 +186,7 @@ def test_statistics_are_of_the_parts_they_name(small, tmp_path):
 def gradients(config, folder, mesh=None):
     """((loss, metrics), gradients) of the first batch of 256."""
     run, state_, (batch, *_) = start(config, folder)
-    function = jax.jit(meshes.with_rules(make_gradients(config, run.model)))
+    function = jax.jit(meshes.with_rules(make_gradients(config, run.module)))
     with jax.set_mesh(run.mesh) if mesh else contextlib.nullcontext():
         batch = meshes.global_batch(batch, run.config.batch_size, run.mesh) if mesh else batch
         params = state_.params if mesh else jax.device_get(state_.params)
@@ -231,7 +233,7 @@ def test_parts_and_tiles_on_a_mesh(small, tmp_path, name):
 def test_temperature_that_is_not_learned(small, tmp_path, fields, wanted):
     small.update_from_flattened_dict(fields)
     run, current, (batch, *_) = start(small, tmp_path)
-    function = jax.jit(make_gradients(small, run.model))
+    function = jax.jit(make_gradients(small, run.module))
     scales = []
     for step in (0, 1, small.steps - 1):
         (_, metrics), found = function(current.params, batch, jnp.int32(step))
@@ -245,7 +247,7 @@ def test_swapping_is_in_the_loss_and_a_function_of_the_step(small, tmp_path):
 
     def losses(mode, share):
         small.objective.update(swap=mode, swap_share=share)
-        function = jax.jit(make_gradients(small, run.model))
+        function = jax.jit(make_gradients(small, run.module))
         return [float(function(current.params, batch, jnp.int32(s))[0][0]) for s in (0, 0, 1)]
 
     plain = losses("none", 0.0)
@@ -256,11 +258,11 @@ def test_swapping_is_in_the_loss_and_a_function_of_the_step(small, tmp_path):
         assert abs(first - plain[0]) > 1e-3
 
 
-def test_pairs_that_share_a_caption_or_a_concept_are_found(small):
+def test_pairs_that_share_a_caption_or_a_group_are_found(small):
     ids = np.array([[3, 1, 2], [3, 1, 2], [3, 2, 1], [0, 9, 9]], np.int32)
     batch = {"text": jnp.asarray(ids), "group": jnp.asarray([5, 6, 7, 5])}
     assert duplicates(small, batch) is None
-    for kind, wanted in {"caption": [0, 0, 1, 2], "concept": [0, 1, 2, 0]}.items():
+    for kind, wanted in {"caption": [0, 0, 1, 2], "group": [0, 1, 2, 0]}.items():
         small.objective.mask_duplicates = kind
         found = np.asarray(jax.jit(lambda b: duplicates(small, b))(batch))
         same = found[:, None] == found[None, :]
@@ -273,12 +275,12 @@ def test_a_locked_tower_has_no_backward_pass(small, tmp_path):
     work, of_image = {}, {}
     for factors in ((), (("image_", 0.0),)):
         small.optimizer.lr_factors = factors
-        gradients_of = make_gradients(small, run.model)
+        gradients_of = make_gradients(small, run.module)
         work[factors] = flops.count(gradients_of, before.params, batch, before.step)
         gradients = jax.jit(gradients_of)(before.params, batch, before.step)[1]
         of_image[factors] = float(optax.tree.norm(gradients["image_transformer"]))
         assert float(optax.tree.norm(gradients["text_transformer"])) > 0
     assert of_image[()] > 0 == of_image[factors]
-    encode = make_encode(small, run.model)
-    forward = flops.count(encode, before.params, batch)
+    encode = make_encode(small, run.module)
+    forward = flops.count(encode, before.params, batch, key_of(small, before.step))
     assert work[factors] < work[()] - 0.5 * forward

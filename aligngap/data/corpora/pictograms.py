@@ -1,167 +1,79 @@
-"""The pictograms corpus as a TFDS builder: emoji in twelve drawing styles with their names.
+"""The pictograms corpus: emoji in twelve drawing styles with their names and keywords.
 
-One record is one rendering of one concept. Records of the same concept in several sets share
-their captions; which captions a training step samples is the pipeline's business.
+A record is one rendering of one concept; its group and its semantics are the concept's, whichever
+of its captions is sampled, so that renderings of one concept are never pushed apart and a keyword
+such as "red" does not stand for the picture's meaning.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import tensorflow_datasets as tfds
-from etils import epath
-from jaxtyping import Float
+from aligngap.data.corpora.pictogram_splits import (
+    FLAGS,
+    TRAIN,
+    UNSEEN_BOTH,
+    UNSEEN_CONCEPT,
+    UNSEEN_STYLE,
+    VALIDATION,
+)
+from aligngap.data.corpora.tfds import TfdsCorpus
+from aligngap.data.corpus import Split
+from aligngap.data.records import Record
 
-from aligngap import progress
-from aligngap.data import corpora, fetch, sentences
-from aligngap.data.corpora import pictogram_splits as splits
-from aligngap.data.corpora.pictogram_concepts import EMOJIBASE, EMOJILIB, Concept, read_concepts
-from aligngap.data.corpora.pictogram_rendering import render_all
-from aligngap.data.corpora.pictogram_sources import DRAWING_SETS, Drawing, drawings
+SPLITS = (
+    Split(TRAIN, "train"),
+    Split(VALIDATION, "validation"),
+    Split(
+        UNSEEN_STYLE,
+        "test",
+        "Unseen style",
+        "concepts that training saw, in a drawing style that it never did",
+    ),
+    Split(
+        UNSEEN_CONCEPT,
+        "test",
+        "Unseen concepts",
+        "concepts that training never saw, in drawing styles that it did",
+    ),
+    Split(
+        UNSEEN_BOTH,
+        "test",
+        "Unseen concepts in an unseen style",
+        "neither the concept nor its drawing style was seen in training",
+    ),
+    Split(FLAGS, "other", "Flags", "flags, whose names are those of countries"),
+)
 
-_PINS = [EMOJIBASE, EMOJILIB, *(drawing_set.pin for drawing_set in DRAWING_SETS)]
 
+class Pictograms(TfdsCorpus):
+    """Pictures and names, held out by group of concepts and by drawing family."""
 
-@dataclass(frozen=True)
-class Picture:
-    """A drawing and its PNG."""
+    builder = "aligngap.data.corpora.pictogram_builder.PictogramBuilder"
+    splits = SPLITS
+    main = UNSEEN_CONCEPT
+    kinds = ("group", "subgroup")
+    captions_are_names = True
 
-    drawing: Drawing
-    png: bytes
-
-    @property
-    def split(self) -> str | None:
-        concept, family = self.drawing.concept, self.drawing.drawing_set.family
-        return splits.split_of(concept.concept_group, concept.group, family)
-
-
-class Pictograms(tfds.core.GeneratorBasedBuilder):
-    """Image-caption pairs split by concept group and drawing family (see pictogram_splits)."""
-
-    # TFDS's own look-up of this path imports importlib_resources, which it does not declare.
-    code_path = epath.Path(__file__)
-    VERSION = tfds.core.Version("1.0.0")
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        """`semantics` is the unit sentence embedding of `captions[0]`, the concept's label: a
-        record's meaning is its concept's, whichever of its captions is sampled.
-        """
-        text = tfds.features.Text
-        features = {
-            # Bytes rather than an Image feature, which would need TensorFlow to decode.
-            "image": tfds.features.Tensor(shape=(), dtype=np.bytes_, doc="PNG, 64x64 RGB"),
-            "captions": tfds.features.Sequence(text(), doc="label, other names, keywords"),
-            "num_names": tfds.features.Scalar(np.int32, doc="captions that are names"),
-            "semantics": tfds.features.Tensor(shape=(sentences.WIDTH,), dtype=np.float32),
-            "concept": text(doc="hexcode"),
-            "concept_group": text(doc="what is held out as a whole"),
-            "group": text(),
-            "subgroup": text(),
-            "drawing_set": text(),
-            "family": text(doc="the hand that drew it"),
-            "licence": text(),
-        }
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=tfds.features.FeaturesDict(features),
-            homepage="https://icon-sets.iconify.design",
+    @staticmethod
+    def record(raw: Mapping[str, Any]) -> Record:
+        texts, names = [text.decode() for text in raw["captions"]], int(raw["num_names"])
+        return Record(
+            image=raw["image"],
+            captions=tuple(texts[:names]),
+            keywords=tuple(texts[names:]),
+            group=int(raw["concept_number"]),
+            labels={kind: raw[kind].decode() for kind in Pictograms.kinds},
+            semantics=raw["semantics"],
+            name=raw["concept"].decode(),
         )
 
-    def _split_generators(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
-        downloads = corpora.downloads(Path(self.data_dir_root))
-        tarballs = fetch.npm_tarballs(_PINS, downloads)
-        encoder = sentences.load(downloads)  # everything is fetched before the long work begins
-        concepts, pictures = _pictures(tarballs)
-        semantics = _semantics(concepts, encoder)
-        progress.say(f"Writing {len(pictures)} pictures of {len(concepts)} concepts")
-        return {
-            split: self._generate_examples(members, semantics)
-            for split, members in _by_split(pictures).items()
-        }
-
-    def _generate_examples(
-        self, pictures: Sequence[Picture], semantics: Mapping[str, Float[np.ndarray, "S"]]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for picture in pictures:
-            concept, drawing_set = picture.drawing.concept, picture.drawing.drawing_set
-            yield (
-                f"{drawing_set.name}/{concept.id}",
-                {
-                    "image": picture.png,
-                    "captions": list(concept.captions),
-                    "num_names": len(concept.names),
-                    "semantics": semantics[concept.id],
-                    "concept": concept.id,
-                    "concept_group": concept.concept_group,
-                    "group": concept.group,
-                    "subgroup": concept.subgroup,
-                    "drawing_set": drawing_set.name,
-                    "family": drawing_set.family,
-                    "licence": drawing_set.licence,
-                },
-            )
+    def classes(self, kind: str) -> Mapping[str, Sequence[str]]:
+        """Those of the test splits: "food-drink" is "food drink", "food" and "drink"."""
+        sources = [self.open(split).raw for split in self.named("test")]
+        names = {source[row][kind].decode() for source in sources for row in range(len(source))}
+        return {name: _texts(name) for name in sorted(names)}
 
 
-def _pictures(tarballs: Mapping[str, Path]) -> tuple[list[Concept], list[Picture]]:
-    progress.say("Reading names and drawings")
-    concepts = read_concepts(tarballs)
-    found = list(drawings(DRAWING_SETS, concepts, tarballs))
-    pngs = render_all([drawing.svg for drawing in found], "Rendering")
-    pictures = [Picture(drawing, png) for drawing, png in zip(found, pngs, strict=True) if png]
-    return concepts, _distinct(pictures)
-
-
-def _distinct(pictures: Iterable[Picture]) -> list[Picture]:
-    """Without pixels that say nothing: those of several concept groups (one-colour sets draw all
-    hearts alike) go altogether, of those repeated for one concept the first stays.
-    """
-    pictures = list(pictures)
-    shown: defaultdict[bytes, set[str]] = defaultdict(set)
-    for picture in pictures:
-        shown[picture.png].add(picture.drawing.concept.concept_group)
-    clear = [picture for picture in pictures if len(shown[picture.png]) == 1]
-    return list({(picture.drawing.concept.id, picture.png): picture for picture in clear}.values())
-
-
-def _semantics(
-    concepts: Sequence[Concept], encoder: sentences.SentenceEncoder
-) -> dict[str, Float[np.ndarray, "S"]]:
-    """Concept id → unit sentence embedding of its label."""
-    progress.say(f"Embedding the labels of {len(concepts)} concepts")
-    rows = encoder.embed([concept.label for concept in concepts])
-    return {concept.id: row for concept, row in zip(concepts, rows, strict=True)}
-
-
-def _by_split(pictures: Iterable[Picture]) -> dict[str, list[Picture]]:
-    """Every split's pictures; an unseen style is only told of concepts with a trained picture."""
-    members: defaultdict[str, list[Picture]] = defaultdict(list)
-    for picture in pictures:
-        if picture.split:
-            members[picture.split].append(picture)
-    trained = {picture.drawing.concept.id for picture in members[splits.TRAIN]}
-    seen = [p for p in members[splits.UNSEEN_STYLE] if p.drawing.concept.id in trained]
-    members[splits.UNSEEN_STYLE] = seen
-    return {split: members[split] for split in splits.SPLITS}
-
-
-def licences() -> list[corpora.Licence]:
-    """The twelve icon sets, the two lists of names, and the model behind `semantics`."""
-    sets = [
-        corpora.Licence(s.name, s.version, s.licence, f"npm {s.pin.name}", "images")
-        for s in DRAWING_SETS
-    ]
-    names = [
-        corpora.Licence(pin.name, pin.version, "MIT", f"npm {pin.name}", provides)
-        for pin, provides in [(EMOJIBASE, "names, tags, groups"), (EMOJILIB, "names, keywords")]
-    ]
-    model = sentences.WHEEL
-    source = corpora.Licence(
-        "all-MiniLM-L6-v2", model.version, "Apache-2.0", f"PyPI {model.name}", "sentence embeddings"
-    )
-    return [*sets, *names, source]
+def _texts(name: str) -> list[str]:
+    words = name.split("-")
+    return [" ".join(words), *(words if len(words) > 1 else [])]

@@ -7,7 +7,7 @@ is chosen: beside the unshifted gap stands the closed one, whatever it does.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,12 @@ from aligngap import gap, progress
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap import files, sources
 from aligngap.gap.streaming import sample
+from aligngap.intervals import CONFIDENCE
 from aligngap.laboratory.bias.figure import draw, summary
 from aligngap.laboratory.shared import along_gap
 from aligngap.laboratory.shared.embeddings import FILES, read_texts
 from aligngap.laboratory.shared.result import Result
-from aligngap.tasks.intervals import CONFIDENCE, estimate
+from aligngap.tasks.intervals import estimate
 from aligngap.tasks.retrieval import TIE
 
 MOST_CATEGORIES = 12  # each is a panel
@@ -237,9 +238,9 @@ def _accuracy(
     found: dict[str, Any] = {
         "images": len(clusters),
         "value": [float(each.mean()) for each in correct],
-        "unshifted": asdict(estimate(before, clusters, chance, seed)),
+        "unshifted": estimate(before, clusters, chance, seed).as_json(),
     }
     if closed is not None:
-        change = asdict(estimate(correct[closed] - before, clusters, 0.0, seed))
-        found["change_when_closed"] = {name: change[name] for name in ("value", "low", "high")}
+        change = estimate(correct[closed] - before, clusters, None, seed)
+        found["change_when_closed"] = change.as_json()
     return found

@@ -31,6 +31,7 @@ from aligngap.models import dual_encoder, resnet
 from aligngap.models.towers import ImageInput, TextInput, pool_class_token, pool_end_of_text
 from aligngap.models.transformer import Block
 from aligngap.presets import set_size
+from aligngap.unit import unit_rows
 
 CONTEXT = 16  # Tokens of the text tower: the captions are short.
 CHUNK = 256  # Rows that are encoded at once.
@@ -96,7 +97,7 @@ def draw(encoder: Encoder, seed: int, initialisations: int, bar: progress.Bar) -
         for kind, rows in encoder.inputs.items():
             parts = np.array_split(rows, -(-len(rows) // CHUNK))
             chunks = zip(*(encoder.layers(params, part) for part in parts), strict=True)
-            units = [_unit(jnp.concatenate(layer)) for layer in chunks]
+            units = [unit_rows(jnp.concatenate(layer), smallest=0.0) for layer in chunks]
             cosines = [float(gap.mean_pairwise_cosine(unit)) for unit in units]
             found[kind].append((np.asarray(units[-1]), cosines))
         bar.advance()
@@ -187,10 +188,6 @@ def _seen(
         mutable=["intermediates"],
     )
     return features, state["intermediates"]
-
-
-def _unit(x: Float[Array, "N W"]) -> Float[Array, "N W"]:
-    return x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
 
 def _config(arguments: argparse.Namespace) -> ConfigDict:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from aligngap import gap
 from aligngap.laboratory.cone.measures import Share, variance_share
+from aligngap.unit import unit_rows
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": jax.nn.sigmoid,
@@ -73,5 +74,6 @@ def _pass(
 
 
 def _seen(x: Float[Array, "N W"]) -> tuple[Float[Array, ""], Float[Array, "W"]]:
-    unit = x / jnp.linalg.norm(x, axis=1, keepdims=True)
+    # A dead row is nan in what is found, and no cosine of 0.
+    unit = unit_rows(x, smallest=0.0)
     return gap.mean_pairwise_cosine(unit), unit.mean(axis=0)

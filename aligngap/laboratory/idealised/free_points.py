@@ -21,6 +21,7 @@ from aligngap import gap, objectives, progress
 from aligngap.laboratory.shared.result import style
 from aligngap.laboratory.shared.two_sides import batch_rows
 from aligngap.reporting.figures import MODALITY_MARKERS, PALETTE
+from aligngap.unit import unit_rows
 
 BATCH, RATE, WARMUP, SCALE = 128, 0.01, 100, 100.0
 SPREAD = 0.1  # Standard deviation about the poles (0, ±1, 0): variance .01.
@@ -99,8 +100,7 @@ def _start(pairs: int, seed: int) -> tuple[Array, Array]:
 
 
 def _unit(sides: tuple[Array, Array]) -> tuple[Array, Array]:
-    first, second = (x / jnp.linalg.norm(x, axis=1, keepdims=True) for x in sides)
-    return first, second
+    return unit_rows(sides[0], smallest=0.0), unit_rows(sides[1], smallest=0.0)
 
 
 def _loss(sides: tuple[Array, Array], rows: Array) -> Float[Array, ""]:

@@ -1,14 +1,16 @@
 """Real pictures and captions, few enough to be held and learnt by heart."""
 
 import argparse
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
 
 from aligngap import progress
 from aligngap.config import data_dir
-from aligngap.data import corpora, images, pipeline, tokenizer
+from aligngap.data import corpora, images, records
+from aligngap.data.records import Source
+from aligngap.data.tokenizers import bpe
 from aligngap.errors import UsageError
 
 CORPUS = "pictograms"
@@ -21,7 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 class CaptionedImages(NamedTuple):
-    """Images and captions, one of each for a concept: no caption is right for two images."""
+    """Images and captions, one of each for a group: no caption is right for two images."""
 
     images: Float[np.ndarray, "N R R 3"]  # Normalised by their own mean and deviation.
     ids: Int32[np.ndarray, "N L"]
@@ -31,10 +33,10 @@ class CaptionedImages(NamedTuple):
 def pairs(
     count: int, size: int, context_length: int, folder: str, seed: int = 0
 ) -> CaptionedImages:
-    """`count` concepts of the training split, drawn with a seed, each with one of its images."""
-    source = corpora.open_split(CORPUS, data_dir(folder), "train")
+    """`count` groups of the training split, drawn with a seed, each with one of its images."""
+    source = corpora.find(CORPUS, data_dir(folder)).open("train")
     stack, captions = one_of_each(source, count, size, KEYWORDS, seed)
-    learnt = tokenizer.train(captions, VOCABULARY)
+    learnt = bpe.train(captions, VOCABULARY)
     scaled = stack / 255.0
     scaled = (scaled - scaled.mean((0, 1, 2))) / scaled.std((0, 1, 2))
     ids = learnt.encode(captions, context_length)
@@ -42,30 +44,30 @@ def pairs(
 
 
 def one_of_each(
-    source: Any, count: int, size: int, keywords: int, seed: int = 0, how: str = "crop"
+    source: Source, count: int, size: int, keywords: int, seed: int = 0, how: str = "crop"
 ) -> tuple[UInt8[np.ndarray, "N R R 3"], list[str]]:
-    """(images, captions) of `count` concepts of a split, one image of each, drawn with a seed.
+    """(images, captions) of `count` groups of a split, one image of each, drawn with a seed.
 
     `how` is what the config calls `data.resize`.
     """
-    rows: dict[bytes, int] = {}
+    rows: dict[int, int] = {}
     for row in np.random.default_rng(seed).permutation(len(source)):
-        rows.setdefault(source[int(row)]["concept"], int(row))
+        rows.setdefault(records.group_of(source[int(row)], int(row)), int(row))
     if count > len(rows):
-        raise UsageError(f"{count} concepts: this split of the corpus has {len(rows)}")
-    records = [source[row] for row in list(rows.values())[:count]]
-    pictures = [images.RESIZES[how](images.decode(record["image"]), size) for record in records]
-    return np.stack(pictures), [pipeline.caption(record, keywords) for record in records]
+        raise UsageError(f"{count} groups: this split of the corpus has {len(rows)}")
+    found = [source[row] for row in list(rows.values())[:count]]
+    pictures = [images.RESIZES[how](images.decode(record.image), size) for record in found]
+    return np.stack(pictures), [records.caption(record, keywords) for record in found]
 
 
 def pixels(count: int, size: int, folder: str, seed: int = 0) -> UInt8[np.ndarray, "N R R 3"]:
     """`count` distinct training images of the corpus, drawn with a seed."""
-    source = corpora.open_split(CORPUS, data_dir(folder), "train")
+    source = corpora.find(CORPUS, data_dir(folder)).open("train")
     if count > len(source):
         raise UsageError(f"{count} images: the {CORPUS} corpus has {len(source)} to train on")
     rows = np.sort(np.random.default_rng(seed).permutation(len(source))[:count])
     decoded = [
-        images.resize(images.decode(source[int(row)]["image"], f"{row} of train"), size)
+        images.resize(images.decode(source[int(row)].image, f"{row} of train"), size)
         for row in progress.track(rows, f"Decoding {CORPUS}", count, "images")
     ]
     return np.stack(decoded)

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from aligngap import whole
+from aligngap import atomic
 from aligngap.reporting.figures import STYLE
 from aligngap.runs import provenance
 
@@ -40,10 +40,10 @@ def save(result: Result, command: Sequence[str], output: Path) -> None:
         "command": provenance.command_line(command),
         "versions": provenance.versions(),
     }
-    whole.write_json(output / f"{result.name}.json", record)
+    atomic.write_json(output / f"{result.name}.json", record)
     drawn = io.StringIO()
     with style():
         result.figure.savefig(drawn, format="svg", metadata={"Date": None}, bbox_inches="tight")
-    whole.write(output / f"{result.name}.svg", drawn.getvalue())
+    atomic.write(output / f"{result.name}.svg", drawn.getvalue())
     for name, content in result.files.items():
-        whole.write(output / name, content)
+        atomic.write(output / name, content)

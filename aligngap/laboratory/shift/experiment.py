@@ -213,13 +213,13 @@ def _held_out(
     best = float(min(deltas[scores > scores.max() - 1e-9], key=abs))
     before, after = hits(held_out, 0.0), hits(held_out, best)
     reported = [estimate(x, held_out.clusters, held_out.chance, seed) for x in (before, after)]
-    change = estimate(after - before, held_out.clusters, 0.0, seed)
+    change = estimate(after - before, held_out.clusters, None, seed)
     return {
         "delta": best,
         "chosen_on": int(chosen.sum()),
         "reported_on": int((~chosen).sum()),
         "score_where_chosen": float(scores.max()),
-        "unshifted": dataclasses.asdict(reported[0]),
-        "shifted": dataclasses.asdict(reported[1]),
-        "change": {name: getattr(change, name) for name in ("value", "low", "high")},
+        "unshifted": reported[0].as_json(),
+        "shifted": reported[1].as_json(),
+        "change": change.as_json(),
     }

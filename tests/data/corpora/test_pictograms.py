@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aligngap.data import corpora, sentences
+from aligngap.data import corpora, fetch, sentences
 from aligngap.data.corpora import pictogram_splits as splits
 from aligngap.data.corpora.pictogram_concepts import EMOJILIB
 from aligngap.data.corpora.pictogram_rendering import render, render_all
@@ -30,8 +30,9 @@ TRAIN_SHARD = "pictograms-train.array_record-00000-of-00001"
 
 @pytest.fixture(scope="module")
 def records(pictograms_dir):
-    """Split → all its records."""
-    sources = {s: corpora.open_split(CORPUS, pictograms_dir, s) for s in splits.SPLITS}
+    """Split → all that the builder wrote of it."""
+    corpus = corpora.find(CORPUS, pictograms_dir)
+    sources = {split: corpus.open(split).raw for split in splits.SPLITS}
     return {split: [source[i] for i in range(len(source))] for split, source in sources.items()}
 
 
@@ -188,7 +189,8 @@ def test_each_record_has_the_licence_of_its_set(records):
     licences = {s.name.encode(): s.licence.encode() for s in DRAWING_SETS}
     found = {(r["drawing_set"], r["licence"]) for members in records.values() for r in members}
     assert found == set(licences.items())
-    listed = {licence.source: licence.licence for licence in corpora.licences(CORPUS)}
+    of_corpus = corpora.find(CORPUS, Path()).licences()
+    listed = {licence.source: licence.licence for licence in of_corpus}
     assert {name.decode(): licence.decode() for name, licence in licences.items()}.items() <= (
         listed.items()
     )
@@ -202,17 +204,49 @@ def test_semantics_are_the_unit_embeddings_of_the_label(records, pictograms_dir)
     np.testing.assert_allclose(norms, 1, atol=1e-5)
     some = every[:: len(every) // 12]
     assert some[0]["semantics"].dtype == np.float32
-    encoder = sentences.load(corpora.downloads(pictograms_dir))
+    encoder = sentences.load(fetch.downloads(pictograms_dir))
     again = encoder.embed([record["captions"][0].decode() for record in some])
     np.testing.assert_allclose(again, [record["semantics"] for record in some], atol=1e-4)
 
 
 @pytest.mark.corpus
+def test_a_concept_has_one_number_and_a_number_one_concept(records):
+    every = [record for members in records.values() for record in members]
+    pairs = {(record["concept"], int(record["concept_number"])) for record in every}
+    concepts, numbers = zip(*pairs, strict=True)
+    assert len(pairs) == len(set(concepts)) == len(set(numbers))
+
+
+@pytest.mark.corpus
+def test_a_record_is_what_the_builder_wrote(records, pictograms_dir):
+    source = corpora.find(CORPUS, pictograms_dir).open(splits.UNSEEN_BOTH)
+    for row in range(0, len(source), 20):
+        raw, record = records[splits.UNSEEN_BOTH][row], source[row]
+        texts = record.captions + record.keywords
+        assert [text.encode() for text in texts] == list(raw["captions"])
+        assert len(record.captions) == raw["num_names"]
+        assert record.image == raw["image"]
+        assert record.group == raw["concept_number"]
+        assert record.labels == {k: raw[k].decode() for k in ("group", "subgroup")}
+        np.testing.assert_array_equal(record.semantics, raw["semantics"])
+
+
+@pytest.mark.corpus
+def test_classes_are_those_of_the_tests_with_their_words(records, pictograms_dir):
+    corpus = corpora.find(CORPUS, pictograms_dir)
+    wanted = {r["group"].decode() for split in TESTS for r in records[split]}
+    found = corpus.classes("group")
+    assert set(found) == wanted
+    assert found["food-drink"] == ["food drink", "food", "drink"]
+    assert found["objects"] == ["objects"]
+
+
+@pytest.mark.corpus
 def test_a_split_can_be_sent_to_another_process(pictograms_dir):
-    source = corpora.open_split(CORPUS, pictograms_dir, splits.VALIDATION)
+    source = corpora.find(CORPUS, pictograms_dir).open(splits.VALIDATION)
     sent = pickle.loads(pickle.dumps(source))
     assert len(sent) == len(source)
-    assert sent[7]["image"] == source[7]["image"]
+    assert sent[7].image == source[7].image
 
 
 # A complete corpus, and incomplete ones.
@@ -242,10 +276,10 @@ def replaced(path, content):
 
 @pytest.mark.corpus
 def test_preparing_a_complete_corpus_returns_at_once(pictograms_dir, capsys):
-    corpora.open_split(CORPUS, pictograms_dir, splits.FLAGS)  # what there is to import is imported
+    corpora.find(CORPUS, pictograms_dir).open(splits.FLAGS)  # what there is to import is imported
     before = {path: path.stat().st_mtime_ns for path in (pictograms_dir / CORPUS).rglob("*")}
     started = time.monotonic()
-    corpora.prepare(CORPUS, pictograms_dir)
+    corpora.find(CORPUS, pictograms_dir).prepare()
     assert time.monotonic() - started < 5
     assert "already" in capsys.readouterr().err
     assert {p: p.stat().st_mtime_ns for p in (pictograms_dir / CORPUS).rglob("*")} == before
@@ -253,7 +287,7 @@ def test_preparing_a_complete_corpus_returns_at_once(pictograms_dir, capsys):
 
 def damaged(data_dir, split=splits.TRAIN):
     with pytest.raises(AligngapError) as caught:
-        corpora.open_split(CORPUS, data_dir, split)
+        corpora.find(CORPUS, data_dir).open(split)
     line = str(caught.value)
     assert "\n" not in line
     assert f"aligngap prepare --corpus=pictograms --data_dir={data_dir}" in line
@@ -275,36 +309,38 @@ def test_a_damaged_corpus_is_told_and_not_overwritten(copied):
     shard.unlink()
     assert f"{TRAIN_SHARD} is missing" in damaged(data_dir)
     with pytest.raises(AligngapError, match="is missing"):
-        corpora.prepare(CORPUS, data_dir)
+        corpora.find(CORPUS, data_dir).prepare()
     assert not shard.exists()
-    assert len(corpora.open_split(CORPUS, data_dir, splits.FLAGS)) > 1000
+    assert len(corpora.find(CORPUS, data_dir).open(splits.FLAGS)) > 1000
     replaced(folder / "dataset_info.json", b'{"na')
     damaged(data_dir, splits.FLAGS)
 
 
 def test_a_missing_or_half_built_corpus_is_told_apart(tmp_path):
     assert "pictograms is missing" in damaged(tmp_path)
-    (tmp_path / CORPUS / "incomplete.ABCDEF_1.0.0").mkdir(parents=True)
+    (tmp_path / CORPUS / "incomplete.ABCDEF_1.1.0").mkdir(parents=True)
     assert "pictograms is only half built" in damaged(tmp_path)
 
 
 def test_unknown_names_are_wrong_usage(tmp_path):
     with pytest.raises(UsageError, match="unknown corpus 'coco': one of pictograms"):
-        corpora.open_split("coco", tmp_path, "train")
-    with pytest.raises(UsageError, match="unknown corpus 'coco'"):
-        corpora.prepare("coco", tmp_path)
+        corpora.find("coco", tmp_path)
+    with pytest.raises(UsageError, match=r"corpus 'no.such.Corpus' cannot be imported"):
+        corpora.find("no.such.Corpus", tmp_path)
+    with pytest.raises(UsageError, match="derives from"):
+        corpora.find("pathlib.Path", tmp_path)
     with pytest.raises(UsageError, match=r"unknown split 'test'.*train, validation, test_unseen"):
-        corpora.open_split(CORPUS, tmp_path, "test")
+        corpora.find(CORPUS, tmp_path).open("test")
 
 
 def test_a_tarball_with_a_wrong_digest_stops_the_preparation(tmp_path):
-    tarball = corpora.downloads(tmp_path) / EMOJILIB.filename
+    tarball = fetch.downloads(tmp_path) / EMOJILIB.filename
     tarball.parent.mkdir(parents=True)
     tarball.write_bytes(b"tampered with")
-    half_built = tmp_path / CORPUS / "incomplete.ABCDEF_1.0.0"
+    half_built = tmp_path / CORPUS / "incomplete.ABCDEF_1.1.0"
     half_built.mkdir(parents=True)
     with pytest.raises(AligngapError, match=f"{tarball.name} has SHA-256 .*{EMOJILIB.sha256}"):
-        corpora.prepare(CORPUS, tmp_path)
+        corpora.find(CORPUS, tmp_path).prepare()
     assert tarball.read_bytes() == b"tampered with"
     assert list((tmp_path / CORPUS).iterdir()) == []
 
@@ -312,7 +348,7 @@ def test_a_tarball_with_a_wrong_digest_stops_the_preparation(tmp_path):
 def test_an_unwritable_data_dir_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(AligngapError, match=r"cannot prepare pictograms in .*file"):
-        corpora.prepare(CORPUS, tmp_path / "file")
+        corpora.find(CORPUS, tmp_path / "file").prepare()
 
 
 @pytest.mark.corpus
@@ -320,7 +356,7 @@ def test_reading_needs_neither_tensorflow_nor_flags(pictograms_dir):
     code = (
         "import sys; from pathlib import Path; from aligngap.data import corpora;"
         "assert 'tensorflow_datasets' not in sys.modules;"
-        f"print(len(corpora.open_split('pictograms', Path({str(pictograms_dir)!r}), 'flags')));"
+        f"print(len(corpora.find('pictograms', Path({str(pictograms_dir)!r})).open('flags')));"
         "assert 'tensorflow' not in sys.modules"
     )
     root = Path(__file__).parents[3]

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aligngap.data import corpora, fetch, tokenizer, vocabulary
-from aligngap.data.tokenizer import Tokenizer
+from aligngap.data import fetch, tokenizers
+from aligngap.data.tokenizers import bpe, clip
+from aligngap.data.tokenizers.clip import Clip, ClipFast
 from aligngap.errors import AligngapError, UsageError
-from aligngap.training import loop
+from aligngap.training import run as runs
 
 pytestmark = pytest.mark.corpus
 CONTEXT = 77
@@ -42,13 +43,13 @@ DIRTY = [
 
 
 @pytest.fixture(scope="module")
-def fast(clip_dir) -> Tokenizer:
-    return vocabulary.clip(clip_dir, clean=False)
+def fast(clip_dir) -> ClipFast:
+    return ClipFast.make([], 0, clip_dir)
 
 
 @pytest.fixture(scope="module")
-def clean(clip_dir) -> Tokenizer:
-    return vocabulary.clip(clip_dir, clean=True)
+def clean(clip_dir) -> Clip:
+    return Clip.make([], 0, clip_dir)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def open_clip(clip_dir, tmp_path_factory):
     """open_clip's own tokenizer out of the wheel, which needs torch but no torchvision."""
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("open_clip")
-    wheel = fetch.wheel(vocabulary.WHEEL, corpora.downloads(clip_dir))
+    wheel = fetch.wheel(clip.WHEEL, fetch.downloads(clip_dir))
     for name in ("tokenizer.py", "bpe_simple_vocab_16e6.txt.gz"):
         (folder / name).write_bytes(fetch.read_member(wheel, f"open_clip/{name}"))
     spec = importlib.util.spec_from_file_location("tokenizer", folder / "tokenizer.py")
@@ -94,10 +95,10 @@ def test_cleaning_matters_where_it_should(captions, clean, fast):
 
 def test_a_run_takes_clips_vocabulary_and_keeps_it(small, clip_dir, clean, tmp_path):
     small.data.tokenizer, small.model.text.vocab_size = "clip", 49_408
-    run = loop.prepare(small, tmp_path / "run")
-    assert (tmp_path / "run" / "tokenizer" / tokenizer.FILE).exists()
+    run = runs.prepare(small, tmp_path / "run")
+    assert (tmp_path / "run" / "tokenizer" / bpe.FILE).exists()
     wanted = clean.encode(DIRTY, 12)
-    for one in (run.tokenizer, loop.reopen(tmp_path / "run").tokenizer):
+    for one in (run.tokenizer, tokenizers.reopen(small, tmp_path / "run" / "tokenizer")):
         np.testing.assert_array_equal(one.encode(DIRTY, 12), wanted)
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(one)).encode(DIRTY, 12), wanted)
 
@@ -106,10 +107,10 @@ def test_missing_merges_say_how_to_fetch_them(small, tmp_path):
     small.data.tokenizer, small.model.text.vocab_size = "clip_fast", 49_408
     small.data.data_dir = str(tmp_path)
     with pytest.raises(AligngapError, match=r"missing in .*prepare --tokenizer=clip --data_dir="):
-        vocabulary.make(small, [])
+        tokenizers.make(small, [])
 
 
 def test_an_unknown_tokenizer_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="'clop': one of clip"):
-        vocabulary.prepare("clop", Path(tmp_path))
+        clip.prepare("clop", Path(tmp_path))
     assert list(tmp_path.iterdir()) == []

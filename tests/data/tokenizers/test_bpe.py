@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aligngap.data.corpora import open_split
-from aligngap.data.tokenizer import Tokenizer, from_merges, load, train
+from aligngap.data import corpora
+from aligngap.data.records import texts_of
+from aligngap.data.tokenizers.bpe import Trained as Tokenizer
+from aligngap.data.tokenizers.bpe import backend_of, train
 from aligngap.errors import AligngapError, UsageError
 
 # Many pairs occur equally often, so that the order of ties shows.
@@ -39,9 +41,7 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="module")
 def captions(pictograms_dir: Path) -> list[str]:
     """The distinct captions of the corpus's training split."""
-    source = open_split("pictograms", pictograms_dir, "train")
-    found = {c.decode() for i in range(len(source)) for c in source[i]["captions"]}
-    return sorted(found)
+    return sorted(set(texts_of(corpora.find("pictograms", pictograms_dir).open("train"))))
 
 
 def _assert_rows_are_captions(ids: np.ndarray, tokenizer: Tokenizer) -> None:
@@ -69,7 +69,7 @@ def test_the_vocabulary_is_laid_out_as_clips(tokenizer):
 
 def test_known_merges_give_known_ids():
     """By hand: "cat" is c a t</w>; the letters' ids are their place after "!"."""
-    tokenizer = from_merges([("a", "t</w>"), ("c", "at</w>")])
+    tokenizer = Tokenizer(backend_of([("a", "t</w>"), ("c", "at</w>")]))
     c, a, s_end = ord("c") - ord("!"), ord("a") - ord("!"), 256 + ord("s") - ord("!")
     t = ord("t") - ord("!")
     expected = [[514, 513, 515, 515, 515, 515], [514, c, a, t, s_end, 515]]
@@ -84,7 +84,7 @@ def test_the_captions_order_does_not_matter():
 def test_another_process_learns_the_same(tokenizer):
     """Hash maps are seeded once a process: ties must not follow them."""
     program = (
-        "import json, sys; from aligngap.data.tokenizer import train;"
+        "import json, sys; from aligngap.data.tokenizers.bpe import train;"
         "print(train(json.load(sys.stdin), 580).backend.to_str())"
     )
     done = subprocess.run(
@@ -129,7 +129,7 @@ def test_empty_text_is_start_and_ends(tokenizer):
 
 def test_every_character_has_an_encoding():
     """A vocabulary of bytes alone gives back what it never saw; NFC and lower case are kept off."""
-    tokenizer = from_merges([])
+    tokenizer = Tokenizer(backend_of([]))
     text = "".join(map(chr, [*range(0x21, 0x7F), 0x3B1, 0x20AC, 0x65E5, 0x1F600])).lower()
     assert tokenizer.decode(tokenizer.encode([text], 300)[0]).replace(" ", "") == text
 
@@ -137,7 +137,7 @@ def test_every_character_has_an_encoding():
 def test_special_tokens_in_a_caption_are_text(tokenizer, tmp_path):
     tokenizer.save(tmp_path)
     texts = ["a<|endoftext|> cat", "<|startoftext|>", "!!<|ENDOFTEXT|><|endoftext|>"]
-    for twin in (tokenizer, load(tmp_path), pickle.loads(pickle.dumps(tokenizer))):
+    for twin in (tokenizer, Tokenizer.load(tmp_path), pickle.loads(pickle.dumps(tokenizer))):
         ids = twin.encode(texts, 64)
         _assert_rows_are_captions(ids, twin)
         assert (ids.argmax(axis=1) > 3).all()
@@ -153,13 +153,16 @@ def test_saved_and_pickled_copies_encode_alike(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "run" / "tokenizer")
     assert [file.name for file in (tmp_path / "run" / "tokenizer").iterdir()] == ["tokenizer.json"]
     expected = tokenizer.encode(CAPTIONS + STRANGE, 16)
-    for twin in (load(tmp_path / "run" / "tokenizer"), pickle.loads(pickle.dumps(tokenizer))):
+    for twin in (
+        Tokenizer.load(tmp_path / "run" / "tokenizer"),
+        pickle.loads(pickle.dumps(tokenizer)),
+    ):
         np.testing.assert_array_equal(twin.encode(CAPTIONS + STRANGE, 16), expected)
 
 
 def test_a_missing_or_broken_file_is_one_clear_line(tokenizer, tmp_path):
     with pytest.raises(AligngapError, match=r"cannot read the tokenizer .*tokenizer\.json"):
-        load(tmp_path)
+        Tokenizer.load(tmp_path)
     whole = tokenizer.backend.to_str()
     lowest_specials = json.loads(whole)
     lowest_specials["model"]["vocab"] |= {"<|endoftext|>": 0, "!": 579}
@@ -167,10 +170,10 @@ def test_a_missing_or_broken_file_is_one_clear_line(tokenizer, tmp_path):
     for text in ("", "{}", whole[: len(whole) // 2], json.dumps(lowest_specials)):
         (tmp_path / "tokenizer.json").write_text(text)
         with pytest.raises(AligngapError, match="no tokenizer of CLIP's form"):
-            load(tmp_path)
+            Tokenizer.load(tmp_path)
     (tmp_path / "tokenizer.json").write_bytes(b"\xff\xfe")
     with pytest.raises(AligngapError, match="no tokenizer"):
-        load(tmp_path)
+        Tokenizer.load(tmp_path)
 
 
 def test_an_unwritable_folder_is_one_clear_line(tokenizer, tmp_path):

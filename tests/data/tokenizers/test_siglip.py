@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from aligngap.data import sentencepieces, vocabulary
+from aligngap.data import tokenizers
+from aligngap.data.tokenizers.siglip import Siglip
 from aligngap.errors import AligngapError
 
 pytestmark = pytest.mark.corpus
@@ -22,7 +23,7 @@ SPECIAL = ["</s>", "a</s> b", "<unk> c", "<pad>", "a </s>"]
 
 @pytest.fixture(scope="module")
 def words(spiece_dir):
-    return sentencepieces.load(spiece_dir)
+    return Siglip.load(spiece_dir)
 
 
 def test_ids_are_those_of_transformers(captions, words, spiece_dir):
@@ -51,7 +52,7 @@ def test_it_goes_to_another_process_and_to_disk(words, spiece_dir, captions, tmp
     words.save(tmp_path)
     assert (tmp_path / "spiece.model").read_bytes() == (spiece_dir / "spiece.model").read_bytes()
     wanted = words.encode(captions[:50], CONTEXT)
-    for one in (pickle.loads(pickle.dumps(words)), sentencepieces.load(tmp_path)):
+    for one in (pickle.loads(pickle.dumps(words)), Siglip.load(tmp_path)):
         assert one.fingerprint == words.fingerprint
         np.testing.assert_array_equal(one.encode(captions[:50], CONTEXT), wanted)
 
@@ -62,13 +63,13 @@ def test_a_damaged_file_is_one_line(damage, words, tmp_path, capfd):
     with pytest.raises(
         AligngapError, match=r"spiece\.model is damaged, or no sentencepiece model$"
     ):
-        sentencepieces.load(tmp_path)
+        Siglip.load(tmp_path)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_missing_file_and_one_of_another_form(words, captions, tmp_path):
     with pytest.raises(AligngapError, match=r"cannot read the tokenizer .*No such file"):
-        sentencepieces.load(tmp_path)
+        Siglip.load(tmp_path)
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(captions[:2000]),
         model_prefix=str(tmp_path / "spiece"),
@@ -76,10 +77,10 @@ def test_a_missing_file_and_one_of_another_form(words, captions, tmp_path):
         **{"eos_id": -1, "minloglevel": 2},
     )
     with pytest.raises(AligngapError, match=r"no vocabulary of SigLIP's form: it lacks </s>"):
-        sentencepieces.load(tmp_path)
+        Siglip.load(tmp_path)
 
 
 def test_no_run_learns_it(small):
     small.data.tokenizer = "siglip"
     with pytest.raises(AligngapError, match="comes with an imported model"):
-        vocabulary.make(small, [])
+        tokenizers.make(small, [])

@@ -7,16 +7,20 @@ argmax of its ids. Ids equal those of transformers' CLIPTokenizerFast over the s
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import tokenizers
 from jaxtyping import Int32
+from ml_collections import ConfigDict
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from aligngap.data import cleaning
+from aligngap import atomic
+from aligngap.data.tokenizers import cleaning
+from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 
 FILE = "tokenizer.json"
@@ -33,11 +37,51 @@ LEAST_PAIR_COUNT = 2
 
 
 @dataclass(frozen=True)
-class Tokenizer:
-    """A trained vocabulary; make one with `train`, `load` or `from_merges`. It can be pickled."""
+class Bpe(Tokenizer):
+    """A vocabulary in CLIP's form. Whether captions are cleaned is not in its file: its kind says
+    it."""
 
     backend: tokenizers.Tokenizer
-    clean: bool = False  # Captions first, as CLIP does. Not in the file: `data.tokenizer` says it.
+    file = FILE
+    package = "tokenizers"
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """AligngapError if missing, corrupt or of another form."""
+        path = folder / FILE
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise AligngapError(f"cannot read the tokenizer {path}: {error.strerror}") from error
+        except Exception as error:  # the library raises nothing more specific for a broken file
+            raise AligngapError(f"{path} is no tokenizer of CLIP's form: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises whatever the library raises for text that it cannot read, else ValueError."""
+        tokenizer = cls(tokenizers.Tokenizer.from_str(text))
+        backend = tokenizer.backend
+        last = (backend.token_to_id(START), backend.token_to_id(END))
+        if last != (tokenizer.start_id, tokenizer.end_id):
+            raise ValueError("start and end of text are not its last two tokens")
+        return tokenizer
+
+    @classmethod
+    def like(cls, other: Tokenizer) -> Tokenizer:
+        return cls(other.backend) if isinstance(other, Bpe) else other
+
+    @classmethod
+    def problems(cls, name: str, text: ConfigDict) -> Iterator[str]:
+        if text.pooling == "end_of_text" and text.vocab_size < SMALLEST_VOCABULARY:
+            yield (
+                f"model.text.vocab_size={text.vocab_size} must be at least {SMALLEST_VOCABULARY}: "
+                "every byte inside and at the end of a word, start and end of text"
+            )
+        if cls.size is not None and text.vocab_size != cls.size:
+            yield (
+                f"model.text.vocab_size={text.vocab_size} does not fit data.tokenizer={name}, "
+                f"which has {cls.size} tokens: give that, or `trained`"
+            )
 
     def __post_init__(self) -> None:
         # Captions come from strangers: "<|endoftext|>" in one is text, not the end of the caption.
@@ -45,7 +89,7 @@ class Tokenizer:
         self.backend.encode_special_tokens = True
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _from_json, (self.backend.to_str(), self.clean)
+        return type(self).from_json, (self.backend.to_str(),)
 
     @property
     def vocab_size(self) -> int:
@@ -55,7 +99,7 @@ class Tokenizer:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all that ids depend on."""
-        return hashlib.sha256(repr((self.backend.to_str(), self.clean)).encode()).hexdigest()
+        return hashlib.sha256(repr((self.backend.to_str(), self.cleans)).encode()).hexdigest()
 
     @property
     def start_id(self) -> int:
@@ -96,24 +140,41 @@ class Tokenizer:
         except OSError as error:
             raise AligngapError(f"cannot write {folder / FILE}: {error.strerror}") from error
 
+    def for_transformers(self, context_length: int) -> Mapping[str, str]:
+        """What CLIPTokenizer wants, also of older versions."""
+        model = json.loads(self.backend.to_str())["model"]
+        merges = "".join(f"{left} {right}\n" for left, right in model["merges"])
+        special = {"bos_token": START, "eos_token": END, "pad_token": END, "unk_token": END}
+        settings = special | {
+            "tokenizer_class": "CLIPTokenizer",
+            "model_max_length": context_length,
+            "split_special_tokens": True,  # "<|endoftext|>" in a caption is text, as it is here.
+        }
+        return {
+            "merges.txt": "#version: 0.2\n" + merges,
+            "vocab.json": json.dumps(model["vocab"], ensure_ascii=False),
+            "tokenizer_config.json": atomic.as_json(settings),
+            "special_tokens_map.json": atomic.as_json(special),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        return {"start_id": self.start_id, "tokenizer": self.file, "cleaned": self.cleans}
+
     def _words(self, texts: Sequence[str]) -> list[list[int]]:
-        given = [cleaning.clean(text) for text in texts] if self.clean else list(texts)
+        given = [cleaning.clean(text) for text in texts] if self.cleans else list(texts)
         encodings = self.backend.encode_batch_fast(given, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
 
-def load(folder: Path, *, clean: bool = False) -> Tokenizer:
-    """The tokenizer that `save` wrote; AligngapError if missing, corrupt or of another form."""
-    path = folder / FILE
-    try:
-        return _from_json(path.read_text(encoding="utf-8"), clean)
-    except OSError as error:
-        raise AligngapError(f"cannot read the tokenizer {path}: {error.strerror}") from error
-    except Exception as error:  # the library raises nothing more specific for a broken file
-        raise AligngapError(f"{path} is no tokenizer of CLIP's form: {error}") from error
+class Trained(Bpe):
+    """Learnt from the captions of a run."""
+
+    @classmethod
+    def make(cls, captions: Iterable[str], vocab_size: int, data_dir: Path) -> "Trained":
+        return train(captions, vocab_size)
 
 
-def train(captions: Iterable[str], vocab_size: int) -> Tokenizer:
+def train(captions: Iterable[str], vocab_size: int) -> Trained:
     """Learns the merges of at most `vocab_size` tokens (514 of them are always there).
 
     The captions' order does not matter. Captions with too few repeated pairs give fewer tokens.
@@ -122,7 +183,7 @@ def train(captions: Iterable[str], vocab_size: int) -> Tokenizer:
         raise UsageError(
             f"vocab_size is {vocab_size}; bytes and specials alone are {SMALLEST_VOCABULARY}"
         )
-    learner = from_merges([]).backend
+    learner = backend_of([])
     # Given as special tokens, the bytes keep these ids. Left to the trainer, those of the word ends
     # follow a hash map's order, ties between equally frequent pairs fall to the lower id, and two
     # runs learn different merges.
@@ -135,11 +196,11 @@ def train(captions: Iterable[str], vocab_size: int) -> Tokenizer:
     )
     learner.train_from_iterator(captions, trainer)
     merges = json.loads(learner.to_str())["model"]["merges"]
-    return from_merges([(left, right) for left, right in merges])
+    return Trained(backend_of([(left, right) for left, right in merges]))
 
 
-def from_merges(merges: Sequence[tuple[str, str]], *, clean: bool = False) -> Tokenizer:
-    """The tokenizer of these merges, in order of their rank; CLIP's 48,894 give its 49,408 ids."""
+def backend_of(merges: Sequence[tuple[str, str]]) -> tokenizers.Tokenizer:
+    """The vocabulary of these merges, in order of their rank; CLIP's 48,894 give its 49,408 ids."""
     tokens = dict.fromkeys([*_bytes(), *(left + right for left, right in merges), START, END])
     vocabulary = {token: i for i, token in enumerate(tokens)}
     backend = tokenizers.Tokenizer(
@@ -167,17 +228,7 @@ def from_merges(merges: Sequence[tuple[str, str]], *, clean: bool = False) -> To
         trim_offsets=False,
         add_prefix_space=False,
     )
-    return Tokenizer(backend, clean)
-
-
-def _from_json(text: str, clean: bool) -> Tokenizer:
-    """Raises whatever the library raises for text that it cannot read, else ValueError."""
-    tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(text), clean)
-    backend = tokenizer.backend
-    last = (backend.token_to_id(START), backend.token_to_id(END))
-    if last != (tokenizer.start_id, tokenizer.end_id):
-        raise ValueError("start and end of text are not its last two tokens")
-    return tokenizer
+    return backend
 
 
 def _bytes() -> list[str]:

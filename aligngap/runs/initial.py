@@ -10,23 +10,20 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from aligngap import config as configs
-from aligngap.data import vocabulary
-from aligngap.data.vocabulary import AnyTokenizer
+from aligngap.data import tokenizers
+from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 from aligngap.models import dual_encoder, parameters, positions
 from aligngap.models.dual_encoder import DualEncoder
+from aligngap.parallel import mesh as meshes
 from aligngap.runs import model as models
 from aligngap.runs import workdir
 from aligngap.runs.checkpoints import Checkpoints
-from aligngap.training import state
-from aligngap.training.state import TrainState
 
 # Of a model, what neither changes the meaning of an array that is taken over nor the others' use.
 OWN = (
@@ -38,15 +35,15 @@ TOKENS = "text_input/tokens/embedding"
 
 
 @dataclass(frozen=True)
-class Source:
-    """The workdir that `init_from` names."""
+class InitialModel:
+    """The model of the workdir that `init_from` names."""
 
     config: ConfigDict
     folder: Path
     step: int
 
 
-def find(config: ConfigDict) -> Source | None:
+def find(config: ConfigDict) -> InitialModel | None:
     """The model that a run starts from, checked to fit; None for one that starts fresh.
 
     UsageError with the flags to give where the two models are not of one kind, and for parameters
@@ -59,42 +56,39 @@ def find(config: ConfigDict) -> Source | None:
     folder = Path(config.init_from)
     held = workdir.read_config(folder)
     with Checkpoints(folder, held) as checkpoints:
-        source = Source(held, folder, checkpoints.choose(None))
+        source = InitialModel(held, folder, checkpoints.choose(None))
     _check_kind(config, source)
     _check_shapes(config, source)
     return source
 
 
-def create(
-    config: ConfigDict,
-    model: DualEncoder,
-    tx: optax.GradientTransformation,
-    mesh: Mesh,
-    source: Source | None,
-) -> TrainState:
-    """The state at step 0 on the mesh."""
-    fresh = state.create(config, model, tx, mesh)
+def params(config: ConfigDict, module: DualEncoder, mesh: Mesh, source: InitialModel | None) -> Any:
+    """The parameters at step 0 on the mesh."""
+    layout = meshes.shardings(parameters.abstract(config, module), mesh)
+    make = jax.jit(lambda: nn.unbox(parameters.initial(config, module)), out_shardings=layout)
+    return taken_over(config, make(), mesh, source)
+
+
+def taken_over(config: ConfigDict, fresh: Any, mesh: Mesh, source: InitialModel | None) -> Any:
+    """Fresh parameters, with those of the source in their place but where they are to be fresh."""
     if source is None:
         return fresh
     with Checkpoints(source.folder, source.config) as checkpoints:
         held = dual_encoder.make(source.config)
-        taken = models.restore_params(source.config, held, mesh, checkpoints, source.step)
-    layout = jax.tree.map(lambda array: array.sharding, fresh.params)
-    params = jax.jit(lambda own, other: _merged(config, own, other), out_shardings=layout)(
-        fresh.params, taken
-    )
-    averaged = None if fresh.averaged is None else jax.tree.map(jnp.copy, params)
-    return TrainState(fresh.step, params, fresh.opt_state, averaged)
+        other = models.restore_params(source.config, held, mesh, checkpoints, source.step)
+    layout = jax.tree.map(lambda array: array.sharding, fresh)
+    merge = jax.jit(lambda own, theirs: _merged(config, own, theirs), out_shardings=layout)
+    return merge(fresh, other)
 
 
-def words(config: ConfigDict, source: Source | None) -> AnyTokenizer | None:
+def tokenizer(config: ConfigDict, source: InitialModel | None) -> Tokenizer | None:
     """The tokenizer that the source's token embeddings belong to; None where they are not taken."""
     if source is None or _is_fresh(config, TOKENS):
         return None
     path = source.folder / "tokenizer"
-    if vocabulary.held(source.config, path):
-        return vocabulary.reopen(source.config, path)
-    if config.data.tokenizer == "trained":
+    if tokenizers.held(source.config, path):
+        return tokenizers.reopen(source.config, path)
+    if tokenizers.find(config.data.tokenizer).size is None:
         raise AligngapError(f"{source.folder} has no tokenizer, which its token embeddings need")
     return None
 
@@ -112,7 +106,7 @@ def _is_fresh(config: ConfigDict, name: str) -> bool:
     return any(re.search(pattern, name) for pattern in config.fresh)
 
 
-def _check_kind(config: ConfigDict, source: Source) -> None:
+def _check_kind(config: ConfigDict, source: InitialModel) -> None:
     """Fields that shapes do not tell apart, such as an activation, are the source's."""
     here, there = configs.keys(config), configs.keys(source.config)
     free = {f"model.{name}" for name in OWN}
@@ -124,7 +118,7 @@ def _check_kind(config: ConfigDict, source: Source) -> None:
         )
 
 
-def _check_shapes(config: ConfigDict, source: Source) -> None:
+def _check_shapes(config: ConfigDict, source: InitialModel) -> None:
     own = _shapes(config)
     # Positions of images are fitted to another size, so they are compared at our own.
     held = ConfigDict(source.config.to_dict())

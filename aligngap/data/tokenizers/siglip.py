@@ -8,32 +8,79 @@ import functools
 import hashlib
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Int32
+from ml_collections import ConfigDict
 from sentencepiece import SentencePieceProcessor, set_min_log_level
 
-from aligngap import whole
+from aligngap import atomic
+from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 
 FILE = "spiece.model"
 END, UNKNOWN = "</s>", "<unk>"
 SPACE = "▁"  # What the library writes for the space before a word.
 SILENT = 3  # The library's level "fatal": its errors are raised, and need not be printed too.
+TRANSFORMERS = {  # What a SiglipTokenizer is unless its tokenizer_config.json says otherwise.
+    "tokenizer_class": "SiglipTokenizer",
+    "eos_token": END,
+    "pad_token": END,
+    "unk_token": UNKNOWN,
+    "do_lower_case": True,
+}
+# With a mask the padding would be hidden, at which SigLIP's texts are pooled.
+UNMASKED = ["input_ids"]
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 @dataclass(frozen=True)
-class Sentencepieces:
-    """A vocabulary of SigLIP's form; make one with `load`. It can be pickled."""
+class Siglip(Tokenizer):
+    """A vocabulary of SigLIP's form; make one with `load`."""
 
     model: bytes  # Of the file spiece.model.
+    file = FILE
+    package = "sentencepiece"
+    family = "Siglip"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Sentencepieces, (self.model,)
+        return Siglip, (self.model,)
+
+    @classmethod
+    def make(cls, captions: Iterable[str], vocab_size: int, data_dir: Path) -> Self:
+        """Never: none are learnt here."""
+        raise AligngapError(
+            "data.tokenizer=siglip comes with an imported model and cannot be learnt: "
+            "give a run trained, clip or clip_fast"
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Of folder/spiece.model; AligngapError if missing, damaged or of other form."""
+        path = folder / FILE
+        try:
+            found = cls(path.read_bytes())
+            set_min_log_level(SILENT)
+            missing = [name for name in (END, UNKNOWN) if not found._holds(name)]
+        except OSError as error:
+            raise AligngapError(f"cannot read the tokenizer {path}: {error.strerror}") from error
+        except (RuntimeError, IndexError) as error:  # Unreadable; empty.
+            raise AligngapError(f"{path} is damaged, or no sentencepiece model") from error
+        if missing:
+            raise AligngapError(f"{path} is no vocabulary of SigLIP's form: it lacks {missing[0]}")
+        return found
+
+    @classmethod
+    def problems(cls, name: str, text: ConfigDict) -> Iterator[str]:
+        if text.pooling != "last":
+            yield (
+                f"model.text.pooling={text.pooling} does not fit data.tokenizer={name}, "
+                "whose end of text is not its highest id: expected last"
+            )
 
     @functools.cached_property
     def backend(self) -> SentencePieceProcessor:
@@ -75,30 +122,22 @@ class Sentencepieces:
 
     def save(self, folder: Path) -> None:
         """Writes folder/spiece.model, whole or not at all; AligngapError where it cannot."""
-        whole.write(folder / FILE, self.model)
+        atomic.write(folder / FILE, self.model)
 
+    def for_transformers(self, context_length: int) -> Mapping[str, str]:
+        """What SiglipTokenizer wants."""
+        settings = {"model_max_length": context_length, "model_input_names": UNMASKED}
+        settings |= {"split_special_tokens": True}  # "</s>" in a caption is text, as it is here.
+        return {"tokenizer_config.json": atomic.as_json(TRANSFORMERS | settings)}
 
-def load(folder: Path) -> Sentencepieces:
-    """The vocabulary of folder/spiece.model; AligngapError if missing, damaged or of other form."""
-    path = folder / FILE
-    try:
-        words = Sentencepieces(path.read_bytes())
-        set_min_log_level(SILENT)
-        missing = [name for name in (END, UNKNOWN) if not _holds(words, name)]
-    except OSError as error:
-        raise AligngapError(f"cannot read the tokenizer {path}: {error.strerror}") from error
-    except (RuntimeError, IndexError) as error:  # Unreadable; empty.
-        raise AligngapError(f"{path} is damaged, or no sentencepiece model") from error
-    if missing:
-        raise AligngapError(f"{path} is no vocabulary of SigLIP's form: it lacks {missing[0]}")
-    return words
+    def settings(self) -> dict[str, Any]:
+        return {"tokenizer": self.file, "canonical": "as SiglipTokenizer"}
+
+    def _holds(self, name: str) -> bool:
+        return self.backend.id_to_piece(self.backend.piece_to_id(name)) == name
 
 
 def canonical(text: str) -> str:
     """Lower case, no ASCII punctuation, one space a gap, and the mark of a space in front."""
     marked = (SPACE + text.replace(SPACE, " ")).lower().translate(_WITHOUT_PUNCTUATION)
     return re.sub(r"\s+", " ", marked).strip()
-
-
-def _holds(words: Sentencepieces, name: str) -> bool:
-    return words.backend.id_to_piece(words.backend.piece_to_id(name)) == name

@@ -4,19 +4,19 @@ import json
 
 import pytest
 
-from aligngap import whole
+from aligngap import atomic
 from aligngap.errors import AligngapError, UsageError
 
 
 def test_json_comes_back_as_it_was(tmp_path):
     content = {"name": "Ä → 5", "values": [1, 0.5, None]}
-    whole.write_json(tmp_path / "new" / "content.json", content)
+    atomic.write_json(tmp_path / "new" / "content.json", content)
     assert json.loads((tmp_path / "new" / "content.json").read_text()) == content
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["content.json"]
 
 
 def test_a_folder_has_its_name_once_it_is_filled(tmp_path):
-    with whole.folder(tmp_path / "new" / "out") as filling:
+    with atomic.folder(tmp_path / "new" / "out") as filling:
         (filling / "file").write_text("content")
         assert not (tmp_path / "new" / "out").exists()
     assert (tmp_path / "new" / "out" / "file").read_text() == "content"
@@ -24,7 +24,7 @@ def test_a_folder_has_its_name_once_it_is_filled(tmp_path):
 
 
 def test_an_error_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), whole.folder(tmp_path / "out") as filling:
+    with pytest.raises(RuntimeError), atomic.folder(tmp_path / "out") as filling:
         (filling / "file").write_text("half")
         raise RuntimeError
     assert not list(tmp_path.iterdir())
@@ -33,12 +33,12 @@ def test_an_error_leaves_nothing(tmp_path):
 def test_what_is_there_stays(tmp_path):
     (tmp_path / "mine").write_text("mine")
     for path in (tmp_path, tmp_path / "mine"):
-        with pytest.raises(UsageError, match="there already"), whole.folder(path):
+        with pytest.raises(UsageError, match="there already"), atomic.folder(path):
             pass
     with pytest.raises(AligngapError, match="cannot be written"):
-        whole.folder(tmp_path / "mine" / "out").__enter__()
+        atomic.folder(tmp_path / "mine" / "out").__enter__()
     (tmp_path / "empty").mkdir()
-    with whole.folder(tmp_path / "empty") as filling:
+    with atomic.folder(tmp_path / "empty") as filling:
         (filling / "file").write_text("content")
     assert (tmp_path / "empty" / "file").exists()
     assert (tmp_path / "mine").read_text() == "mine"

@@ -36,7 +36,12 @@ def write(path: Path, content: str | bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """`write` of what JSON can hold, indented for people."""
-    write(path, json.dumps(content, indent=2) + "\n")
+    write(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(content, indent=2) + "\n"
 
 
 @contextlib.contextmanager

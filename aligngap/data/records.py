@@ -1,0 +1,127 @@
+"""What every corpus gives, and what every step takes: one record, one batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from ml_collections import ConfigDict
+
+from aligngap.errors import AligngapError
+from aligngap.unit import unit_rows_numpy
+
+GROUPS = 2**31  # A record's group is below: an int32 in a batch.
+SEMANTICS = 384  # Dimensions of all-MiniLM-L6-v2's sentence embeddings.
+Batch = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image and what is said of it."""
+
+    image: bytes  # Encoded: PNG, JPEG, WebP, ...
+    captions: tuple[str, ...]  # At least one; each of them alone says what the image shows.
+    keywords: tuple[str, ...] = ()  # That may follow a caption, or stand in for one.
+    # Records of one group are no negatives of each other. Unique in its corpus, from 0 on; None:
+    # each record is a group of its own, and its row in the split is the number.
+    group: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)  # Kind → class of that kind.
+    # L2-normalised: one vector for whichever caption is sampled, or one a caption. None: no corpus
+    # knows, and a loss that re-scales by semantics needs the user's own (`data.semantics`).
+    semantics: Float[np.ndarray, "S"] | Float[np.ndarray, "K S"] | None = None
+    name: str = ""  # Stands in the ids of embeddings: what the corpus calls it.
+
+    def __post_init__(self) -> None:
+        if not self.captions:
+            raise AligngapError(f"record {self.name or '?'} has no caption")
+
+
+class Source(Protocol):
+    """The records of a split, at random; picklable, for worker processes."""
+
+    @property
+    def version(self) -> str:
+        """Another text whenever the records are others."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int) -> Record: ...
+
+
+def group_of(record: Record, row: int) -> int:
+    """The record's group; AligngapError for one that a batch cannot hold."""
+    group = row if record.group is None else record.group
+    if not 0 <= group < GROUPS:
+        raise AligngapError(f"record {record.name or row}: group {group} is not in [0, 2³¹)")
+    return group
+
+
+def caption(record: Record, max_keywords: int, which: int = 0) -> str:
+    """A caption as evaluation uses it, with its first keywords: "dog, pet, animal"."""
+    return ", ".join([record.captions[which], *record.keywords[:max_keywords]])
+
+
+def sample_caption(record: Record, data: ConfigDict, rng: np.random.Generator) -> tuple[str, int]:
+    """(a caption to train on, which of the record's it is): with chance `name_share` one of the
+    captions, then some of the keywords.
+
+    Without captions now and then, keywords too must be told apart: all that a new thing has.
+    """
+    texts, keywords = record.captions, record.keywords
+    named = not (keywords and data.max_keywords) or rng.random() < data.name_share
+    count = min(int(rng.integers(0 if named else 1, data.max_keywords + 1)), len(keywords))
+    chosen = [keywords[i] for i in rng.choice(len(keywords), count, replace=False)] if count else []
+    if not named:
+        return ", ".join(chosen), 0
+    which = 0 if data.first_caption else int(rng.integers(len(texts)))
+    return ", ".join([texts[which], *chosen]), which
+
+
+def batch_shapes(config: ConfigDict, semantics: int = SEMANTICS) -> dict[str, jax.ShapeDtypeStruct]:
+    """The arrays of a batch: the only place that says their names, shapes and dtypes.
+
+    image uint8 [B, R, R, 3], text int32 [B, L], group int32 [B] (equal where pairs are no negatives
+    of each other), and, unless `semantics` is 0, semantics float32 [B, S] (L2-normalised).
+    """
+    rows, side = config.batch_size, config.model.image.size
+    shapes = {
+        "image": jax.ShapeDtypeStruct((rows, side, side, 3), np.uint8),
+        "text": jax.ShapeDtypeStruct((rows, config.model.text.context_length), np.int32),
+        "semantics": jax.ShapeDtypeStruct((rows, semantics), np.float32),
+        "group": jax.ShapeDtypeStruct((rows,), np.int32),
+    }
+    return {name: x for name, x in shapes.items() if name != "semantics" or semantics}
+
+
+def row(config: ConfigDict, given: Mapping[str, object]) -> Batch:
+    """One row of a batch with the dtypes of `batch_shapes`; AligngapError for another shape."""
+    found = {}
+    for name, wanted in batch_shapes(config).items():
+        if name not in given:
+            continue
+        found[name] = np.asarray(given[name], wanted.dtype)
+        if name != "semantics" and found[name].shape != wanted.shape[1:]:
+            raise AligngapError(f"{name} is {found[name].shape}, expected {wanted.shape[1:]}")
+    return found
+
+
+def random_batch(config: ConfigDict, seed: int = 0) -> Batch:
+    """Noise in the layout of a batch, every row a group of its own: to try a step on."""
+    random = np.random.default_rng(seed)
+    shapes = batch_shapes(config, semantics=16)
+    semantics = random.standard_normal(shapes["semantics"].shape, np.float32)
+    return {
+        "image": random.integers(0, 256, shapes["image"].shape, np.uint8),
+        "text": random.integers(0, config.model.text.vocab_size, shapes["text"].shape, np.int32),
+        "semantics": unit_rows_numpy(semantics),
+        "group": np.arange(config.batch_size, dtype=np.int32),
+    }
+
+
+def texts_of(source: Source) -> "Sequence[str]":
+    """Every caption and keyword of a split, in order: what a vocabulary is learnt from."""
+    found = (source[row] for row in range(len(source)))
+    return [text for record in found for text in (*record.captions, *record.keywords)]

@@ -1,0 +1,55 @@
+"""What devices can do: memory, arithmetic at their peak, and how far ahead they are given work.
+
+Figures are the makers': memory of the largest variant, and dense products without sparsity, from
+NVIDIA's data sheets of A100, H100 SXM, H200 SXM and HGX B200, and Google Cloud's documentation of
+TPU v4, v5e, v5p and v6e. "float32" is a product at precision `highest`, for which GPUs use no
+tensor cores; what is not published is left out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import jax
+
+from aligngap.errors import UsageError
+
+TERA = 1e12
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of device: GB of memory, and FLOP/s by dtype."""
+
+    memory: int
+    peak: Mapping[str, float] = field(default_factory=dict)
+
+
+KINDS = {
+    "v4": Kind(32, {"bfloat16": 275 * TERA}),
+    "v5e": Kind(16, {"bfloat16": 197 * TERA}),
+    "v5p": Kind(95, {"bfloat16": 459 * TERA}),
+    "v6e": Kind(32, {"bfloat16": 918 * TERA}),
+    "a100": Kind(80, {"bfloat16": 312 * TERA, "float32": 19.5 * TERA}),
+    "h100": Kind(80, {"bfloat16": 989 * TERA, "float32": 67 * TERA}),
+    "h200": Kind(141, {"bfloat16": 989 * TERA, "float32": 67 * TERA}),
+    "b200": Kind(180, {"bfloat16": 2250 * TERA}),
+}
+
+
+def topology(name: str) -> tuple[Kind, int]:
+    """ "h100-64" → (what an H100 is, 64); UsageError for a kind that is not known."""
+    kind, _, count = name.partition("-")
+    if kind not in KINDS or not count.isdecimal() or int(count) < 1:
+        raise UsageError(
+            f"--topology={name}: expected a device and how many, as in h100-64; devices: "
+            + ", ".join(KINDS)
+        )
+    return KINDS[kind], int(count)
+
+
+def steps_ahead() -> int:
+    """How many programs may be under way when the next one is given to the devices.
+
+    Several simulated devices of one CPU deadlock in their collectives when a second one is.
+    """
+    return 0 if jax.default_backend() == "cpu" and jax.device_count() > 1 else 1

@@ -1,0 +1,154 @@
+"""What a run is made of before its first step, and where it stands when it is started again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from aligngap import progress
+from aligngap.data import corpora, pipeline, records, tokenizers
+from aligngap.data.records import Source
+from aligngap.data.tokenizers.tokenizer import Tokenizer
+from aligngap.errors import AligngapError
+from aligngap.evaluation import evaluator
+from aligngap.models import dual_encoder
+from aligngap.models.dual_encoder import DualEncoder
+from aligngap.parallel import distributed
+from aligngap.parallel import mesh as meshes
+from aligngap.runs import initial, position, workdir
+from aligngap.runs.checkpoints import Checkpoints, Damaged
+from aligngap.runs.initial import InitialModel
+from aligngap.runs.position import Position
+from aligngap.training import agreement, optimizer, state
+from aligngap.training.state import TrainState
+from aligngap.training.step import make_step
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What learns: model, optimiser and mesh, without data."""
+
+    config: ConfigDict
+    mesh: Mesh
+    module: DualEncoder
+    tx: optax.GradientTransformation
+    abstract: TrainState  # Shapes, dtypes and logical axis names.
+
+    @cached_property
+    def layout(self) -> Any:
+        """Where each array of the state lies on the mesh."""
+        return meshes.shardings(self.abstract, self.mesh)
+
+    @cached_property
+    def compiled_step(self) -> Callable[..., Any]:
+        """The pure step, jitted with its state donated, laid out on the mesh by the rules."""
+        step = agreement.with_request(make_step(self.config, self.module, self.tx))
+        out = (self.layout, meshes.replicated(self.mesh))
+        return jax.jit(meshes.with_rules(step), donate_argnums=0, out_shardings=out)
+
+    def load(self, checkpoints: Checkpoints, step: int) -> tuple[TrainState, Position]:
+        """What was saved after `step`; Damaged where it is not what was saved."""
+        restored, saved = checkpoints.restore(step, self.abstract, self.layout)
+        return restored, position.read(saved, self.config)
+
+
+@dataclass(frozen=True)
+class Run(Learner):
+    """A learner with its folder and what it learns from."""
+
+    workdir: Path
+    tokenizer: Tokenizer
+    source: Source  # The training split.
+    initial: InitialModel | None = None  # Where it starts, in a folder without checkpoint.
+
+
+def learner(config: ConfigDict) -> Learner:
+    """UsageError where the mesh does not fit the devices, the batch or a parameter."""
+    mesh = meshes.make(config)
+    meshes.check_batch(config.batch_size, mesh, config.microbatches)
+    module, tx = dual_encoder.make(config), optimizer.make(config)
+    abstract = state.abstract(config, module, tx)
+    meshes.shardings(abstract, mesh)
+    return Learner(config, mesh, module, tx, abstract)
+
+
+def reopen(folder: Path) -> Learner:
+    """The learner of a run's folder on whatever devices there are, to look at its checkpoints."""
+    config = workdir.read_config(folder)
+    config.mesh.update(data=-1, fsdp=1, tensor=1)
+    mesh = meshes.make(config)
+    module, tx = dual_encoder.make(config), optimizer.make(config)
+    return Learner(config, mesh, module, tx, state.abstract(config, module, tx))
+
+
+def prepare(config: ConfigDict, folder: Path) -> Run:
+    """Checks everything that can be wrong before the workdir is touched, then claims it."""
+    made = learner(config)
+    optimizer.check(config, made.abstract.params)
+    source = corpora.open_train(config)
+    evaluator.check(config)
+    pipeline.check(config, source)
+    start = None if _has_checkpoint(config, folder) else initial.find(config)
+    with distributed.together():
+        if jax.process_index() == 0:
+            tokenizer = _tokenizer(config, folder, source, start)
+            workdir.claim(folder, config)
+            if not tokenizers.held(config, folder / "tokenizer"):
+                tokenizer.save(folder / "tokenizer")
+    tokenizer = tokenizers.reopen(config, folder / "tokenizer")
+    own = (made.config, made.mesh, made.module, made.tx, made.abstract)
+    return Run(*own, folder, tokenizer, source, start)
+
+
+def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, Position]:
+    """The newest checkpoint that is whole, on this run's mesh, or a fresh state at step 0.
+
+    Damaged ones are told of and set aside; AligngapError where none is whole.
+    """
+    damaged: dict[int, Damaged] = {}
+    for step in reversed(checkpoints.steps()):
+        if step == 0:
+            raise AligngapError(
+                f"{run.workdir} holds an imported model: give a run a --workdir of its own and "
+                f"--init_from={run.workdir}"
+            )
+        try:
+            found = run.load(checkpoints, step)
+        except Damaged as error:
+            damaged[step] = error
+            progress.say(f"WARNING: {error}")
+            continue
+        for each in damaged:
+            checkpoints.set_aside(each)
+        return found
+    if damaged:
+        raise AligngapError(
+            f"none of the checkpoints in {run.workdir} can be used ({next(iter(damaged.values()))})"
+        )
+    return state.start(run.config, run.module, run.tx, run.mesh, run.initial), Position(0)
+
+
+def _has_checkpoint(config: ConfigDict, folder: Path) -> bool:
+    """Whether a checkpoint says where the run stands, so that no other model is needed."""
+    if not config.init_from or not (folder / "checkpoints").is_dir():
+        return False
+    with Checkpoints(folder, config) as checkpoints:
+        return bool(checkpoints.steps())
+
+
+def _tokenizer(
+    config: ConfigDict, folder: Path, source: Source, start: InitialModel | None
+) -> Tokenizer:
+    """The tokenizer that the run's folder holds, or that of the model it starts from, or new."""
+    path = folder / "tokenizer"
+    if tokenizers.held(config, path):
+        return tokenizers.reopen(config, path)
+    if taken := initial.tokenizer(config, start):
+        return taken
+    return tokenizers.make(config, records.texts_of(source))
