@@ -184,18 +184,18 @@ def default() -> ConfigDict:
     config.evaluation = ConfigDict({"batch_size": 256})  # Images or texts embedded at a time.
     # What is measured, by any name: evaluation/ has the types and their further options.
     config.evaluators = ConfigDict()
-    config.evaluators.gap = evaluator("gap", before=True)
-    config.evaluators.retrieval = evaluator("retrieval")
-    config.evaluators.zero_shot = evaluator("zero_shot", every_steps=0)
+    config.evaluators.gap = evaluator("gap", every_steps=1_000, before=True)
+    config.evaluators.retrieval = evaluator("retrieval", every_steps=1_000)
+    config.evaluators.zero_shot = evaluator("zero_shot")
     return config
 
 
-def evaluator(type: str, *, every_steps: int = 1_000, **options: Any) -> ConfigDict:
-    """An entry of `config.evaluators`; `type` is one of evaluation.EVALUATORS or a dotted path."""
+def evaluator(type: str, **options: Any) -> ConfigDict:
+    """An entry of `config.evaluators` with all its fields; a dict of some of them does as well."""
     entry = ConfigDict()
-    entry.type = type
+    entry.type = type  # One of evaluation.EVALUATORS, or your own: package.module.Name.
     entry.split = "validation"  # What is measured in training: a split, or CORPUS/SPLIT.
-    entry.every_steps = every_steps  # And after the last; 0: never while training.
+    entry.every_steps = 0  # And after the last; 0: never while training.
     entry.first = True  # Also before the first step, which at full size takes minutes.
     entry.final = "tests"  # What `aligngap evaluate` measures: likewise, or all tests; "": nothing.
     entry.before = False  # Then also of the model before it was trained.

@@ -1,4 +1,4 @@
-"""config.evaluators.gap = config.evaluator("gap", split="validation", every_steps=1000)
+"""config.evaluators.gap = {"type": "gap", "split": "validation", "every_steps": 1000}
 
 The measures of the modality gap between images and their own texts: with intervals all of
 `gap.summary`, while training those two that cost nothing.

@@ -1,4 +1,4 @@
-"""config.evaluators.retrieval = config.evaluator("retrieval", split="validation", every_steps=1000)
+"""config.evaluators.retrieval = {"type": "retrieval", "split": "validation", "every_steps": 1000}
 
 Recall at 1, 5 and 10 in both directions, by CLIP_benchmark's names.
 """

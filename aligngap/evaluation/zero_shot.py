@@ -1,4 +1,4 @@
-"""config.evaluators.zero_shot = config.evaluator("zero_shot", every_steps=0, kinds=())
+"""config.evaluators.zero_shot = {"type": "zero_shot", "final": "tests", "kinds": ()}
 
 Zero-shot classification by each kind of labels that the corpus has: the class whose texts lie
 nearest to the image.
