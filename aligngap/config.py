@@ -54,6 +54,7 @@ AT_LEAST_ZERO = (
     *("checkpoint.every_minutes", "health.skip_nonfinite", "health.spike_sigma"),
     *("health.roll_backs", "watchdog.report_after_s", "watchdog.end_after_s"),
 )
+ABOUT = ("title", "note", "num_images", "num_captions")  # Of a split, beside its evaluators.
 EVALUATORS = "evaluators."  # Below it, keys are as free as their evaluators.
 # A resumed run may change these: they do not change what is learnt, only where and how it is seen.
 FREE_TO_CHANGE = (
@@ -369,6 +370,8 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     yield from _data_problems(config.data)
     yield from _objective_problems(config.objective, config.model.logit_bias)
     for name, entry in config.evaluators.items():
+        if name in ABOUT or "/" in name:
+            yield f"evaluators.{name}: results have that name for something else"
         yield from _evaluator_problems(f"evaluators.{name}", entry)
     yield from _lr_factor_problems(config.optimizer.lr_factors)
     yield from _pattern_problems(config.fresh)

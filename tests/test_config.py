@@ -114,6 +114,31 @@ def test_values_out_of_range(name, value, message):
         configs.validate(config)
 
 
+@pytest.mark.parametrize(
+    ("name", "entry", "message"),
+    [
+        ("mine", {"split": "validation"}, "evaluators.mine: expected a type and its options"),
+        ("mine", {"type": "gap", "split": 3}, "evaluators.mine.split=3: expected str"),
+        ("mine", {"type": "gap", "every_steps": -1}, "every_steps=-1 must be at least 0"),
+        ("title", {"type": "gap"}, "evaluators.title: results have that name for something else"),
+    ],
+)
+def test_entries_that_are_no_evaluator(name, entry, message):
+    config = configs.default()
+    config.evaluators[name] = entry
+    with pytest.raises(UsageError, match=message):
+        configs.validate(config)
+
+
+def test_evaluators_may_have_any_options_and_be_left_out():
+    config = configs.load(QUICKSTART, ["--config.evaluators.gap.every_steps=7"])
+    assert config.evaluators.gap.every_steps == 7
+    config.evaluators = {"mine": {"type": "package.module.Mine", "own": 3}}
+    configs.validate(config)
+    again = configs.from_json(configs.complete(json.loads(config.to_json())))
+    assert set(again.evaluators) == {"mine"}
+
+
 def test_through_json_and_back():
     config = configs.load(QUICKSTART, [])
     again = configs.from_json(json.loads(config.to_json()))

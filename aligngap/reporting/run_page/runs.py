@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from aligngap.config import ABOUT
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
 
 MOMENTS = ("initial", "trained")
-ABOUT = ("title", "note", "num_images", "num_captions")  # Of a split; the rest are evaluators.
 FOUND = "text_retrieval_recall@10"  # Of what the headline is made, beside words.GAP.
 LABEL_LENGTH = 40  # a name stands in headings, sentences and table heads
 TRAIN = "aligngap train --config=FILE --workdir={workdir}"
