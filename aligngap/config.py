@@ -355,9 +355,6 @@ def _problems(config: ConfigDict) -> Iterator[str]:
         yield f"seed={config.seed} must be in [0, 2**32)"
     if config.model.text.context_length < 3:
         yield f"model.text.context_length={config.model.text.context_length} must be at least 3"
-    from aligngap.data import tokenizers  # Their room reads configs.
-
-    yield from tokenizers.problems(config)
     for name, allowed in ONE_OF.items():
         if flat[name] not in allowed:
             yield f"{name}={flat[name]!r} must be one of {', '.join(allowed)}"

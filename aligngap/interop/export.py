@@ -11,16 +11,8 @@ from aligngap import atomic
 from aligngap.config import MODALITIES
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
-from aligngap.interop import (
-    card,
-    huggingface,
-    mapping,
-    npz,
-    open_clip,
-    opening,
-    processor,
-    stablehlo,
-)
+from aligngap.interop import card, mapping, opening, processor, stablehlo
+from aligngap.interop.formats import huggingface, npz, open_clip
 from aligngap.runs.model import Model
 
 Write = Callable[[Path], None]  # Fills a folder with what has been computed before.

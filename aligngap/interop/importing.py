@@ -92,9 +92,12 @@ def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDi
         if clips and "data.tokenizer" not in found.fields:
             config.data.tokenizer = "clip" if found.cleans else "clip_fast"
         configs.validate(config)
+        tokenizers.check(config)
     except (UsageError, TypeError, ValueError, KeyError) as error:
         raise AligngapError(f"{found.path}: unknown architecture: {error}") from error
-    return configs.overridden(config, overrides)
+    config = configs.overridden(config, overrides)
+    tokenizers.check(config)
+    return config
 
 
 def _tokenizer(found: Found, config: ConfigDict) -> tuple[Tokenizer | None, list[str]]:

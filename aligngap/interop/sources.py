@@ -10,16 +10,8 @@ from ml_collections import ConfigDict
 
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
-from aligngap.interop import (
-    alignclip,
-    big_vision,
-    huggingface,
-    mapping,
-    npz,
-    open_clip,
-    processor,
-    tensors,
-)
+from aligngap.interop import mapping, processor, tensors
+from aligngap.interop.formats import alignclip, big_vision, huggingface, npz, open_clip
 from aligngap.interop.mapping import Rule
 from aligngap.runs.workdir import read_json
 

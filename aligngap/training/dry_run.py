@@ -14,7 +14,7 @@ from jax.sharding import AbstractMesh
 from ml_collections import ConfigDict
 
 from aligngap import devices, flops
-from aligngap.data import records
+from aligngap.data import records, tokenizers
 from aligngap.models import dual_encoder
 from aligngap.models.parameters import path_name
 from aligngap.parallel import mesh as meshes
@@ -30,6 +30,7 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     Of a topology such as "h100-64", which need not be at hand; else of a mesh whose axes are all
     given, or of the devices there are. UsageError for an unknown topology.
     """
+    tokenizers.check(config)
     mesh = _mesh(config, topology)
     meshes.check_batch(config.batch_size, mesh, config.microbatches)
     model, tx = dual_encoder.make(config), optimizer.make(config)

@@ -69,7 +69,9 @@ class Run(Learner):
 
 
 def learner(config: ConfigDict) -> Learner:
-    """UsageError where the mesh does not fit the devices, the batch or a parameter."""
+    """UsageError where the mesh does not fit devices, batch or a parameter, or the text tower its
+    tokenizer."""
+    tokenizers.check(config)
     mesh = meshes.make(config)
     meshes.check_batch(config.batch_size, mesh, config.microbatches)
     module, tx = dual_encoder.make(config), optimizer.make(config)

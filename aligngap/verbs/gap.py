@@ -50,7 +50,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measures, writes gap.json and the page, prints the table."""
     from aligngap.gap import files
-    from aligngap.reporting import gap_page
+    from aligngap.reporting.gap_page import page
 
     output = Path(arguments.output)
     found = files.measure(
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.captions,
         arguments.pictures,
     )
-    gap_page.build(found, arguments.command, output / "report.html")
+    page.build(found, arguments.command, output / "report.html")
     print(files.table(found))
 
 

@@ -12,7 +12,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints where the page is."""
-    from aligngap.reporting import report
+    from aligngap.reporting.run_page import page
 
-    report.build([Path(workdir) for workdir in arguments.workdir], Path(arguments.output))
+    page.build([Path(workdir) for workdir in arguments.workdir], Path(arguments.output))
     print(arguments.output)

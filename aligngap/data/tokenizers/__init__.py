@@ -49,14 +49,11 @@ def fetched(name: str) -> type[Tokenizer]:
     return find(name)
 
 
-def problems(config: ConfigDict) -> Iterator[str]:
-    """What is wrong with a config's tokenizer, and with a text tower that does not fit it."""
-    try:
-        kind = find(config.data.tokenizer)
-    except UsageError as error:
-        yield f"data.tokenizer: {error}"
-        return
-    yield from kind.problems(config.data.tokenizer, config.model.text)
+def check(config: ConfigDict) -> None:
+    """UsageError for an unknown tokenizer, and for a text tower that does not fit it."""
+    name = config.data.tokenizer
+    for problem in find(name).problems(name, config.model.text):
+        raise UsageError(f"config: {problem}")
 
 
 def make(config: ConfigDict, captions: Iterable[str]) -> Tokenizer:

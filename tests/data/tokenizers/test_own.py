@@ -33,7 +33,7 @@ def config():
 
 
 def test_it_is_made_kept_and_reopened(config, tmp_path):
-    configs.validate(config)
+    tokenizers.check(config)
     assert not tokenizers.held(config, tmp_path)
     made = tokenizers.make(config, ["a cat", "a dog"])
     made.save(tmp_path)
@@ -47,7 +47,7 @@ def test_it_is_made_kept_and_reopened(config, tmp_path):
 def test_what_does_not_fit_it_is_its_own_words(config):
     config.model.text.pooling = "end_of_text"
     with pytest.raises(UsageError, match=r"shapes\.Letters needs last"):
-        configs.validate(config)
+        tokenizers.check(config)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_does_not_fit_it_is_its_own_words(config):
 def test_a_name_that_is_none(config, name, words):
     config.data.tokenizer = name
     with pytest.raises(UsageError, match=words):
-        configs.validate(config)
+        tokenizers.check(config)
 
 
 def test_transformers_cannot_read_it(config, tmp_path):

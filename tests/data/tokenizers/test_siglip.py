@@ -8,7 +8,7 @@ import sentencepiece
 
 from aligngap.data import tokenizers
 from aligngap.data.tokenizers.siglip import Siglip
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, UsageError
 
 pytestmark = pytest.mark.corpus
 CONTEXT = 16
@@ -84,3 +84,9 @@ def test_no_run_learns_it(small):
     small.data.tokenizer = "siglip"
     with pytest.raises(AligngapError, match="comes with an imported model"):
         tokenizers.make(small, [])
+
+
+def test_a_text_tower_that_looks_for_the_end_does_not_fit(small):
+    small.data.tokenizer = "siglip"
+    with pytest.raises(UsageError, match=r"pooling=end_of_text does not fit .* expected last"):
+        tokenizers.check(small)

@@ -17,7 +17,8 @@ from aligngap.evaluation.subject import Subject
 from aligngap.gap import examples, files
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
-from aligngap.reporting import gap_map, gap_page
+from aligngap.reporting.gap_page import page as gap_page
+from aligngap.reporting.gap_page import pair_map
 from aligngap.training import optimizer, state
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -234,8 +235,8 @@ def test_the_theme_may_change_while_the_page_is_open(opened):
 def test_few_labels_have_colours_and_the_rest_is_other(written, folder):
     source = (folder / "out" / "report.html").read_text("utf-8")
     legend = source.split('data-colouring="label"')[1].split("</ul>")[0]
-    assert legend.count("■") == min(len(written.labels), len(gap_map.LABELS) + 1)
-    assert ("other" in legend) == (len(written.labels) > len(gap_map.LABELS))
+    assert legend.count("■") == min(len(written.labels), len(pair_map.LABELS) + 1)
+    assert ("other" in legend) == (len(written.labels) > len(pair_map.LABELS))
     assert "<img" not in legend
 
 

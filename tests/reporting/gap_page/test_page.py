@@ -12,7 +12,8 @@ import pytest
 from aligngap import gap
 from aligngap.errors import AligngapError
 from aligngap.gap import clouds, files
-from aligngap.reporting import figures, findings, gap_page
+from aligngap.reporting import figures, words
+from aligngap.reporting.gap_page import page as gap_page
 
 ATTACK = "<img src=x onerror=alert(1)>\"'.npy"
 ARGUMENTS = ["gap", "--image=image.npy", "--text=my text.npy", "--output=out"]
@@ -64,7 +65,7 @@ def built(found, folder):
 def test_every_measure_is_explained():
     rows = np.eye(4, dtype=np.float32)
     assert gap_page.MEANINGS.keys() == gap.summary(rows, rows).keys()
-    assert gap_page.MEANINGS.keys() <= findings.MEASURES.keys()
+    assert gap_page.MEANINGS.keys() <= words.MEASURES.keys()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_the_numbers_are_those_of_the_json(tmp_path):
     rows = Page(built(measured(tmp_path), tmp_path)).rows
     written = json.loads((tmp_path / "out" / "gap.json").read_text())["measures"]
     for name, meaning in gap_page.MEANINGS.items():
-        row = next(row for row in rows if row[0].startswith(findings.MEASURES[name][0]))
+        row = next(row for row in rows if row[0].startswith(words.MEASURES[name][0]))
         value, low, high = (
             f"{round(written[name][key], 3) + 0.0:.3f}".replace("-", "−")
             for key in ("value", "low", "high")

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from aligngap.intervals import Interval
-from aligngap.reporting import findings
-from aligngap.reporting.runs import read
+from aligngap.reporting import words
+from aligngap.reporting.run_page import findings
+from aligngap.reporting.run_page.runs import read
 
 SPLIT = "test_unseen_concept"
 
@@ -14,7 +15,7 @@ SPLIT = "test_unseen_concept"
 def changed(run, **numbers):
     """The run with its headline gap, recall, or both replaced by Intervals."""
     split = run.splits[SPLIT]
-    gap = split.gap | ({findings.GAP: numbers["gap"]} if "gap" in numbers else {})
+    gap = split.gap | ({words.GAP: numbers["gap"]} if "gap" in numbers else {})
     found = {findings.FOUND: numbers["recall"]} if "recall" in numbers else {}
     own = split.values | {"gap": gap, "retrieval": split.retrieval | found}
     split = dataclasses.replace(split, values=own)
@@ -68,10 +69,10 @@ def test_recall_changes(pair, recall, words):
 
 
 def test_numbers_as_they_are_printed():
-    assert findings.decimal(-0.0004) == "0.00"
-    assert findings.decimal(-1.505, 2) == "−1.50"
-    assert findings.decimal(float("nan")) == "not measured"
-    assert findings.percent(0.1964) == "19.6\u202f%"
+    assert words.decimal(-0.0004) == "0.00"
+    assert words.decimal(-1.505, 2) == "−1.50"
+    assert words.decimal(float("nan")) == "not measured"
+    assert words.percent(0.1964) == "19.6\u202f%"
 
 
 def test_names_of_metrics():

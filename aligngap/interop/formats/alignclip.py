@@ -10,8 +10,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from aligngap.config import MODALITIES
-from aligngap.interop import mapping, open_clip
-from aligngap.interop.huggingface import NORM
+from aligngap.interop import mapping
+from aligngap.interop.formats import open_clip
+from aligngap.interop.formats.huggingface import NORM
 from aligngap.interop.mapping import Rule
 
 UNUSED = "text.text_projection"  # No forward pass reads it: it is as it was initialised.

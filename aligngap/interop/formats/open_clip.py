@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 
 from aligngap.config import MODALITIES
 from aligngap.errors import AligngapError
-from aligngap.interop import mapping, parts, resnet
-from aligngap.interop.huggingface import AFFINE, NORM
+from aligngap.interop import mapping
+from aligngap.interop.formats import parts, resnet
+from aligngap.interop.formats.huggingface import AFFINE, NORM
 from aligngap.interop.mapping import Line, Rule
 
 HEAD_WIDTH = 64  # Of CLIP's models; no tensor tells it.

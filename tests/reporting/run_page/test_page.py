@@ -12,7 +12,7 @@ from PIL import Image
 
 from aligngap import atomic
 from aligngap.errors import AligngapError
-from aligngap.reporting import report
+from aligngap.reporting.run_page import page
 
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "img", "br"}
@@ -50,7 +50,7 @@ class Page(HTMLParser):
 
 
 def built(workdirs, tmp_path):
-    report.build(workdirs, tmp_path / "deep" / "report.html")
+    page.build(workdirs, tmp_path / "deep" / "report.html")
     return (tmp_path / "deep" / "report.html").read_text("utf-8")
 
 
@@ -166,7 +166,7 @@ def test_an_old_page_survives_a_failure(pair, tmp_path, monkeypatch):
         atomic.os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError("full"))
     )
     with pytest.raises(AligngapError, match="cannot be written: full"):
-        report.build(pair, output)
+        page.build(pair, output)
     assert output.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -174,4 +174,4 @@ def test_an_old_page_survives_a_failure(pair, tmp_path, monkeypatch):
 def test_an_unwritable_place_is_named(pair, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AligngapError, match=r"report\.html cannot be written"):
-        report.build(pair, tmp_path / "file" / "report.html")
+        page.build(pair, tmp_path / "file" / "report.html")

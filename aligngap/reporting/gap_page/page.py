@@ -15,10 +15,11 @@ from aligngap.gap.formulas import centroid_distance
 from aligngap.gap.intervals import RESAMPLES
 from aligngap.gap.streaming import sample
 from aligngap.intervals import Interval
-from aligngap.reporting import figures, findings, gap_map, page, panels
+from aligngap.reporting import figures, panels, template, words
 from aligngap.reporting.figures import Plane
+from aligngap.reporting.gap_page import pair_map
 from aligngap.reporting.panels import Panel
-from aligngap.reporting.runs import GAP
+from aligngap.reporting.words import GAP
 from aligngap.runs import provenance
 from aligngap.tasks.ranking import KS
 
@@ -72,7 +73,7 @@ def _recall(one: str, other: str, k: int) -> Meaning:
     )
 
 
-# In the order of the page; their names are those of findings.MEASURES.
+# In the order of the page; their names are those of words.MEASURES.
 MEANINGS = {
     "centroid_distance": Meaning(
         "How far apart the centres of the two clouds lie: 0 is closed, 2 is opposite.",
@@ -167,7 +168,7 @@ def build(found: Measured, arguments: Sequence[str], output: Path) -> None:
 
     Raises AligngapError for an unwritable `output`.
     """
-    atomic.write(output, page.render("gap_page.html.j2", _content(found, arguments)))
+    atomic.write(output, template.render("gap_page/page.html.j2", _content(found, arguments)))
 
 
 def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
@@ -192,10 +193,10 @@ def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
             _cloud(image, text, plane, found.intervals[GAP]),
             *panels.histograms(["Cosines of pairs and of negatives"], [(paired, negatives)]),
         ],
-        "map": gap_map.content(found, plane),
-        "scripts": gap_map.scripts(),
+        "map": pair_map.content(found, plane),
+        "scripts": pair_map.scripts(),
         "measures": [
-            (findings.MEASURES[name][0], _decimals(found.intervals[name]), meaning, name in sampled)
+            (words.MEASURES[name][0], _decimals(found.intervals[name]), meaning, name in sampled)
             for name, meaning in MEANINGS.items()
         ],
         "measured_on": f"{found.sampled:,}" if found.sampled else None,
@@ -214,8 +215,8 @@ def _labels(found: Measured) -> list[tuple[str, str, str, str]]:
         (
             label,
             f"{x['pairs']:,}",
-            findings.decimal(x["centroid_distance"], 3),
-            findings.decimal(x["alignment_score"], 3),
+            words.decimal(x["centroid_distance"], 3),
+            words.decimal(x["alignment_score"], 3),
         )
         for label, x in most
     ]
@@ -226,11 +227,11 @@ def _cloud(image: np.ndarray, text: np.ndarray, plane: Plane, gap: Interval) -> 
     svg = figures.cloud(projection, np.arange(len(image)), figures.reach([projection]))
     between = projection.image.mean(axis=0) - projection.text.mean(axis=0)
     in_plane = float(centroid_distance(between))
-    note = f"gap {findings.decimal(gap.value)}, in this plane {findings.decimal(in_plane)}"
+    note = f"gap {words.decimal(gap.value)}, in this plane {words.decimal(in_plane)}"
     alt = f"Images and captions, first two principal components; {note}"
     return Panel(Markup(svg), "Images and captions", note, alt)
 
 
 def _decimals(interval: Interval) -> dict[str, str]:
     """value, low and high as they are printed."""
-    return {k: findings.decimal(x, 3) for k, x in interval.as_json().items()}
+    return {k: words.decimal(x, 3) for k, x in interval.as_json().items()}

@@ -11,7 +11,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from aligngap.config import MODALITIES
-from aligngap.interop import mapping, parts
+from aligngap.interop import mapping
+from aligngap.interop.formats import parts
 from aligngap.interop.mapping import Line, Rule
 from aligngap.presets import SIGLIP_TOWERS
 

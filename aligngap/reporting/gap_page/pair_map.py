@@ -66,7 +66,7 @@ class Script:
 
 
 def content(found: Measured, plane: Plane) -> dict[str, Any]:
-    """What gap_map.html.j2 shows."""
+    """What pair_map.html.j2 shows."""
     shown = found.examples
     image, text = (rows[shown.places] for rows in (found.image, found.text))
     labels = _frequent(found)
@@ -89,7 +89,7 @@ def content(found: Measured, plane: Plane) -> dict[str, Any]:
 def scripts() -> dict[str, Script]:
     """BokehJS, and what shows the map with it."""
     library = Resources(mode="inline", components=["bokeh"]).js_raw[0]
-    own = (Path(__file__).parent / "gap_map.js").read_text("utf-8")
+    own = (Path(__file__).parent / "pair_map.js").read_text("utf-8")
     return {"library": _script(library), "own": _script(own)}
 
 

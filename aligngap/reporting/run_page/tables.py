@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from aligngap.intervals import Interval
-from aligngap.reporting import findings
-from aligngap.reporting.runs import ReportedRun, SplitValues
+from aligngap.reporting import words
+from aligngap.reporting.run_page import findings
+from aligngap.reporting.run_page.runs import ReportedRun, SplitValues
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _plain_rows(found: Sequence[dict[str, Interval]]) -> list[Row]:
     for metric in all_keys(found):
         numbers = [numbers.get(metric) for numbers in found]
         chances = [n.chance for n in numbers if n is not None and n.chance is not None]
-        chance = findings.decimal(chances[0], 3) if chances else ""
+        chance = words.decimal(chances[0], 3) if chances else ""
         cells = [_cell(n, 1, 3) for n in numbers]
         rows.append(Row(metric.replace("_", " "), "", chance, cells))
     return rows
@@ -102,10 +103,10 @@ def _share_rows(found: Sequence[dict[str, Interval]], name: Callable[[str], str]
 def _gap_rows(found: Sequence[SplitValues]) -> list[Row]:
     """The measures that the page can explain in its own order, then any others."""
     present = all_keys(one.gap for one in found)
-    known = [name for name in findings.MEASURES if name in present]
+    known = [name for name in words.MEASURES if name in present]
     rows = []
     for measure in dict.fromkeys([*known, *present]):
-        name, hint = findings.MEASURES.get(measure, (measure.replace("_", " "), ""))
+        name, hint = words.MEASURES.get(measure, (measure.replace("_", " "), ""))
         cells = [
             dataclasses.replace(
                 _cell(one.gap.get(measure), 1, 3), before=_before(one.gap_before.get(measure))
@@ -117,13 +118,13 @@ def _gap_rows(found: Sequence[SplitValues]) -> list[Row]:
 
 
 def _before(number: Interval | None) -> str:
-    return f"before {findings.decimal(number.value, 3)}" if number else ""
+    return f"before {words.decimal(number.value, 3)}" if number else ""
 
 
 def _cell(number: Interval | None, factor: float, digits: int) -> Cell:
     if number is None or not math.isfinite(number.value):
         return Cell("–")
     value, low, high = (
-        findings.decimal(factor * x, digits) for x in (number.value, number.low, number.high)
+        words.decimal(factor * x, digits) for x in (number.value, number.low, number.high)
     )
     return Cell(value, f"{low} to {high}" if math.isfinite(number.low) else "")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aligngap.errors import AligngapError
-from aligngap.reporting import runs
+from aligngap.reporting.run_page import runs
 
 FILES = ("config.json", "metrics.jsonl", "evaluation.json", "embeddings.npz")
 

@@ -1,7 +1,7 @@
 """`aligngap report`: one self-contained HTML page about one or more runs.
 
-What is read lies in `runs`, pictures in `figures` and `panels`, numbers in `tables`, words in
-`findings`; this room puts them in the order in which the page shows them, and `page` writes it.
+What is read lies in `runs`, what is drawn in `pictures`, numbers in `tables`, sentences in
+`findings`; this room puts them in the order in which the page shows them.
 """
 
 import base64
@@ -16,8 +16,9 @@ from PIL import Image
 
 from aligngap import atomic
 from aligngap.config import keys
-from aligngap.reporting import figures, findings, page, panels, tables
-from aligngap.reporting.runs import ReportedRun, read
+from aligngap.reporting import figures, template, words
+from aligngap.reporting.run_page import findings, pictures, tables
+from aligngap.reporting.run_page.runs import ReportedRun, read
 
 TOP_CAPTIONS = 3
 
@@ -28,7 +29,7 @@ def build(workdirs: Sequence[Path], output: Path) -> None:
     Raises AligngapError for a workdir's missing or broken file and for an unwritable `output`.
     """
     runs = read(workdirs)
-    atomic.write(Path(output), page.render("report.html.j2", _content(runs)))
+    atomic.write(Path(output), template.render("run_page/page.html.j2", _content(runs)))
 
 
 def _content(runs: Sequence[ReportedRun]) -> dict[str, Any]:
@@ -42,11 +43,11 @@ def _content(runs: Sequence[ReportedRun]) -> dict[str, Any]:
         "main_split": runs[0].splits[splits[0]].title.lower(),
         "max_points": f"{figures.MAX_POINTS:,}",
         "max_links": figures.MAX_LINKS,
-        "clouds": panels.clouds(runs, splits[0]),
-        "intervals": panels.intervals(runs, splits),
+        "clouds": pictures.clouds(runs, splits[0]),
+        "intervals": pictures.intervals(runs, splits),
         "tables": [tables.results(runs, name) for name in splits],
-        "curves": panels.curves(runs),
-        "cosines": panels.cosines(runs, splits[0]),
+        "curves": pictures.curves(runs),
+        "cosines": pictures.cosines(runs, splits[0]),
         "galleries": [_gallery(runs, name) for name in splits],
         "differences": _differences(runs),
         "configs": [json.dumps(run.config, indent=2, ensure_ascii=False) for run in runs],
@@ -98,7 +99,7 @@ def _ranked(run: ReportedRun, split: str) -> list[list[dict[str, Any]]]:
                 {
                     "rank": f"{rank + 1:,}",
                     "caption": gallery.captions[order[rank]],
-                    "score": findings.decimal(float(scores[order[rank]])),
+                    "score": words.decimal(float(scores[order[rank]])),
                     "right": bool(right[rank]),
                 }
                 for rank in shown
