@@ -145,16 +145,16 @@ class Growing(Counting):
 
     def _resume(self) -> None:
         """Opens the growing file behind its last certain row."""
-        begun = self._read(self._state)
-        if self.path.exists() and not begun:
+        resumed = self._read(self._state)
+        if self.path.exists() and not resumed:
             raise UsageError(f"{self.path} is in the way and no work of this command")
         row = self._layout.width * self._stored.itemsize
         end = ROOM[self._layout.format] + self.rows * row
-        renamed = begun and self.path.exists()  # Killed between the last two steps of `finish`.
+        renamed = resumed and self.path.exists()  # Killed between the last two steps of `finish`.
         target = self.path if renamed else self._growing
-        if begun and (not target.exists() or target.stat().st_size < end):
+        if resumed and (not target.exists() or target.stat().st_size < end):
             raise AligngapError(f"{target} is shorter than it was: delete {self._folder}")
-        self._file = target.open("r+b" if begun else "w+b")
+        self._file = target.open("r+b" if resumed else "w+b")
         self._file.truncate(end)
         self._file.seek(end)
         self._saved = float("-inf")  # The first rows are saved at once.

@@ -1,7 +1,7 @@
-"""What one process wishes, all do at the same step: a request travels with each step's arrays.
+"""What one process requests, all do at the same step: a request travels with each step's arrays.
 
 Signals and clocks differ between processes, and a save is a matter of all of them. So each process
-sends its wish into the step, the step takes the largest, and all read it with the step's metrics.
+sends its own into the step, the step takes the largest, and all read it with the step's metrics.
 """
 
 from collections.abc import Callable
@@ -24,18 +24,18 @@ class Request(IntEnum):
     STOP = 2
 
 
-def wish(request: Request, mesh: Mesh) -> Int[Array, "devices"]:
-    """This process's wish, on each of its devices."""
+def requests(own: Request, mesh: Mesh) -> Int[Array, "devices"]:
+    """This process's request, on each of its devices."""
     sharding = NamedSharding(mesh, PartitionSpec(AXES))
-    rows = np.full(len(mesh.local_devices), int(request), np.int32)
+    rows = np.full(len(mesh.local_devices), int(own), np.int32)
     return jax.make_array_from_process_local_data(sharding, rows, (mesh.size,))
 
 
 def with_request(step: Callable[..., Any]) -> Callable[..., Any]:
-    """(state, batch) → (state, metrics) becomes (state, batch, wishes) → the same and "request"."""
+    """(state, batch) → (state, metrics) becomes (state, batch, requests) → these and "request"."""
 
-    def agreed(state: Any, batch: Any, wishes: Int[Array, "devices"]) -> tuple[Any, dict]:
+    def agreed(state: Any, batch: Any, requests: Int[Array, "devices"]) -> tuple[Any, dict]:
         state, metrics = step(state, batch)
-        return state, {**metrics, "request": wishes.max()}
+        return state, {**metrics, "request": requests.max()}
 
     return agreed

@@ -57,9 +57,9 @@ class Log:
     @contextmanager
     def elsewhere(self) -> Iterator[None]:
         """The time of the body is none of the steps'."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         yield
-        self._elsewhere += time.perf_counter() - begun
+        self._elsewhere += time.perf_counter() - started
 
     def goodput(self) -> float:
         """Share of the time since the start that went into steps: not starting, compiling,

@@ -100,8 +100,8 @@ def _train(
 
         for step in range(start.step + 1, config.steps + 1):
             batch = meshes.global_batch(next(batches), config.batch_size, mesh)
-            wish = agreement.wish(_wish(interruption, config, saved_at), mesh)
-            state, metrics = run.compiled_step(state, batch, wish)
+            requests = agreement.requests(_own_request(interruption, config, saved_at), mesh)
+            state, metrics = run.compiled_step(state, batch, requests)
             if step == start.step + 1:
                 log.compiled(metrics)
             if not devices.steps_ahead():
@@ -150,7 +150,7 @@ def _best(
     return {}
 
 
-def _wish(interruption: Interruption, config: ConfigDict, saved_at: float) -> Request:
+def _own_request(interruption: Interruption, config: ConfigDict, saved_at: float) -> Request:
     if interruption.received:
         return Request.STOP
     minutes = config.checkpoint.every_minutes

@@ -91,7 +91,7 @@ def curve(config, folder):
     with jax.set_mesh(run.mesh):
         for batch in batches:
             placed = meshes.global_batch(batch, run.config.batch_size, run.mesh)
-            nothing = agreement.wish(agreement.Request.NOTHING, run.mesh)
+            nothing = agreement.requests(agreement.Request.NOTHING, run.mesh)
             current, metrics = function(current, placed, nothing)
             jax.block_until_ready(current)
             losses.append(float(metrics["loss"]))

@@ -38,8 +38,8 @@ class TfdsCorpus(Corpus):
         self.split(split)
         folder = self._folder()
         if not folder.exists():
-            begun = any(folder.parent.glob("incomplete.*"))
-            state = "is only half built" if begun else "is missing"
+            unfinished = any(folder.parent.glob("incomplete.*"))
+            state = "is only half built" if unfinished else "is missing"
             raise AligngapError(f"{self.name} {state} in {self.data_dir}: run {self._command()}")
         builder = self._checked_builder((split,))
         raw = builder.as_data_source(split=split)
