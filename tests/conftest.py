@@ -37,9 +37,9 @@ def pictograms_dir() -> Path:
 @pytest.fixture(scope="session")
 def clip_dir(pictograms_dir) -> Path:
     """The same folder, with CLIP's merges in it; fetched here if they are not there."""
-    from aligngap.data.tokenizers import clip
+    from aligngap.data.tokenizers.clip import Clip
 
-    clip.prepare("clip", pictograms_dir)
+    Clip.prepare(pictograms_dir)
     return pictograms_dir
 
 

@@ -37,7 +37,8 @@ def _transformers(model: Model) -> Write:
     text = model.config.model.text
     tokenizer = model.tokenizer
     end = tokenizer.end_id if tokenizer else text.vocab_size - 1
-    config = huggingface.write(family, model.config.model, end)
+    padding = tokenizer.padding_id if tokenizer else end
+    config = huggingface.write(family, model.config.model, end, padding)
     tensors = mapping.to_theirs(family.rules(model.config.model), model.params)
 
     def write(folder: Path) -> None:

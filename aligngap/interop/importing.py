@@ -85,7 +85,8 @@ def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDi
     config.data.data_dir = data_dir
     try:
         config.update_from_flattened_dict(dict(found.fields))
-        config.data.tokenizer = tokenizers.kind_of(found.tokenizer[0], config.data.tokenizer)
+        if found.tokenizer[0] and "data.tokenizer" not in found.fields:
+            config.data.tokenizer = tokenizers.name_of(found.tokenizer[0])
         text = config.model.text
         clips = text.vocab_size == configs.CLIP_VOCABULARY and text.pooling == "end_of_text"
         if clips and "data.tokenizer" not in found.fields:
@@ -110,13 +111,14 @@ def _tokenizer(found: Found, config: ConfigDict) -> tuple[Tokenizer | None, list
         except AligngapError as error:
             note = str(error)
     _check_tokens(found, tokenizer, config.model.text.vocab_size)
-    if tokenizer and tokenizer.file != kind.file:
+    as_told = tokenizer and kind.like(tokenizer)
+    if tokenizer and not as_told:
         raise UsageError(
             f"data.tokenizer={config.data.tokenizer} is none of the form that {found.path.parent} "
             "holds"
         )
     note = note if tokenizer else f"no tokenizer was imported: {note}"
-    return tokenizer and kind.like(tokenizer), [note] if note else []
+    return as_told, [note] if note else []
 
 
 def _check_tokens(found: Found, tokenizer: Tokenizer | None, vocab_size: int) -> None:

@@ -1,6 +1,5 @@
 """What stands beside the weights in transformers: tokenizer and image processor, both ways."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +7,8 @@ from ml_collections import ConfigDict
 
 from aligngap import atomic
 from aligngap.data import tokenizers
-from aligngap.data.tokenizers import bpe
-from aligngap.data.tokenizers.bpe import Trained
-from aligngap.data.tokenizers.siglip import FILE, TRANSFORMERS, UNMASKED, Siglip
 from aligngap.data.tokenizers.tokenizer import Tokenizer
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, UsageError
 from aligngap.runs.workdir import read_json
 
 BICUBIC = 3  # Pillow's number.
@@ -50,35 +46,36 @@ def write_image_processor(config: ConfigDict, folder: Path) -> None:
 
 
 def read_tokenizer(folder: Path, pooling: str) -> tuple[Tokenizer | None, str]:
-    """The tokenizer of a folder with a note, or None and why; AligngapError for a damaged one.
+    """That of a folder of transformers or open_clip with a note, or None and why.
 
-    A model that pools at the last token sees the padding: it must be as it is there.
+    AligngapError for a damaged one.
     """
-    if (folder / FILE).is_file():
-        return read_sentencepieces(folder)
-    tokenizer = _clip(folder)
-    if tokenizer is None:
-        return None, "the source has none of CLIP's or SigLIP's form"
-    if pooling == "last" and (pad := _settings(folder).get("pad_token")) != bpe.END:
-        return (
-            None,
-            f"texts are pooled at the last token, and it pads with {pad!r}, not {bpe.END!r}",
-        )
-    return tokenizer, ""
+    # Later lines of the table first: with a spiece.model it is SigLIP's, whatever else is there.
+    for name in reversed(tokenizers.TOKENIZERS):
+        if found := tokenizers.find(name).read(folder, lambda: _settings(folder), pooling):
+            return found
+    return None, "the source has none of CLIP's or SigLIP's form"
 
 
-def read_sentencepieces(folder: Path) -> tuple[Tokenizer | None, str]:
-    """The folder's spiece.model with a note, or None and why; AligngapError for a damaged one."""
-    if not (folder / FILE).is_file():
-        return None, f"{folder} holds no {FILE}"
-    settings = _settings(folder)
-    for name, value in TRANSFORMERS.items():
-        if settings.get(name, value) != value:
-            return None, f"{name} of its tokenizer_config.json is {settings[name]!r}, not {value!r}"
-    masked = settings.get("model_input_names", None if settings else UNMASKED) != UNMASKED
-    note = "transformers hides the padding of texts unless tokenizer_config.json has "
-    note += f'"model_input_names": {json.dumps(UNMASKED)}; here it is read, as SigLIP was trained'
-    return Siglip.load(folder), note if masked else ""
+def read_kind(folder: Path, name: str, pooling: str) -> tuple[Tokenizer | None, str]:
+    """The same, where the source tells which one it is."""
+    kind = tokenizers.find(name)
+    found = kind.read(folder, lambda: _settings(folder), pooling)
+    return found or (None, f"{folder} holds no {kind.file}")
+
+
+def read_own(folder: Path, name: str) -> tuple[Tokenizer | None, str]:
+    """What `save` left in an export of ours, by its name in the config there, or None and why.
+
+    AligngapError for a damaged one, and for one whose class is not at hand.
+    """
+    try:
+        kind = tokenizers.find(name)
+    except UsageError as error:
+        raise AligngapError(f"{folder}: {error}") from error
+    if not (folder / kind.file).is_file():
+        return None, f"{folder} holds no {kind.file}"
+    return kind.load(folder), ""
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -86,15 +83,6 @@ def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
     given = read_json(path) if path.is_file() else {}
     return {k: v.get("content") if isinstance(v, dict) else v for k, v in given.items()}
-
-
-def _clip(folder: Path) -> Tokenizer | None:
-    if not (folder / bpe.FILE).is_file():
-        return _from_merges(folder / "merges.txt")
-    try:
-        return Trained.load(folder)
-    except AligngapError:  # It has one of another form.
-        return None
 
 
 def read_image_processor(folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -133,13 +121,3 @@ def statistics(mean: Any, std: Any, source: Path) -> dict[str, Any]:
                 f"{source}: mean {mean} and std {std} of pixels: expected 3 numbers"
             )
     return {"data.mean": tuple(map(float, mean)), "data.std": tuple(map(float, std))}
-
-
-def _from_merges(path: Path) -> Tokenizer | None:
-    if not path.is_file():
-        return None
-    lines = path.read_text(encoding="utf-8").splitlines()
-    pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-    if not all(len(pair) == 2 for pair in pairs):
-        raise AligngapError(f"{path} is no list of merges: expected two tokens a line")
-    return Trained(bpe.backend_of([(left, right) for left, right in pairs]))

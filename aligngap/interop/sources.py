@@ -60,7 +60,7 @@ def _config_json(folder: Path) -> Found:
     given = read_json(folder / "config.json")
     if (folder / npz.FILE).is_file():
         path, fields = folder / npz.FILE, npz.fields(given)
-        tokenizer = processor.read_tokenizer(folder, "end_of_text")  # Ours: it pads as we do.
+        tokenizer = processor.read_own(folder, str(fields.get("data.tokenizer", "trained")))
         return Found("npz", path, fields, tensors.read(path), npz.rules, tokenizer)
     return _transformers(folder, given)
 
@@ -148,7 +148,7 @@ def _bare_big_vision(path: Path, given: Mapping[str, np.ndarray]) -> Found:
         fields,
         given,
         lambda model: big_vision.rules(model, scanned=stacked),
-        processor.read_sentencepieces(path.parent),
+        processor.read_kind(path.parent, "siglip", "last"),
     )
 
 

@@ -16,18 +16,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Prepares both where both are named; with --list nothing is fetched."""
     from aligngap.config import data_dir, default
-    from aligngap.data import corpora
-    from aligngap.data.tokenizers import clip
+    from aligngap.data import corpora, tokenizers
 
     folder, corpus, tokenizer = data_dir(arguments.data_dir), arguments.corpus, arguments.tokenizer
     corpus = corpus or ("" if tokenizer else default().data.corpus)
     if arguments.list:
         entries = corpora.find(corpus, folder).licences() if corpus else []
-        for entry in [*entries, *(clip.licences(tokenizer) if tokenizer else [])]:
+        for entry in [*entries, *(tokenizers.fetched(tokenizer).licences if tokenizer else [])]:
             print(f"{entry.source:<28} {entry.version:<8} {entry.licence:<14} {entry.package}")
             print(f"{'':<28} {entry.provides}")
         return
     if tokenizer:
-        clip.prepare(tokenizer, folder)
+        tokenizers.fetched(tokenizer).prepare(folder)
     if corpus:
         corpora.find(corpus, folder).prepare()

@@ -6,7 +6,7 @@ clip_fast  the same tokens without the cleaning: what transformers' CLIPTokenize
 siglip     sentencepieces that came with an imported model; none are learnt here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -29,7 +29,24 @@ def find(name: str) -> type[Tokenizer]:
     made = registry.find(name, TOKENIZERS, "tokenizer")
     if not (isinstance(made, type) and issubclass(made, Tokenizer)):
         raise UsageError(f"tokenizer {name!r} derives from no Tokenizer of data/tokenizers")
+    lacking = sorted(made.__abstractmethods__ | ({"file"} - {*dir(made)}))
+    if lacking:
+        raise UsageError(f"tokenizer {name!r} lacks {', '.join(lacking)}")
     return made
+
+
+def name_of(tokenizer: Tokenizer) -> str:
+    """What a config calls its class: `find`, the other way."""
+    path = f"{type(tokenizer).__module__}.{type(tokenizer).__qualname__}"
+    return next((name for name, known in TOKENIZERS.items() if known == path), path)
+
+
+def fetched(name: str) -> type[Tokenizer]:
+    """The class of a tokenizer that `aligngap prepare` fetches; UsageError for any other."""
+    ours = [known for known in TOKENIZERS if find(known).licences]
+    if name not in ours and "." not in name:
+        raise UsageError(f"unknown tokenizer {name!r}: one of {', '.join(ours)}")
+    return find(name)
 
 
 def check(config: ConfigDict) -> None:
@@ -40,9 +57,15 @@ def check(config: ConfigDict) -> None:
 
 
 def make(config: ConfigDict, captions: Iterable[str]) -> Tokenizer:
-    """The tokenizer of a run that starts; errors as `Tokenizer.make`."""
-    folder = data_dir(config.data.data_dir)
-    return find(config.data.tokenizer).make(captions, config.model.text.vocab_size, folder)
+    """The tokenizer of a run that starts; errors as `Tokenizer.make`.
+
+    UsageError where the text tower has no embedding for its ids, or would not find its end.
+    """
+    name, text, folder = config.data.tokenizer, config.model.text, data_dir(config.data.data_dir)
+    made = find(name).make(captions, text.vocab_size, folder)
+    for problem in _misfits(made, text):
+        raise UsageError(f"data.tokenizer={name} {problem}")
+    return made
 
 
 def held(config: ConfigDict, folder: Path) -> bool:
@@ -55,7 +78,13 @@ def reopen(config: ConfigDict, folder: Path) -> Tokenizer:
     return find(config.data.tokenizer).load(folder)
 
 
-def kind_of(tokenizer: Tokenizer | None, otherwise: str) -> str:
-    """The name of a tokenizer's class in the table where that class is the only one of its form."""
-    alike = [name for name in TOKENIZERS if tokenizer and find(name).file == tokenizer.file]
-    return alike[0] if len(alike) == 1 else otherwise
+def _misfits(tokenizer: Tokenizer, text: ConfigDict) -> Iterator[str]:
+    """What of the config's `model.text` could not read these ids."""
+    size, end = tokenizer.vocab_size, tokenizer.end_id
+    if size > text.vocab_size:
+        yield f"has {size} tokens: model.text.vocab_size={text.vocab_size} is too few"
+    if text.pooling == "end_of_text" and end != size - 1:
+        yield (
+            f"ends a text with {end}, and model.text.pooling=end_of_text looks for the highest "
+            f"id, {size - 1}: give last"
+        )

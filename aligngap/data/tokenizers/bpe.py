@@ -7,7 +7,7 @@ argmax of its ids. Ids equal those of transformers' CLIPTokenizerFast over the s
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +20,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from aligngap import atomic
 from aligngap.data.tokenizers import cleaning
-from aligngap.data.tokenizers.tokenizer import Tokenizer
+from aligngap.data.tokenizers.tokenizer import Snippet, Tokenizer
 from aligngap.errors import AligngapError, UsageError
 
 FILE = "tokenizer.json"
@@ -32,6 +32,8 @@ WORDS = (
     r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 )
 SMALLEST_VOCABULARY = 2 * 256 + 2
+CLEANING = """    mended = (html.unescape(html.unescape(ftfy.fix_text(text))) for text in texts)
+    texts = [" ".join(text.split()).lower() for text in mended]"""  # As cleaning.py does.
 # A pair seen once teaches nothing that another caption could use.
 LEAST_PAIR_COUNT = 2
 
@@ -43,7 +45,6 @@ class Bpe(Tokenizer):
 
     backend: tokenizers.Tokenizer
     file = FILE
-    package = "tokenizers"
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -67,8 +68,8 @@ class Bpe(Tokenizer):
         return tokenizer
 
     @classmethod
-    def like(cls, other: Tokenizer) -> Tokenizer:
-        return cls(other.backend) if isinstance(other, Bpe) else other
+    def like(cls, other: Tokenizer) -> Tokenizer | None:
+        return cls(other.backend) if isinstance(other, Bpe) else None
 
     @classmethod
     def problems(cls, name: str, text: ConfigDict) -> Iterator[str]:
@@ -77,11 +78,7 @@ class Bpe(Tokenizer):
                 f"model.text.vocab_size={text.vocab_size} must be at least {SMALLEST_VOCABULARY}: "
                 "every byte inside and at the end of a word, start and end of text"
             )
-        if cls.size is not None and text.vocab_size != cls.size:
-            yield (
-                f"model.text.vocab_size={text.vocab_size} does not fit data.tokenizer={name}, "
-                f"which has {cls.size} tokens: give that, or `trained`"
-            )
+        yield from super().problems(name, text)
 
     def __post_init__(self) -> None:
         # Captions come from strangers: "<|endoftext|>" in one is text, not the end of the caption.
@@ -160,6 +157,20 @@ class Bpe(Tokenizer):
     def settings(self) -> dict[str, Any]:
         return {"start_id": self.start_id, "tokenizer": self.file, "cleaned": self.cleans}
 
+    def snippet(self, context_length: int) -> Snippet:
+        setup = f"""from tokenizers import Tokenizer
+
+tokenizer = Tokenizer.from_file("{FILE}")
+tokenizer.encode_special_tokens = True  # "{END}" in a text is text.
+tokenizer.enable_truncation({context_length})
+tokenizer.enable_padding(length={context_length}, pad_id={self.padding_id})"""
+        head, ids = "def ids_of(texts):", "[row.ids for row in tokenizer.encode_batch(texts)]"
+        last = f"    return np.array({ids}, np.int32)"
+        if not self.cleans:
+            return Snippet("tokenizers", "", setup, f"{head}\n{last}")
+        function = f"{head}\n{CLEANING}\n{last}"
+        return Snippet("tokenizers ftfy", "import html\n\nimport ftfy", setup, function)
+
     def _words(self, texts: Sequence[str]) -> list[list[int]]:
         given = [cleaning.clean(text) for text in texts] if self.cleans else list(texts)
         encodings = self.backend.encode_batch_fast(given, add_special_tokens=False)
@@ -172,6 +183,38 @@ class Trained(Bpe):
     @classmethod
     def make(cls, captions: Iterable[str], vocab_size: int, data_dir: Path) -> "Trained":
         return train(captions, vocab_size)
+
+    @classmethod
+    def read(
+        cls, folder: Path, settings: Callable[[], Mapping[str, Any]], pooling: str
+    ) -> tuple[Tokenizer | None, str] | None:
+        """A model that pools at the last token sees the padding: it must be as it is here."""
+        tokenizer = cls._whole(folder) if (folder / FILE).is_file() else cls._of_merges(folder)
+        if tokenizer is None:
+            return None
+        if pooling == "last" and (pad := settings().get("pad_token")) != END:
+            why = f"texts are pooled at the last token, and it pads with {pad!r}, not {END!r}"
+            return None, why
+        return tokenizer, ""
+
+    @classmethod
+    def _whole(cls, folder: Path) -> Self | None:
+        try:
+            return cls.load(folder)
+        except AligngapError:  # It has one of another form.
+            return None
+
+    @classmethod
+    def _of_merges(cls, folder: Path) -> Self | None:
+        """Of merges.txt, which older versions of transformers wrote beside vocab.json alone."""
+        path = folder / "merges.txt"
+        if not path.is_file():
+            return None
+        lines = path.read_text(encoding="utf-8").splitlines()
+        pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+        if not all(len(pair) == 2 for pair in pairs):
+            raise AligngapError(f"{path} is no list of merges: expected two tokens a line")
+        return cls(backend_of([(left, right) for left, right in pairs]))
 
 
 def train(captions: Iterable[str], vocab_size: int) -> Trained:

@@ -11,7 +11,7 @@ from aligngap.data import fetch
 from aligngap.data.corpus import Licence
 from aligngap.data.tokenizers import bpe
 from aligngap.data.tokenizers.bpe import Bpe
-from aligngap.errors import AligngapError, UsageError
+from aligngap.errors import AligngapError
 
 WHEEL = fetch.WheelPin(  # Ships the merges; nothing of it is installed or run.
     name="open_clip_torch",
@@ -33,6 +33,14 @@ class ClipFast(Bpe):
     """CLIP's tokens, captions as they are."""
 
     size = CLIP_VOCABULARY
+    licences = (LICENCE,)
+
+    @classmethod
+    def prepare(cls, data_dir: Path) -> None:
+        """Errors as `fetch.wheel`."""
+        path = fetch.wheel(WHEEL, fetch.downloads(data_dir))
+        tokens = bpe.backend_of(_merges(path)).get_vocab_size()
+        progress.say(f"CLIP's tokenizer ({tokens:,} tokens) is in {path}")
 
     @classmethod
     def make(cls, captions: Iterable[str], vocab_size: int, data_dir: Path) -> Self:
@@ -50,21 +58,6 @@ class Clip(ClipFast):
     """CLIP's tokens, captions cleaned first."""
 
     cleans = True
-
-
-def prepare(name: str, data_dir: Path) -> None:
-    """Fetches what `make` reads, unless it is there; errors as `fetch.wheel`."""
-    licences(name)
-    path = fetch.wheel(WHEEL, fetch.downloads(data_dir))
-    tokens = bpe.backend_of(_merges(path)).get_vocab_size()
-    progress.say(f"CLIP's tokenizer ({tokens:,} tokens) is in {path}")
-
-
-def licences(name: str) -> list[Licence]:
-    """What a tokenizer is made of; UsageError for an unknown one."""
-    if name != "clip":
-        raise UsageError(f"unknown tokenizer {name!r}: one of clip")
-    return [LICENCE]
 
 
 def _merges(wheel: Path) -> list[tuple[str, str]]:

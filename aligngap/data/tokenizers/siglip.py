@@ -6,9 +6,10 @@ Ids are those of transformers' SiglipTokenizer over the same spiece.model, with
 
 import functools
 import hashlib
+import json
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +20,7 @@ from ml_collections import ConfigDict
 from sentencepiece import SentencePieceProcessor, set_min_log_level
 
 from aligngap import atomic
-from aligngap.data.tokenizers.tokenizer import Tokenizer
+from aligngap.data.tokenizers.tokenizer import Snippet, Tokenizer
 from aligngap.errors import AligngapError, UsageError
 
 FILE = "spiece.model"
@@ -35,6 +36,10 @@ TRANSFORMERS = {  # What a SiglipTokenizer is unless its tokenizer_config.json s
 }
 # With a mask the padding would be hidden, at which SigLIP's texts are pooled.
 UNMASKED = ["input_ids"]
+MASKED = (
+    "transformers hides the padding of texts unless tokenizer_config.json has "
+    f'"model_input_names": {json.dumps(UNMASKED)}; here it is read, as SigLIP was trained'
+)
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -44,7 +49,6 @@ class Siglip(Tokenizer):
 
     model: bytes  # Of the file spiece.model.
     file = FILE
-    package = "sentencepiece"
     family = "Siglip"
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -75,7 +79,23 @@ class Siglip(Tokenizer):
         return found
 
     @classmethod
+    def read(
+        cls, folder: Path, settings: Callable[[], Mapping[str, Any]], pooling: str
+    ) -> tuple[Tokenizer | None, str] | None:
+        """The folder's spiece.model, where the settings are those of a SiglipTokenizer."""
+        if not (folder / FILE).is_file():
+            return None
+        given = settings()
+        for name, value in TRANSFORMERS.items():
+            if given.get(name, value) != value:
+                why = f"{name} of its tokenizer_config.json is {given[name]!r}, not {value!r}"
+                return None, why
+        masked = given.get("model_input_names", None if given else UNMASKED) != UNMASKED
+        return cls.load(folder), MASKED if masked else ""
+
+    @classmethod
     def problems(cls, name: str, text: ConfigDict) -> Iterator[str]:
+        yield from super().problems(name, text)
         if text.pooling != "last":
             yield (
                 f"model.text.pooling={text.pooling} does not fit data.tokenizer={name}, "
@@ -132,6 +152,22 @@ class Siglip(Tokenizer):
 
     def settings(self) -> dict[str, Any]:
         return {"tokenizer": self.file, "canonical": "as SiglipTokenizer"}
+
+    def snippet(self, context_length: int) -> Snippet:
+        setup = f"""from sentencepiece import SentencePieceProcessor
+
+pieces = SentencePieceProcessor(model_file="{FILE}")
+before = pieces.encode("{UNKNOWN}")  # Keeps the space in front of the first word."""
+        function = rf"""def ids_of(texts):
+    ids = np.full((len(texts), {context_length}), {self.padding_id}, np.int32)
+    for row, text in zip(ids, texts):
+        text = ("{SPACE}" + text.replace("{SPACE}", " ")).lower()
+        text = text.translate(str.maketrans("", "", string.punctuation))
+        text = re.sub(r"\s+", " ", text).strip()
+        kept = pieces.encode("{UNKNOWN}" + text)[len(before) :][: {context_length - 1}]
+        row[: len(kept)] = kept
+    return ids"""
+        return Snippet("sentencepiece", "import re\nimport string\n", setup, function)
 
     def _holds(self, name: str) -> bool:
         return self.backend.id_to_piece(self.backend.piece_to_id(name)) == name

@@ -1,7 +1,8 @@
 """What a tokenizer is: captions to token ids, how it is saved, and how others read it."""
 
 import abc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,17 +10,32 @@ import numpy as np
 from jaxtyping import Int32
 from ml_collections import ConfigDict
 
+from aligngap.data.corpus import Licence
 from aligngap.errors import AligngapError
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """Python that makes the same ids with public packages alone, for the card of a model."""
+
+    packages: str  # On PyPI.
+    imports: str  # Above `from PIL import Image`, and what follows below it.
+    setup: str
+    function: str  # ids_of(texts) -> int32 [N, L]
 
 
 class Tokenizer(abc.ABC):
     """Yours: a subclass that can be pickled, and `data.tokenizer=package.module.Name`."""
 
     file: ClassVar[str]  # What it is saved as, in the folder `tokenizer/` of a run.
-    size: ClassVar[int | None] = None  # Of the one vocabulary there is; None: whatever is learnt.
+    size: ClassVar[int | None] = None  # Of the one vocabulary there is; None: there are several.
     cleans: ClassVar[bool] = False  # Whether captions are cleaned first as OpenAI's code does.
-    package: ClassVar[str] = ""  # Of PyPI, with which others read the file.
     family: ClassVar[str] = "CLIP"  # transformers' processor of tokens and pixels.
+    licences: ClassVar[tuple[Licence, ...]] = ()  # Of what `prepare` fetches.
+
+    @classmethod  # noqa: B027  # Most need nothing.
+    def prepare(cls, data_dir: Path) -> None:
+        """Fetches into `data_dir` what `make` reads, unless it is there."""
 
     @classmethod
     @abc.abstractmethod
@@ -32,14 +48,29 @@ class Tokenizer(abc.ABC):
         """What `save` wrote; AligngapError if missing, damaged or of another form."""
 
     @classmethod
-    def like(cls, other: "Tokenizer") -> "Tokenizer":
-        """The same vocabulary, read from elsewhere, as this kind uses it."""
-        return other
+    def read(
+        cls, folder: Path, settings: Callable[[], Mapping[str, Any]], pooling: str
+    ) -> "tuple[Tokenizer | None, str] | None":
+        """What `for_transformers` is for, the other way; None: the folder holds none of this form.
+
+        Else the tokenizer with a note, or None and why it cannot be had. `settings` reads
+        tokenizer_config.json; `pooling` is the text tower's. AligngapError for a damaged one.
+        """
+        return None
+
+    @classmethod
+    def like(cls, other: "Tokenizer") -> "Tokenizer | None":
+        """A vocabulary, read from elsewhere, as this kind uses it; None: it is of another form."""
+        return other if type(other) is cls else None
 
     @classmethod
     def problems(cls, name: str, text: ConfigDict) -> Iterator[str]:
         """What of the config's `model.text` does not fit `data.tokenizer=name`, as sentences."""
-        yield from ()
+        if cls.size is not None and text.vocab_size != cls.size:
+            yield (
+                f"model.text.vocab_size={text.vocab_size} does not fit data.tokenizer={name}, "
+                f"which has {cls.size} tokens: give that, or `trained`"
+            )
 
     @property
     @abc.abstractmethod
@@ -85,3 +116,7 @@ class Tokenizer(abc.ABC):
     def settings(self) -> dict[str, Any]:
         """What another program must know to make the same ids out of `file`."""
         return {"tokenizer": self.file}
+
+    def snippet(self, context_length: int) -> Snippet | None:
+        """How `file` is read without this package; None: the card does not say."""
+        return None

@@ -135,7 +135,7 @@ def read(family: Family, given: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def write(family: Family, model: ConfigDict, end_id: int) -> dict[str, Any]:
+def write(family: Family, model: ConfigDict, end_id: int, padding_id: int) -> dict[str, Any]:
     """Fields of config.model → config.json."""
     found: dict[str, Any] = {
         "architectures": [family.architecture],
@@ -147,7 +147,7 @@ def write(family: Family, model: ConfigDict, end_id: int) -> dict[str, Any]:
         theirs["hidden_act"] = ACTIVATIONS[tower.activation]
         theirs["intermediate_size"] = round(tower.width * tower.mlp_ratio)
         found[section] = theirs
-    found["text_config"] |= {"eos_token_id": end_id, "pad_token_id": end_id}
+    found["text_config"] |= {"eos_token_id": end_id, "pad_token_id": padding_id}
     if family is SIGLIP:
         found["text_config"]["projection_size"] = model.embed_dim
         return found

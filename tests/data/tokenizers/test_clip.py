@@ -112,5 +112,5 @@ def test_missing_merges_say_how_to_fetch_them(small, tmp_path):
 
 def test_an_unknown_tokenizer_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="'clop': one of clip"):
-        clip.prepare("clop", Path(tmp_path))
+        tokenizers.fetched("clop").prepare(Path(tmp_path))
     assert list(tmp_path.iterdir()) == []
