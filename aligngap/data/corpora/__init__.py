@@ -1,5 +1,6 @@
 """The corpora by name; anybody's own by its path, "package.module.Name"."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 CORPORA = {"pictograms": "aligngap.data.corpora.pictograms.Pictograms"}
 
 
+@functools.cache  # So that what a corpus has read of itself is read once.
 def find(name: str, folder: Path) -> Corpus:
     """The corpus of that name as `folder` holds it; UsageError for an unknown one."""
     made = registry.find(name, CORPORA, "corpus")

@@ -5,6 +5,7 @@ of its captions is sampled, so that renderings of one concept are never pushed a
 such as "red" does not stand for the picture's meaning.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,9 +70,13 @@ class Pictograms(TfdsCorpus):
 
     def classes(self, kind: str) -> Mapping[str, Sequence[str]]:
         """Those of the test splits: "food-drink" is "food drink", "food" and "drink"."""
-        sources = [self.open(split).raw for split in self.named("test")]
-        names = {source[row][kind].decode() for source in sources for row in range(len(source))}
-        return {name: _texts(name) for name in sorted(names)}
+        return {name: _texts(name) for name in sorted({labels[kind] for labels in self._labels})}
+
+    @functools.cached_property
+    def _labels(self) -> list[Mapping[str, str]]:
+        """Of every record to test on."""
+        sources = [self.open(split) for split in self.named("test")]
+        return [source[row].labels for source in sources for row in range(len(source))]
 
 
 def _texts(name: str) -> list[str]:
