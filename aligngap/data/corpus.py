@@ -45,11 +45,11 @@ class Corpus(abc.ABC):
                 return MyRecords(split)  # a sequence of Record with a `version`
     """
 
-    splits: ClassVar[tuple[Split, ...]]
+    splits: tuple[Split, ...]
     main: ClassVar[str] = ""  # The test split that a page leads with; "": the first.
     # Types of evaluators that make no sense on it, such as retrieval where captions are labels.
-    unfit: ClassVar[tuple[str, ...]] = ()
-    kinds: ClassVar[tuple[str, ...]] = ()  # Of labels that its records have.
+    unfit: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()  # Of labels that its records have.
     # A record's captions are names of one thing, of which evaluation takes the first; else each of
     # them is a text to be found.
     captions_are_names: ClassVar[bool] = False

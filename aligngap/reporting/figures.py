@@ -201,6 +201,34 @@ def histogram(
 
 
 @matplotlib.rc_context(STYLE)
+def counts(
+    values: Float[np.ndarray, "V"], often: Int[np.ndarray, "V"], label: str, widening: bool
+) -> str:
+    """How often values occur; with `widening`, on bins and an axis that grow by a factor."""
+    figure, axes = _panel(*WIDE)
+    low, high = float(values.min()), float(values.max())
+    whole = bool(np.all(values == np.round(values)))
+    if widening:
+        bins = np.geomspace(low * 0.99, high * 1.01, BINS // 2)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        width = max(1, -(-(high - low + 1) // BINS)) if whole else (high - low) / BINS
+        bins = np.arange(low - 0.5, high + width, width)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
+    heights, _ = np.histogram(values, bins, weights=often)
+    axes.stairs(heights, bins, fill=True, color=run_colour(0), alpha=0.35)
+    axes.stairs(heights, bins, color=run_colour(0), linewidth=1.1)
+    axes.set(xlabel=label, ylabel="how many")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.grid(axis="x", visible=False)
+    return _svg(figure)
+
+
+@matplotlib.rc_context(STYLE)
 def curves(
     series: Sequence[tuple[np.ndarray, np.ndarray] | None], label: str, from_zero: bool
 ) -> str:

@@ -1,32 +1,155 @@
-"""`aligngap prepare`: fetches and builds a corpus, or fetches a tokenizer."""
+"""`aligngap prepare`: builds a corpus, or makes one of your own files; fetches a tokenizer."""
 
 import argparse
+import os
+from typing import TYPE_CHECKING
+
+from aligngap.flags import positive
+
+if TYPE_CHECKING:
+    from aligngap.data.sources.prepare import Request
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What, and where."""
     parser.add_argument(
-        "--corpus", help="which corpus; default: the default config's, if no tokenizer"
+        "--corpus", help="which corpus; default: the default config's, if nothing else is named"
     )
     parser.add_argument("--tokenizer", help="clip: the 49,408 tokens of CLIP's vocabulary")
     parser.add_argument("--data_dir", default="", help="where; default ~/tensorflow_datasets")
     parser.add_argument("--list", action="store_true", help="list sources and their licences")
+    _add_files(parser.add_argument_group("a corpus of your own files (nothing is copied)"))
+    _add_columns(parser.add_argument_group("what is what in them; default: by the usual names"))
+    _add_rules(parser.add_argument_group("what is left out"))
+
+
+def _add_files(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--source",
+        metavar="PATH_OR_GLOB",
+        help="tar shards, parquet, CSV/TSV/JSONL, COCO's or Karpathy's JSON, a folder of images "
+        "with a .txt beside each, a saved Hugging Face dataset",
+    )
+    group.add_argument("--name", help="what data.corpus is to call it")
+    group.add_argument("--validation", metavar="PATH_OR_GLOB", help="files to choose by")
+    group.add_argument("--test", metavar="PATH_OR_GLOB", help="files to test on")
+    group.add_argument("--test_share", type=_share, default=0.05, help="of images; no --test")
+    group.add_argument("--validation_share", type=_share, default=0.05, help="no --validation")
+    group.add_argument(
+        "--split_by",
+        choices=("image", "caption"),
+        default="image",
+        help="records that share one stand in the same split",
+    )
+    group.add_argument("--images", default="", help="folder that paths in a table are relative to")
+    group.add_argument("--workers", type=positive, default=os.cpu_count(), help="processes")
+
+
+def _add_columns(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--image_column", default="", metavar="NAME")
+    group.add_argument("--caption_column", nargs="+", default=[], metavar="NAME")
+    group.add_argument("--keyword_column", default="", metavar="NAME")
+    group.add_argument(
+        "--label", nargs="+", default=[], metavar="NAME", help="columns whose values are classes"
+    )
+    group.add_argument(
+        "--caption_a_line", action="store_true", help="each line of a text is a caption of its own"
+    )
+
+
+def _add_rules(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--check",
+        choices=("decode", "header"),
+        default="decode",
+        help="of images: all, or only the size, which is faster",
+    )
+    group.add_argument("--min_side", type=positive, default=0, help="pixels")
+    group.add_argument("--max_aspect", type=float, default=0.0, help="longer side by shorter")
+    group.add_argument("--min_caption", type=positive, default=0, help="characters")
+    group.add_argument("--max_caption", type=positive, default=0, help="characters")
+    group.add_argument("--drop_duplicate_captions", action="store_true", help="all but the first")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prepares both where both are named; with --list nothing is fetched."""
+    """Prepares whatever is named; with --list nothing is fetched."""
     from aligngap.config import data_dir, default
     from aligngap.data import corpora, tokenizers
 
     folder, corpus, tokenizer = data_dir(arguments.data_dir), arguments.corpus, arguments.tokenizer
-    corpus = corpus or ("" if tokenizer else default().data.corpus)
+    named = tokenizer or arguments.source or arguments.name
+    corpus = corpus or ("" if named else default().data.corpus)
     if arguments.list:
         entries = corpora.find(corpus, folder).licences() if corpus else []
         for entry in [*entries, *(tokenizers.fetched(tokenizer).licences if tokenizer else [])]:
             print(f"{entry.source:<28} {entry.version:<8} {entry.licence:<14} {entry.package}")
             print(f"{'':<28} {entry.provides}")
         return
+    if arguments.source or arguments.name:
+        _of_files(arguments)
     if tokenizer:
         tokenizers.fetched(tokenizer).prepare(folder)
     if corpus:
         corpora.find(corpus, folder).prepare()
+
+
+def _of_files(arguments: argparse.Namespace) -> None:
+    """The corpus, and the page that shows it."""
+    from aligngap.config import data_dir
+    from aligngap.data.sources.prepare import prepare
+    from aligngap.reporting.corpus_page import page
+
+    folder = prepare(_request(arguments), data_dir(arguments.data_dir), arguments.workers)
+    page.write(folder)
+    for line in page.summary(folder):
+        print(line)
+
+
+def _request(arguments: argparse.Namespace) -> "Request":
+    from aligngap.data import corpora
+    from aligngap.data.sources.prepare import Request
+    from aligngap.data.sources.raw import Columns, Rules
+    from aligngap.data.sources.splitting import Splitting
+    from aligngap.errors import UsageError
+
+    if not (arguments.source and arguments.name):
+        raise UsageError("--source and --name go together: the files, and what to call the corpus")
+    corpora.check_free(arguments.name)
+    if arguments.test_share + arguments.validation_share >= 1:
+        raise UsageError("--test_share and --validation_share leave nothing to train on")
+    given = {"": arguments.source, "validation": arguments.validation, "test": arguments.test}
+    return Request(
+        name=arguments.name,
+        sources={role: path for role, path in given.items() if path},
+        columns=Columns(
+            image=arguments.image_column,
+            captions=tuple(arguments.caption_column),
+            keywords=arguments.keyword_column,
+            labels=tuple(arguments.label),
+            caption_a_line=arguments.caption_a_line,
+        ),
+        rules=Rules(
+            check=arguments.check,
+            min_side=arguments.min_side,
+            max_aspect=arguments.max_aspect,
+            min_caption=arguments.min_caption,
+            max_caption=arguments.max_caption,
+        ),
+        splitting=Splitting(
+            test_share=0.0 if arguments.test else arguments.test_share,
+            validation_share=0.0 if arguments.validation else arguments.validation_share,
+            by=arguments.split_by,
+            drop_duplicate_captions=arguments.drop_duplicate_captions,
+        ),
+        images=arguments.images,
+    )
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share in [0, 1)")
+    return share

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from aligngap import registry
 from aligngap.config import data_dir
+from aligngap.data.corpora import prepared
 from aligngap.data.corpus import Corpus
 from aligngap.data.records import Source
 from aligngap.errors import UsageError
@@ -19,10 +20,20 @@ CORPORA = {"pictograms": "aligngap.data.corpora.pictograms.Pictograms"}
 @functools.cache  # So that what a corpus has read of itself is read once.
 def find(name: str, folder: Path) -> Corpus:
     """The corpus of that name as `folder` holds it; UsageError for an unknown one."""
+    if name not in CORPORA and prepared.exists(folder, name):
+        return prepared.Prepared(folder, name)
     made = registry.find(name, CORPORA, "corpus")
     if not (isinstance(made, type) and issubclass(made, Corpus)):
         raise UsageError(f"corpus {name!r} is no class that derives from aligngap.data.corpus")
     return made(folder)
+
+
+def check_free(name: str) -> None:
+    """UsageError for a name that cannot be that of a user's corpus."""
+    if name in CORPORA:
+        raise UsageError(f"{name} is the name of a corpus that comes with aligngap: take another")
+    if not re.fullmatch(r"[A-Za-z_][\w-]*", name):
+        raise UsageError(f"--name={name}: expected letters, digits, _ and -, a letter first")
 
 
 def known(name: str) -> bool:

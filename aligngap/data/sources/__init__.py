@@ -1,0 +1,35 @@
+"""What a user has → records: the formats of files, examined once and then read at random."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from aligngap.data.sources.columnar import Arrow, Parquet
+from aligngap.data.sources.lines import Lines
+from aligngap.data.sources.raw import LeftOut, Place, Raw, Settings
+from aligngap.data.sources.tar import Tar
+
+
+class Format(Protocol):
+    """How records lie in shards, which are files."""
+
+    def parts(self, shard: Path) -> int:
+        """How many pieces of a shard are examined apart from each other."""
+        ...
+
+    def places(self, shard: Path, part: int) -> Iterator[Place | LeftOut]:
+        """The records of a part in order, and what of it is none; the shard is on this machine."""
+        ...
+
+    def read(self, shard: str, place: Place) -> Raw:
+        """What stands at a place; LeftOut where it is no record, AligngapError where it is gone."""
+        ...
+
+
+def of(settings: Settings) -> Format:
+    """The format that settings name."""
+    if settings.format == "lines":
+        return Lines(settings.columns, settings.images)
+    if settings.format == "tar":
+        return Tar(settings.columns)
+    return (Parquet if settings.format == "parquet" else Arrow)(settings.columns)

@@ -1,0 +1,141 @@
+"""One part of a shard, looked at: where its records lie, what they are like, what is left out."""
+
+import io
+import json
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from aligngap import atomic
+from aligngap.data import images, sources, store
+from aligngap.data.records import Record
+from aligngap.data.sources.raw import LeftOut, Place, Raw, Rules, Settings, digest
+from aligngap.errors import AligngapError
+
+# Of each record; and of each caption, one record's after the other's.
+OF_RECORDS: dict[str, Any] = {
+    **{"offset": np.uint64, "size": np.uint32, "image": np.uint64, "captions": np.uint32},
+    **{"width": np.uint32, "height": np.uint32, "role": "U10"},
+}
+OF_CAPTIONS: dict[str, Any] = {"caption": np.uint64, "length": np.uint32}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process examines at a time; its findings become `target`."""
+
+    settings: Settings
+    shard: str
+    role: str  # That the user gave the whole shard; "": none.
+    number: int
+    target: Path
+
+
+@dataclass
+class Findings:
+    """Columns of OF_RECORDS and OF_CAPTIONS, classes by kind, and what was left out."""
+
+    columns: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    classes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+    def write(self, target: Path) -> None:
+        """As .npz, whole or not at all."""
+        about = {"classes": {kind: sorted(names) for kind, names in self.classes.items()}}
+        text = json.dumps(about | {"left_out": self.left_out}).encode()
+        arrays: dict[str, Any] = {
+            name: np.array(self.columns[name], dtype)
+            for name, dtype in (OF_RECORDS | OF_CAPTIONS).items()
+        }
+        written = io.BytesIO()
+        np.savez(written, about=np.frombuffer(text, np.uint8), **arrays)
+        atomic.write(target, written.getvalue())
+
+
+def parts(settings: Settings, shard: str) -> int:
+    """Of a shard; a remote one is fetched for it."""
+    with store.local(shard) as path:
+        return sources.of(settings).parts(path)
+
+
+def examine(part: Part) -> int:
+    """Writes the findings; returns how many records it looked at."""
+    findings, looked = Findings(), 0
+    with store.local(part.shard) as path:
+        for found in _found(part, path):
+            looked += 1
+            try:
+                if isinstance(found, LeftOut):
+                    raise found
+                _add(part, str(path), found, findings)
+            except LeftOut as reason:
+                findings.left_out.append((reason.reason, reason.detail))
+    findings.write(part.target)
+    return looked
+
+
+def _found(part: Part, path: Path) -> Iterator[Place | LeftOut]:
+    try:
+        yield from sources.of(part.settings).places(path, part.number)
+    except AligngapError as error:  # A shard, or the rest of it, that cannot be read.
+        yield LeftOut("a shard cannot be read", str(error))
+
+
+def _add(part: Part, path: str, place: Place, findings: Findings) -> None:
+    raw = sources.of(part.settings).read(path, place)
+    try:
+        record, (width, height) = _checked(raw, part.settings.rules)
+    except LeftOut as reason:
+        raise LeftOut(reason.reason, f"{raw.name}: {reason.detail}".rstrip(": ")) from None
+    row = {
+        **{"offset": place.offset, "size": place.size, "image": digest(raw.image)},
+        **{"captions": len(record.captions), "width": width, "height": height},
+        "role": raw.role or part.role,
+    }
+    for name, value in row.items():
+        findings.columns[name].append(value)
+    for caption in record.captions:
+        findings.columns["caption"].append(digest(caption.encode()))
+        findings.columns["length"].append(len(caption))
+    for kind, name in raw.labels.items():
+        findings.classes[kind].add(name)
+
+
+def _checked(raw: Raw, rules: Rules) -> tuple[Record, tuple[int, int]]:
+    record = rules.record(raw)
+    size = size_of(raw.image, rules.check)
+    rules.check_size(*size)
+    return record, size
+
+
+def size_of(encoded: bytes, check: str) -> tuple[int, int]:
+    """(width, height) of an image that can be decoded; LeftOut where it cannot.
+
+    To see that a JPEG is whole an eighth of its resolution suffices: all its bytes are read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(encoded), formats=images.FORMATS)
+            size = image.size
+            if check == "decode":
+                image.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
+                image.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise LeftOut("image is too large to decode", str(error)) from error
+    except Exception as error:  # Pillow's readers raise anything for a broken file.
+        raise LeftOut("image cannot be decoded", " ".join(str(error).split())) from error
+    return size
+
+
+def read_findings(target: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(columns, {"classes", "left_out"}) of a part."""
+    with np.load(target, allow_pickle=False) as found:
+        columns = {name: found[name] for name in OF_RECORDS | OF_CAPTIONS}
+        return columns, json.loads(bytes(found["about"]))

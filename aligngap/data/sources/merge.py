@@ -1,0 +1,92 @@
+"""The findings of all parts → an index a split, what was left out, and what a page shows of it.
+
+Part by part, in order, so that memory does not grow with the corpus.
+"""
+
+import csv
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aligngap import atomic
+from aligngap.data.sources import index
+from aligngap.data.sources.examine import Part, read_findings
+from aligngap.data.sources.splitting import Across, Splitting
+from aligngap.data.sources.statistics import Statistics
+from aligngap.errors import AligngapError
+
+ROLES = ("train", "validation", "test")
+LEFT_OUT = "left_out.tsv"
+REPEATED = "a caption of another record"
+
+
+@dataclass
+class Merged:
+    """What corpus.json says of the records."""
+
+    records: Counter[str] = field(default_factory=Counter)  # By role.
+    captions: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)  # By reason.
+    classes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    statistics: Statistics = field(default_factory=Statistics)
+
+    def as_json(self, folder: Path) -> dict[str, Any]:
+        """Splits with their sizes and digests, kinds of labels with their classes, reasons."""
+        splits = {
+            role: {
+                "records": self.records[role],
+                "captions": self.captions[role],
+                "sha256": hashlib.sha256(index.path(folder, role).read_bytes()).hexdigest(),
+            }
+            for role in ROLES
+            if self.records[role]
+        }
+        kinds = {kind: sorted(names) for kind, names in sorted(self.classes.items())}
+        return {"splits": splits, "kinds": kinds, "left_out": dict(sorted(self.left_out.items()))}
+
+
+def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
+    """Writes the index of each split, LEFT_OUT and statistics.json; AligngapError where nothing
+    is left to train on."""
+    across = Across([part.target for part in parts], splitting)
+    merged = Merged()
+    files = {role: index.path(folder, role).open("wb") for role in ROLES}
+    with (folder / LEFT_OUT).open("w", encoding="utf-8", errors="replace", newline="") as listing:
+        table = csv.writer(listing, delimiter="\t", lineterminator="\n")
+        table.writerow(("reason", "shard", "detail"))
+        shards = list(dict.fromkeys(part.shard for part in parts))
+        for number, part in enumerate(parts):
+            columns, about = read_findings(part.target)
+            kept, roles = across.kept(number, columns), across.roles(number, columns)
+            for role, file in files.items():
+                rows = np.flatnonzero(kept & (roles == role))
+                file.write(_places(columns, rows, shards.index(part.shard)))
+                merged.records[role] += len(rows)
+                merged.captions[role] += int(columns["captions"][rows].sum())
+            merged.statistics.add(columns, kept)
+            merged.left_out[REPEATED] += int((~kept).sum())
+            for reason, detail in about["left_out"]:
+                merged.left_out[reason] += 1
+                table.writerow((reason, Path(part.shard).name, detail))
+            for kind, names in about["classes"].items():
+                merged.classes[kind] |= {*names}
+    for file in files.values():
+        file.close()
+    merged.left_out = +merged.left_out  # Without those that never happened.
+    if not merged.records["train"]:
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in merged.left_out.most_common(5))
+        raise AligngapError(f"no record is left to train on ({reasons or 'there was none'})")
+    atomic.write_json(folder / "statistics.json", merged.statistics.as_json())
+    return merged
+
+
+def _places(columns: dict[str, np.ndarray], rows: np.ndarray, shard: int) -> bytes:
+    found = np.empty(len(rows), index.RECORD)
+    found["shard"] = shard
+    found["offset"], found["size"] = columns["offset"][rows], columns["size"][rows]
+    return found.tobytes()

@@ -1,0 +1,109 @@
+"""What the user named → the format it has, its shards, and the split that each is for."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aligngap.data import store
+from aligngap.data.sources import columnar, tables
+from aligngap.data.sources.lines import Row
+from aligngap.data.sources.raw import Columns, LeftOut
+from aligngap.errors import AligngapError, UsageError
+
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+
+
+@dataclass(frozen=True)
+class Named:
+    """What one of the user's names stands for."""
+
+    format: str  # tar | parquet | arrow | table | folder
+    paths: tuple[str, ...]
+    role: str  # Of all its records; "": by the shares, or as its rows say.
+    images: str = ""  # The folder that the paths in it are relative to.
+
+
+def named(given: str, role: str, columns: Columns) -> list[Named]:
+    """UsageError or AligngapError where it is nothing that a corpus can be made of."""
+    paths = store.paths(given)
+    if len(paths) == 1 and Path(paths[0]).is_dir():
+        return _in_folder(Path(paths[0]), role, columns)
+    return _of_files(given, paths, role, columns)
+
+
+def _of_files(given: str, paths: Sequence[str], role: str, columns: Columns) -> list[Named]:
+    suffixes = {_suffix(path) for path in paths}
+    if suffixes == {".tar"}:
+        return [Named("tar", tuple(paths), role)]
+    if suffixes == {".parquet"} and not columnar.names_paths(paths[0], columns):
+        return [Named("parquet", tuple(paths), role)]
+    if len(suffixes) == 1 and suffixes <= {*TABLES}:
+        return [Named("table", (path,), role, str(Path(path).absolute().parent)) for path in paths]
+    raise UsageError(
+        f"{given} is {', '.join(sorted(suffixes))}; expected files of one kind: *.tar, "
+        f"*{', *'.join(TABLES)}, or one folder"
+    )
+
+
+def rows(given: Named, root: str, columns: Columns) -> Iterator[Row | LeftOut]:
+    """The rows of a table or a folder, their images named from `root` where they lie below it."""
+    (path,) = (Path(path) for path in given.paths)
+    found: Iterator[Row | LeftOut]
+    if given.format == "folder":
+        names = [name for name in _relative(path) if Path(name).suffix.lower() in IMAGES]
+        found = tables.folder(path, names)
+    else:
+        found = tables.rows(path, columns)
+    for row in found:
+        yield row if isinstance(row, LeftOut) else _placed(row, given, root, columns)
+
+
+def _placed(row: Row, given: Named, root: str, columns: Columns) -> Row:
+    role = {"role": given.role} if given.role else {}
+    name = columns.image_in(row)
+    if not row.get(name) or given.images == root:
+        return {**row, **role}
+    return {**row, **role, name: store.joined(given.images, str(row[name]))}
+
+
+def _in_folder(folder: Path, role: str, columns: Columns) -> list[Named]:
+    if (folder / "dataset_dict.json").is_file():
+        splits = _json(folder / "dataset_dict.json")["splits"]
+        return [
+            part
+            for split in splits
+            for part in _in_folder(folder / Path(split).name, role or _role(split), columns)
+        ]
+    if (folder / "state.json").is_file():
+        files = _json(folder / "state.json")["_data_files"]
+        paths = tuple(str(folder / Path(file["filename"]).name) for file in files)
+        return [Named("arrow", paths, role)]
+    names = _relative(folder)
+    for kind in (".tar", ".parquet"):
+        if shards := [str(folder / name) for name in names if name.endswith(kind)]:
+            return _of_files(str(folder), shards, role, columns)
+    if not any(Path(name).suffix.lower() in IMAGES for name in names):
+        raise UsageError(f"{folder} holds no image, *.tar or *.parquet, and no saved dataset")
+    return [Named("folder", (str(folder),), role, str(folder.absolute()))]
+
+
+def _role(split: str) -> str:
+    return tables.ROLES.get(split.lower(), "")
+
+
+def _relative(folder: Path) -> list[str]:
+    return [Path(path).relative_to(folder).as_posix() for path in store.listing(str(folder))]
+
+
+def _suffix(path: str) -> str:
+    return Path(path.removesuffix(".gz")).suffix.lower()
+
+
+def _json(path: Path) -> Mapping[str, list]:
+    try:
+        found: Mapping[str, list] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AligngapError(f"{path} cannot be read: {error}") from error
+    return found

@@ -1,0 +1,158 @@
+"""`aligngap prepare --source`: a pass over a user's files, in parallel, that leaves an index.
+
+What is made stands in DATA_DIR/.NAME.preparing/ until it is whole: findings of each part
+(examine.py), then the corpus itself, which gets its name at the very end. A pass that was killed
+goes on with the parts that are missing, and ends with the same bytes.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aligngap import atomic, lock, progress
+from aligngap.data import store
+from aligngap.data.sources import examine, lines, plan, workers
+from aligngap.data.sources.examine import Part
+from aligngap.data.sources.merge import merge
+from aligngap.data.sources.plan import Named
+from aligngap.data.sources.raw import Columns, Rules, Settings
+from aligngap.data.sources.splitting import Splitting
+from aligngap.errors import AligngapError, UsageError
+
+LINES = "lines.jsonl"  # Beside corpus.json, and named there without a folder.
+FORMAT = 1  # Of corpus.json.
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks for."""
+
+    name: str
+    sources: dict[str, str]  # Role → path, folder or glob; "" is what is split by the shares.
+    columns: Columns
+    rules: Rules
+    splitting: Splitting
+    images: str = ""  # The folder that paths in tables are relative to; "": that of the table.
+
+
+def prepare(request: Request, data_dir: Path, processes: int) -> Path:
+    """The corpus's folder, made unless it is there already."""
+    final, building = data_dir / request.name, data_dir / f".{request.name}.preparing"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with lock.alone(data_dir / f".{request.name}.lock"):
+        found = [
+            part
+            for role, given in request.sources.items()
+            for part in plan.named(given, role, request.columns)
+        ]
+        asked = _asked(request, found)
+        if (final / "corpus.json").exists():
+            _same(final, asked)
+            progress.say(f"{request.name} is already in {final}")
+        else:
+            if final.exists():
+                raise UsageError(f"{final} is there and no prepared corpus: take another --name")
+            _begin(building, asked)
+            settings, shards = _shards(request, found, building)
+            parts = _parts(settings, shards, building)
+            _examine(parts, processes)
+            merged = merge(parts, request.splitting, building / "corpus")
+            about = {
+                "format": FORMAT,
+                "name": request.name,
+                "asked": asked,
+                "settings": settings.as_json(),
+                "shards": [_shard(shard) for shard, _ in shards],
+            }
+            whole = about | merged.as_json(building / "corpus")
+            atomic.write_json(building / "corpus" / "corpus.json", whole)
+            (building / "corpus").rename(final)
+        shutil.rmtree(building, ignore_errors=True)
+    return final
+
+
+def _asked(request: Request, found: Sequence[Named]) -> dict[str, Any]:
+    """What the corpus depends on: request and files, with their sizes and times of change."""
+    stamps = {
+        path: store.stamp(path) for part in found for path in part.paths if part.format != "folder"
+    }
+    asked: dict[str, Any] = json.loads(atomic.as_json(asdict(request) | {"stamps": stamps}))
+    return asked
+
+
+def _same(final: Path, asked: dict[str, Any]) -> None:
+    about = json.loads((final / "corpus.json").read_text(encoding="utf-8"))
+    if about["asked"] != asked:
+        changed = [key for key in asked if about["asked"].get(key) != asked[key]]
+        raise UsageError(
+            f"{final} was prepared from something else ({', '.join(changed)} differ): delete it, "
+            "or take another --name"
+        )
+
+
+def _begin(building: Path, asked: dict[str, Any]) -> None:
+    """Goes on with what was begun for the same files and settings, else begins anew."""
+    note = building / "asked.json"
+    if note.exists() and json.loads(note.read_text(encoding="utf-8")) == asked:
+        progress.say(f"Going on with what {building} holds")
+        return
+    if building.exists():
+        progress.say(f"Removing {building}, begun with other files or settings")
+        shutil.rmtree(building)
+    (building / "parts").mkdir(parents=True)
+    (building / "corpus").mkdir()
+    atomic.write_json(note, asked)
+
+
+def _shards(
+    request: Request, found: Sequence[Named], building: Path
+) -> tuple[Settings, list[tuple[str, str]]]:
+    """(settings, [(shard, role)]); tables and folders are gathered into one shard of lines."""
+    formats = {part.format for part in found}
+    if formats <= {"table", "folder"}:
+        root = request.images or found[0].images
+        target = building / "corpus" / LINES
+        if not target.exists():
+            rows = (row for part in found for row in plan.rows(part, root, request.columns))
+            lines.gather(rows, request.columns, target)
+        settings = Settings("lines", request.columns, request.rules, root)
+        return settings, [(str(target), "")]
+    if len(formats) > 1:
+        raise UsageError(f"--source, --validation and --test are {formats}; expected one format")
+    settings = Settings(formats.pop(), request.columns, request.rules)
+    return settings, [
+        (str(Path(path).absolute()) if Path(path).exists() else path, part.role)
+        for part in found
+        for path in part.paths
+    ]
+
+
+def _shard(shard: str) -> dict[str, str]:
+    """Of lines only the name: the corpus's folder is about to be renamed, and may be again."""
+    if Path(shard).name == LINES:
+        return {"path": LINES, "stamp": ""}
+    return {"path": shard, "stamp": store.stamp(shard)}
+
+
+def _parts(settings: Settings, shards: Sequence[tuple[str, str]], building: Path) -> list[Part]:
+    """Everything to be examined, in order."""
+    return [
+        Part(settings, shard, role, number, building / "parts" / f"{shard_number}-{number}.npz")
+        for shard_number, (shard, role) in enumerate(shards)
+        for number in range(examine.parts(settings, shard))
+    ]
+
+
+def _examine(parts: Sequence[Part], processes: int) -> None:
+    missing = [part for part in parts if not part.target.exists()]
+    with progress.Bar("Examining", len(parts), "parts", initial=len(parts) - len(missing)) as bar:
+        looked = 0
+        for count in workers.each(examine.examine, missing, processes):
+            looked += count
+            bar.note(f"{looked} records")
+            bar.advance()
+    if not parts:
+        raise AligngapError("there is nothing to examine")

@@ -1,0 +1,139 @@
+"""The page of a prepared corpus: how much, what it looks like, what was left out and why."""
+
+import base64
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from aligngap import atomic
+from aligngap.data import images
+from aligngap.data.corpora.prepared import ABOUT, Prepared
+from aligngap.data.sources.merge import LEFT_OUT
+from aligngap.errors import AligngapError
+from aligngap.reporting import figures, template
+from aligngap.reporting.panels import Panel
+
+PAGE = "report.html"
+PICTURES = 24
+SIDE = 160  # Pixels of the longer side of a picture on the page.
+EXAMPLES = 5  # Of each reason.
+COUNTED = ("records", "captions")
+LONGEST = 300  # Characters of a caption on the page.
+# Counted value → (title, axis label, whether the bins widen by a constant factor).
+SHAPES = {
+    "shorter side": ("Sizes", "shorter side, pixels", True),
+    "aspect": ("Shapes", "width by height", True),
+    "characters a caption": ("Lengths of captions", "characters", False),
+    "captions a record": ("Captions of an image", "captions", False),
+}
+
+
+class Card(NamedTuple):
+    """A picture as a data URL, or why there is none, and what is said of it."""
+
+    picture: str
+    captions: list[str]
+    about: str
+
+
+def write(folder: Path) -> None:
+    """Writes `folder`/report.html; the same corpus gives the same bytes."""
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    corpus = Prepared(folder.parent, folder.name)
+    left_out = sum(about["left_out"].values())
+    records = sum(split["records"] for split in about["splits"].values())
+    examples = _examples(folder / LEFT_OUT)
+    content = {
+        "name": corpus.name,
+        "records": f"{records:,}",
+        "captions": f"{sum(split['captions'] for split in about['splits'].values()):,}",
+        "shards": f"{len(about['shards']):,}",
+        "format": about["settings"]["format"],
+        "sources": about["asked"]["sources"],
+        "splits": [
+            (name, *(f"{split[what]:,}" for what in COUNTED), f"{split['records'] / records:.1%}")
+            for name, split in about["splits"].items()
+        ],
+        "left_out": f"{left_out:,}",
+        "listing": LEFT_OUT,
+        "reasons": [
+            (reason, f"{count:,}", examples[reason])
+            for reason, count in sorted(about["left_out"].items(), key=lambda item: -item[1])
+        ],
+        "kinds": {kind: _few(names) for kind, names in about["kinds"].items()},
+        "panels": _panels(json.loads((folder / "statistics.json").read_text(encoding="utf-8"))),
+        "cards": list(_cards(corpus)),
+    }
+    atomic.write(folder / PAGE, template.render("corpus_page/page.html.j2", content))
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:20])
+    return f"{len(names):,} classes: {shown}" + (", ..." if len(names) > 20 else "")
+
+
+def _examples(listing: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    with listing.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            if len(found[row["reason"]]) < EXAMPLES:
+                found[row["reason"]].append(f"{row['shard']}: {row['detail']}"[:LONGEST])
+    return found
+
+
+def _panels(statistics: dict[str, dict[str, int]]) -> list[Panel]:
+    panels = []
+    for name, (title, label, widening) in SHAPES.items():
+        values = np.array([float(value) for value in statistics[name]])
+        counts = np.array([*statistics[name].values()])
+        median = _median(values, counts)
+        note = f"median {median:g}, from {values.min():g} to {values.max():g}"
+        svg = Markup(figures.counts(values, counts, label, widening))
+        panels.append(Panel(svg, title, note, f"Histogram: {label}; {note}"))
+    return panels
+
+
+def _median(values: np.ndarray, counts: np.ndarray) -> float:
+    return float(values[np.searchsorted(np.cumsum(counts), counts.sum() / 2)])
+
+
+def _cards(corpus: Prepared) -> Iterator[Card]:
+    """Records of the training split, as far apart as it is long."""
+    source = corpus.open("train")
+    rows = np.unique(np.linspace(0, len(source) - 1, PICTURES).astype(int))
+    for row in rows.tolist():
+        record = source[row]
+        labels = [f"{kind}: {name}" for kind, name in record.labels.items()]
+        keywords = [f"keywords: {', '.join(record.keywords)}"] if record.keywords else []
+        try:
+            picture = _picture(record.image)
+        except AligngapError:  # Only its size was looked at.
+            picture = ""
+        texts = [text[:LONGEST] for text in record.captions]
+        yield Card(picture, texts, " · ".join([*keywords, *labels])[:LONGEST])
+
+
+def _picture(encoded: bytes) -> str:
+    image = images.decode(encoded)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    written = io.BytesIO()
+    image.save(written, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(written.getvalue()).decode()
+
+
+def summary(folder: Path) -> Iterator[str]:
+    """The lines that the command prints."""
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    for name, split in about["splits"].items():
+        yield f"{name:<11} {split['records']:>12,} images {split['captions']:>12,} captions"
+    for reason, count in sorted(about["left_out"].items(), key=lambda item: -item[1]):
+        yield f"{'left out':<11} {count:>12,} {reason}"
+    yield f"{folder / PAGE} shows it; data.corpus={folder.name} trains on it"

@@ -1,0 +1,177 @@
+"""The same pairs in every form give the same records, split alike."""
+
+import dataclasses
+import json
+import pickle
+
+import pytest
+
+from aligngap.data.sources.raw import Columns
+from aligngap.data.sources.splitting import Splitting
+from aligngap.errors import AligngapError, UsageError
+
+from forms import FORMS, add, karpathy, shards, table
+
+ROLES = ("train", "validation", "test")
+
+
+def records(corpus):
+    """role → [(image, captions)], in the order of the split."""
+    sources = {split.name: corpus.open(split.name) for split in corpus.splits}
+    return {
+        name: [(source[row].image, source[row].captions) for row in range(len(source))]
+        for name, source in sources.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def wanted(pairs):
+    return {pair.image: tuple(pair.captions) for pair in pairs}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same_records_in_the_same_order(form, pairs, wanted, make, tmp_path):
+    write, flags = FORMS[form]
+    lines = Columns(caption_a_line="--caption_a_line" in flags)
+    found = records(make(write(pairs, tmp_path / form), columns=lines))
+    assert tuple(found) == ROLES
+    assert {image: texts for part in found.values() for image, texts in part} == wanted
+    assert sum(map(len, found.values())) == len(pairs)
+    order = [pair.image for pair in pairs]
+    for part in found.values():
+        assert [image for image, _ in part] == sorted((i for i, _ in part), key=order.index)
+    reference = records(make(table(pairs, tmp_path / "reference"), name="reference"))
+    assert found == reference
+
+
+def test_shares_are_of_the_images_and_the_same_image_is_in_one_split(pairs, make, tmp_path):
+    """Also where it stands in several files, under several names."""
+    twice = [*pairs, *(p._replace(name=f"again{p.name}", captions=["again"]) for p in pairs)]
+    found = records(make(table(twice, tmp_path / "t"), splitting=Splitting(0.2, 0.1)))
+    images = {role: {image for image, _ in part} for role, part in found.items()}
+    assert sum(map(len, images.values())) == len(pairs) == sum(map(len, found.values())) / 2
+    # Binomial: three standard deviations.
+    assert abs(len(images["test"]) - 60) < 3 * (300 * 0.2 * 0.8) ** 0.5
+    assert abs(len(images["validation"]) - 30) < 3 * (300 * 0.1 * 0.9) ** 0.5
+
+
+def test_on_request_a_caption_too_is_in_one_split(pairs, make, tmp_path):
+    """And who shares one with somebody who shares another."""
+    few = [pair._replace(captions=[f"caption {i // 4}"]) for i, pair in enumerate(pairs)]
+    by = Splitting(0.2, 0.2, by="caption")
+    found = records(make(table(few, tmp_path / "few"), splitting=by))
+    texts = {role: {text for _, each in part for text in each} for role, part in found.items()}
+    assert sum(map(len, texts.values())) == 75
+    assert all(texts.values())
+
+    # Two captions each, of which the second joins groups of four by two: eight stand together.
+    joined = [
+        pair._replace(captions=[f"caption {i // 4}", f"link {i // 8} {i % 4}"])
+        for i, pair in enumerate(pairs)
+    ]
+    whole = records(make(table(joined, tmp_path / "joined"), "joined", splitting=by))
+    number = {pair.image: i // 8 for i, pair in enumerate(pairs)}
+    groups = [{number[image] for image, _ in part} for part in whole.values()]
+    assert sum(map(len, groups)) == 38
+    assert all(groups)
+
+
+def test_on_request_a_repeated_caption_is_left_out(pairs, make, tmp_path):
+    few = [pair._replace(captions=[f"caption {i // 4}"]) for i, pair in enumerate(pairs)]
+    once = Splitting(drop_duplicate_captions=True)
+    found = records(make(table(few, tmp_path / "few"), splitting=once))
+    kept = {image for part in found.values() for image, _ in part}
+    assert kept == {pair.image for pair in pairs[::4]}
+
+
+def test_files_may_say_the_split(pairs, make, tmp_path):
+    train, held = table(pairs[:200], tmp_path / "a"), table(pairs[200:], tmp_path / "b")
+    found = records(make(train, roles={"test": str(held)}, splitting=Splitting(0.0, 0.1)))
+    assert {image for image, _ in found["test"]} == {pair.image for pair in pairs[200:]}
+    assert 0 < len(found["validation"]) < 50
+
+    tars = shards(pairs, tmp_path / "tars").parent
+    first, second = (str(tars / f"{number:05d}.tar") for number in range(2))
+    by_shard = records(make(first, "shards", roles={"test": second}, splitting=Splitting(0, 0.1)))
+    assert {image for image, _ in by_shard["test"]} == {pair.image for pair in pairs[150:]}
+
+
+def test_karpathys_splits_are_kept(pairs, make, tmp_path):
+    path = karpathy(pairs, tmp_path / "k")
+    found = json.loads(path.read_text())
+    for number, image in enumerate(found["images"]):
+        image["split"] = ("train", "restval", "val", "test")[number % 4]
+    path.write_text(json.dumps(found))
+    counts = {role: len(part) for role, part in records(make(path)).items()}
+    assert counts == {"train": 150, "validation": 75, "test": 75}
+
+
+def test_labels_become_classes(pairs, make, tmp_path):
+    path = table(pairs, tmp_path / "t")
+    rows = path.read_text().splitlines()
+    labelled = [f"{rows[0]},kind"] + [
+        f"{row},{'long_ones' if len(row) > 30 else 'short-ones'}" for row in rows[1:]
+    ]
+    path.write_text("\n".join(labelled))
+    corpus = make(path, columns=Columns(labels=("kind",)))
+    assert corpus.kinds == ("kind",)
+    assert corpus.classes("kind") == {"long_ones": ["long ones"], "short-ones": ["short ones"]}
+    assert corpus.open("train")[0].labels["kind"] in corpus.classes("kind")
+
+
+def test_a_source_can_be_sent_to_another_process(pairs, make, tmp_path):
+    source = make(shards(pairs, tmp_path / "tars")).open("train")
+    copy = pickle.loads(pickle.dumps(source))
+    assert copy[3] == source[3]
+    assert copy.version == source.version
+    assert dataclasses.asdict(copy) == dataclasses.asdict(source)
+
+
+def test_a_shard_that_was_changed_is_told(pairs, make, tmp_path):
+    corpus = make(shards(pairs, tmp_path / "tars"))
+    path = tmp_path / "tars" / "00000.tar"
+    path.write_bytes(path.read_bytes() + bytes(512))
+    with pytest.raises(AligngapError, match="has changed since it was indexed"):
+        corpus.open("train")[0]
+
+
+def test_another_request_under_one_name_is_refused(pairs, make, tmp_path):
+    path = table(pairs, tmp_path / "t")
+    make(path)
+    make(path)  # The same: it is there.
+    with pytest.raises(UsageError, match=r"prepared from something else .*splitting"):
+        make(path, splitting=Splitting(0.2, 0.2))
+
+
+def test_what_no_corpus_can_be_made_of(pairs, make, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UsageError, match="holds no image"):
+        make(empty)
+    with pytest.raises(AligngapError, match="no such file"):
+        make(tmp_path / "missing*.tar")
+    (tmp_path / "a.json").write_text('{"images": 3}')
+    with pytest.raises(AligngapError, match="neither COCO's form"):
+        make(tmp_path / "a.json")
+    (tmp_path / "urls.csv").write_text("url,caption\nhttp://a/b.jpg,a cat\n")
+    with pytest.raises(AligngapError, match=r"no record is left to train on .*no image: 1"):
+        make(tmp_path / "urls.csv")
+    (tmp_path / "x.rar").write_bytes(b"Rar!")
+    with pytest.raises(UsageError, match=r"is \.rar; expected files of one kind"):
+        make(tmp_path / "x.rar")
+
+
+def test_a_pair_may_have_one_caption_beside_an_image(make, pairs, tmp_path):
+    """img2dataset's form: .jpg, .txt and a .json whose caption is the same."""
+    import tarfile
+
+    (tmp_path / "t").mkdir()
+    with tarfile.open(tmp_path / "t" / "0.tar", "w") as archive:
+        for pair in pairs[:40]:
+            add(archive, f"{pair.name}.png", pair.image)
+            add(archive, f"{pair.name}.txt", pair.captions[0].encode())
+            about = {"caption": pair.captions[0], "url": "http://a", "status": "success"}
+            add(archive, f"{pair.name}.json", json.dumps(about).encode())
+    found = records(make(tmp_path / "t"))
+    one = {pair.image: (pair.captions[0],) for pair in pairs[:40]}
+    assert {image: texts for part in found.values() for image, texts in part} == one
