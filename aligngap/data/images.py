@@ -22,11 +22,12 @@ def decode(encoded: bytes, name: str = "") -> Image.Image:
 
     What transformers' image processors make of a file's path: turned by its EXIF orientation, an
     alpha channel dropped, a transparent colour turned white. open_clip neither turns nor whitens.
+    But 16 bits a pixel are scaled to 8.
     """
     try:
         image = Image.open(io.BytesIO(encoded), formats=FORMATS)
         ImageOps.exif_transpose(image, in_place=True)
-        return _without_transparent_colour(image.convert("RGB"))
+        return _without_transparent_colour(_eight_bits(image).convert("RGB"))
     except Exception as error:  # Pillow's readers raise anything for a broken file.
         reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
         raise AligngapError(f"image {name or '?'} cannot be decoded ({reason})") from error
@@ -53,6 +54,13 @@ def _of_pixels(given: np.ndarray) -> Image.Image:
         )
     flat = given.reshape(given.shape[:2]) if grey else given
     return Image.fromarray(flat).convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16 bits a pixel scaled to 8: Pillow would clip, and turn nearly all of it white."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _without_transparent_colour(image: Image.Image) -> Image.Image:

@@ -92,7 +92,7 @@ def _add(part: Part, path: str, place: Place, findings: Findings) -> None:
     try:
         record, (width, height) = _checked(raw, part.settings.rules)
     except LeftOut as reason:
-        raise LeftOut(reason.reason, f"{raw.name}: {reason.detail}".rstrip(": ")) from None
+        raise reason.named(raw.name) from None
     row = {
         **{"offset": place.offset, "size": place.size, "image": digest(raw.image)},
         **{"captions": len(record.captions), "width": width, "height": height},

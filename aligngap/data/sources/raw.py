@@ -24,6 +24,12 @@ class LeftOut(AligngapError):
         super().__init__(f"{reason} ({detail})" if detail else reason)
         self.reason, self.detail = reason, detail
 
+    def named(self, name: str) -> "LeftOut":
+        """The same, its detail beginning with what it befell."""
+        known = self.detail.startswith(name)
+        detail = self.detail if known else f"{name}: {self.detail}".removesuffix(": ")
+        return LeftOut(self.reason, detail)
+
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (self.reason, self.detail)
 

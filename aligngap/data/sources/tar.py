@@ -53,9 +53,15 @@ class Tar:
     def read(self, shard: str, place: Place) -> Raw:
         """What a sample has; LeftOut where something is missing."""
         members, name = _contents(store.read(shard, *place))
+        try:
+            return self._raw(members, name)
+        except LeftOut as reason:
+            raise reason.named(name) from None
+
+    def _raw(self, members: dict[str, bytes], name: str) -> Raw:
         suffix = self._columns.image_in(members) or next(filter(members.get, IMAGES), "")
         if suffix not in members:
-            raise LeftOut("no image", name)
+            raise LeftOut("no image")
         texts = {kind: decoded(members[kind]) for kind in members if kind in self._texts}
         row = texts | (parsed(members["json"]) if "json" in members else {})
         # A text beside the image comes before what its JSON calls a caption: img2dataset's habit.

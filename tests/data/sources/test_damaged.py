@@ -1,0 +1,243 @@
+"""Damaged records are counted by reason and listed, and nothing else is lost."""
+
+import csv
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aligngap.data import images
+from aligngap.data.sources.raw import Columns, Rules
+from aligngap.data.sources.splitting import Splitting
+from aligngap.errors import AligngapError
+
+from forms import Pair, add, table
+
+ALL = Splitting(0.0, 0.0)
+
+
+def encoded(image, form, **options) -> bytes:
+    written = io.BytesIO()
+    image.save(written, form, **options)
+    return written.getvalue()
+
+
+@pytest.fixture(scope="session")
+def picture(pairs) -> Image.Image:
+    return images.decode(pairs[0].image)
+
+
+@pytest.fixture(scope="session")
+def readable(picture) -> dict[str, bytes]:
+    """Rare, but images: they stay."""
+    noise = np.random.default_rng(0).integers(0, 2**16, (40, 40), np.uint16)
+    frames = [picture, picture.rotate(90)]
+    return {
+        "cmyk.jpg": encoded(picture.convert("CMYK"), "JPEG"),
+        "deep.png": encoded(Image.fromarray(noise), "PNG"),
+        "moving.gif": encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]),
+        "moving.webp": encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]),
+        "long.png": encoded(Image.new("L", (20_000, 40)), "PNG"),
+    }
+
+
+@pytest.fixture(scope="session")
+def broken(picture) -> dict[str, tuple[bytes, str]]:
+    """(content, the reason to be counted)."""
+    large, bomb = picture.resize((256, 256)), encoded(Image.new("1", (20_000, 20_000)), "PNG")
+    return {
+        "cut.jpg": (encoded(large, "JPEG")[:3000], "image cannot be decoded"),
+        "cut.png": (encoded(large, "PNG")[:3000], "image cannot be decoded"),
+        "nothing.jpg": (b"", "image cannot be decoded"),
+        "text.jpg": (b"<html>not found</html>", "image cannot be decoded"),
+        "bomb.png": (bomb, "image is too large to decode"),
+    }  # fmt: skip
+
+
+def kept(corpus):
+    """{name: captions} of everything that stayed."""
+    found = {}
+    for split in corpus.splits:
+        source = corpus.open(split.name)
+        for row in range(len(source)):
+            images.decode(source[row].image)
+            found[source[row].name] = source[row].captions
+    return found
+
+
+def left_out(corpus, tmp_path) -> list[tuple[str, str]]:
+    """(reason, detail), as they are listed."""
+    path = tmp_path / "data" / corpus.name / "left_out.tsv"
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(row["reason"], row["detail"]) for row in csv.DictReader(file, delimiter="\t")]
+
+
+def test_images(pairs, readable, broken, make, tmp_path):
+    """Files that a table names."""
+    good = [Pair(name, content, [f"a {name}"]) for name, content in readable.items()]
+    bad = [Pair(name, content, [f"a {name}"]) for name, (content, _) in broken.items()]
+    path = table([*pairs, *good, *bad], tmp_path / "t")
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([*rows, "images/gone.png,a picture that is not there"]))
+    corpus = make(path, splitting=ALL)
+    names = {f"images/{pair.name}.png" for pair in (*pairs, *good)}
+    assert kept(corpus).keys() == names
+    listed = left_out(corpus, tmp_path)
+    for name, (_, reason) in broken.items():
+        assert [why for why, detail in listed if name in detail] == [reason], name
+    assert [why for why, detail in listed if "gone.png" in detail] == ["image is missing"]
+    assert len(listed) == len(broken) + 1
+
+
+def test_sixteen_bits_a_pixel_become_eight(readable):
+    """Scaled, not clipped: noise over the whole range has a mean in the middle."""
+    pixels = np.asarray(images.decode(readable["deep.png"]))
+    assert 118 < pixels.mean() < 138
+
+
+def test_only_headers_on_request(pairs, broken, make, tmp_path):
+    """Then a cut image stays: training replaces it."""
+    cut = Pair("cut", broken["cut.jpg"][0], ["cut"])
+    path = table([*pairs[:20], cut], tmp_path / "t")
+    assert len(make(path, "quick", rules=Rules(check="header"), splitting=ALL).open("train")) == 21
+    assert len(make(path, "whole", splitting=ALL).open("train")) == 20
+
+
+def test_a_tar_of_all_kinds_of_damage(pairs, broken, make, tmp_path):
+    good, image = pairs[:50], pairs[60].image
+    (tmp_path / "t").mkdir()
+    with tarfile.open(tmp_path / "t" / "0.tar", "w") as archive:
+        for pair in good[:40]:
+            add(archive, f"{pair.name}.png", pair.image)
+            add(archive, f"{pair.name}.txt", pair.captions[0].encode())
+        for name, text in {
+            "latin": "une fenêtre".encode("latin-1"),
+            "lines": b"one\nand two\r\n",
+            "blank": b" \n",
+        }.items():
+            add(archive, f"{name}.png", image)
+            add(archive, f"{name}.txt", text)
+        add(archive, "lonely.png", image)
+        add(archive, "silent.txt", b"a text without an image")
+        add(archive, "badjson.png", image)
+        add(archive, "badjson.json", b"{")
+        for _ in range(2):
+            add(archive, "twice.png", image)
+        add(archive, "twice.txt", b"twice")
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+        add(archive, "link.txt", b"a link")
+        add(archive, "../outside.png", image)
+        add(archive, "../outside.txt", b"outside")
+        add(archive, f"{good[0].name}.png", image)  # Again, far from the first.
+        for name, (content, _) in broken.items():
+            add(archive, name, content)
+            add(archive, f"{name.partition('.')[0]}{len(content)}.txt", b"an image")
+        for pair in good[40:]:
+            add(archive, f"{pair.name}.png", pair.image)
+            add(archive, f"{pair.name}.txt", pair.captions[0].encode())
+    corpus = make(tmp_path / "t", splitting=ALL)
+    wanted = {pair.name: (" ".join(pair.captions[0].split()),) for pair in good}
+    assert kept(corpus) == wanted | {"lines": ("one and two",)}
+    listed = left_out(corpus, tmp_path)
+    for name, reason in {
+        "latin": "text is no UTF-8",
+        "blank": "no caption",
+        "lonely": "no caption",
+        "silent": "no image",
+        "badjson": "JSON cannot be read",
+        "twice": "two members of one name",
+        "link.png": "a link or device in a tar",
+        "../outside": "a path that leads out of a tar",
+        f"{good[0].name}.png": "a sample twice in a tar",
+    }.items():
+        assert reason in [why for why, detail in listed if name in detail], name
+
+
+def test_tars_that_are_cut_off_or_damaged_keep_what_is_whole(pairs, make, tmp_path):
+    (tmp_path / "t").mkdir()
+    for number in range(3):
+        with tarfile.open(tmp_path / "t" / f"{number}.tar", "w") as archive:
+            for pair in pairs[10 * number : 10 * number + 10]:
+                add(archive, f"{pair.name}.png", pair.image)
+                add(archive, f"{pair.name}.txt", pair.captions[0].encode())
+    with tarfile.open(tmp_path / "t" / "0.tar") as archive:
+        end = archive.getmembers()[12].offset_data + 700  # In the middle of the seventh picture.
+        header = archive.getmembers()[10].offset
+    whole = (tmp_path / "t" / "0.tar").read_bytes()
+    (tmp_path / "t" / "0.tar").write_bytes(whole[:end])
+    other = bytearray((tmp_path / "t" / "1.tar").read_bytes())
+    other[header : header + 8] = b"\xff" * 8
+    with tarfile.open(tmp_path / "t" / "1.tar") as archive:
+        place = archive.getmembers()[10].offset
+    other = bytearray((tmp_path / "t" / "1.tar").read_bytes())
+    other[place : place + 8] = b"\xff" * 8
+    (tmp_path / "t" / "1.tar").write_bytes(other)
+    (tmp_path / "t" / "3.tar").write_bytes(b"no tar at all" * 100)
+    corpus = make(tmp_path / "t", splitting=ALL)
+    wanted = [*pairs[:6], *pairs[10:15], *pairs[20:30]]
+    assert kept(corpus).keys() == {pair.name for pair in wanted}
+    reasons = [why for why, _ in left_out(corpus, tmp_path)]
+    assert reasons[0] == "a tar is cut off"
+    assert reasons.count("a tar is damaged or cut off") == 2
+
+
+def test_rows_of_a_table(pairs, make, tmp_path):
+    path = table(pairs[:30], tmp_path / "t")
+    rows = path.read_bytes().rstrip(b"\n")
+    name = f"images/{pairs[0].name}.png".encode()
+    bad = [
+        b"\xef\xbb\xbf",  # Only once, at the begin of a file, is this a mark.
+        name + b",une fen\xeatre",
+        name,
+        name + b",a,b,c",
+        b",no image",
+    ]
+    more = [name + b',"a name\nin two lines"']
+    path.write_bytes(b"\n".join([rows, *bad, *more]))
+    corpus = make(path, splitting=ALL)
+    found = kept(corpus)
+    assert len(found) == 30
+    assert found[name.decode()] == (*pairs[0].captions, "a name in two lines")
+    reasons = sorted(why for why, _ in left_out(corpus, tmp_path))
+    assert reasons.count("a row has other columns than the table") == 3
+    assert reasons.count("text is no UTF-8") == 1
+    assert reasons.count("no image") == 1
+
+
+def test_rules(pairs, picture, make, tmp_path):
+    sizes = {"wide": (200, 40), "small": (20, 20), "good": (64, 64)}
+    drawn = [
+        Pair(name, encoded(picture.resize(size), "PNG"), ["a caption of middling length"])
+        for name, size in sizes.items()
+    ]
+    texts = [Pair("terse", pairs[1].image, ["x"]), Pair("both", pairs[2].image, ["x", "a caption"])]
+    rules = Rules(min_side=32, max_aspect=3.0, min_caption=3, max_caption=40)
+    corpus = make(table([*drawn, *texts], tmp_path / "t"), rules=rules, splitting=ALL)
+    assert kept(corpus) == {
+        "images/good.png": ("a caption of middling length",),
+        "images/both.png": ("a caption",),
+    }
+    assert sorted(why for why, _ in left_out(corpus, tmp_path)) == [
+        "aspect",
+        "caption length",
+        "shorter side",
+    ]
+
+
+def test_a_label_that_is_missing(pairs, make, tmp_path):
+    path = table(pairs[:3], tmp_path / "t")
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{rows[0]},kind", f"{rows[1]},a", f"{rows[-1]},"]))
+    corpus = make(path, columns=Columns(labels=("kind",)), splitting=ALL)
+    assert len(corpus.open("train")) == 1
+    assert [why for why, _ in left_out(corpus, tmp_path)] == ["no label"]
+
+
+def test_a_parquet_file_that_is_none(pairs, make, tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"PAR1" + bytes(100))
+    with pytest.raises(AligngapError, match="no parquet file that can be read"):
+        make(tmp_path / "a.parquet")

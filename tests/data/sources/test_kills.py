@@ -1,0 +1,72 @@
+"""`aligngap prepare --source` killed again and again ends with the bytes of one left alone."""
+
+import hashlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from forms import Pair, shards, table
+
+KILLS = 5
+
+
+@pytest.fixture(scope="module")
+def many(pairs) -> list[Pair]:
+    """3,000 images: enough work to be killed in."""
+    return [
+        pair._replace(name=f"{n:02d}{pair.name}", captions=[f"{n} {c}" for c in pair.captions])
+        for n in range(10)
+        for pair in pairs
+    ]
+
+
+def command(given: Path, data: Path, *more: str) -> list[str]:
+    flags = [f"--source={given}", "--name=mine", f"--data_dir={data}", "--workers=2", *more]
+    return [sys.executable, "-m", "aligngap.cli", "prepare", *flags]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below by its name, and its SHA-256."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def killed(arguments: list[str], after: float) -> bool:
+    """Whether it was still running then; its workers end with it."""
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    time.sleep(after)
+    workers = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    running = process.poll() is None
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+    return running
+
+
+@pytest.mark.parametrize("more", [[]], ids=["indexed"])
+@pytest.mark.parametrize("write", [table, shards])
+def test_killed_at_random_moments(write, more, many, tmp_path):
+    given = write(many, tmp_path / "given")
+    if write is shards:
+        given = given.parent
+    start = time.monotonic()
+    alone = subprocess.run(command(given, tmp_path / "alone", *more), capture_output=True)
+    seconds = time.monotonic() - start
+    assert alone.returncode == 0, alone.stderr
+    random, interrupted = np.random.default_rng(0), 0
+    for _ in range(KILLS):
+        after = random.uniform(0.2, 0.8) * seconds
+        interrupted += killed(command(given, tmp_path / "killed", *more), after)
+    done = subprocess.run(command(given, tmp_path / "killed", *more), capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert interrupted
+    assert contents(tmp_path / "killed") == contents(tmp_path / "alone")
