@@ -42,6 +42,14 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help="records that share one stand in the same split",
     )
     group.add_argument("--images", default="", help="folder that paths in a table are relative to")
+    group.add_argument(
+        "--convert",
+        action="store_true",
+        help="copy the records into TFDS's array_record, for fast reading at random",
+    )
+    group.add_argument(
+        "--resize", type=positive, default=0, help="with --convert: pixels of the shorter side"
+    )
     group.add_argument("--workers", type=positive, default=os.cpu_count(), help="processes")
 
 
@@ -114,6 +122,10 @@ def _request(arguments: argparse.Namespace) -> "Request":
 
     if not (arguments.source and arguments.name):
         raise UsageError("--source and --name go together: the files, and what to call the corpus")
+    if arguments.resize and not arguments.convert:
+        raise UsageError("--resize copies images: it goes with --convert")
+    if arguments.resize and arguments.check == "header":
+        raise UsageError("--resize decodes every image: it goes with --check=decode")
     corpora.check_free(arguments.name)
     if arguments.test_share + arguments.validation_share >= 1:
         raise UsageError("--test_share and --validation_share leave nothing to train on")
@@ -142,6 +154,8 @@ def _request(arguments: argparse.Namespace) -> "Request":
             drop_duplicate_captions=arguments.drop_duplicate_captions,
         ),
         images=arguments.images,
+        convert=arguments.convert,
+        resize=arguments.resize,
     )
 
 

@@ -124,6 +124,21 @@ class TfdsSource:
         return found
 
 
+def opened(folder: Path, split: str, record: Any, version: str) -> TfdsSource:
+    """A split of what TFDS's files in `folder` hold; AligngapError where they are damaged."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(folder)
+        _check_shards(builder.info.splits[split])
+        return TfdsSource(builder.as_data_source(split=split), record, version)
+    except Exception as error:  # A broken JSON, proto or shard: readers have no common error.
+        reason = " ".join(str(error).split())
+        raise AligngapError(
+            f"{folder} is damaged ({reason}): delete it and prepare it again"
+        ) from error
+
+
 def _check_shards(split: Any) -> None:
     """Raises for a shard that is missing, cut off or of another length than the builder noted."""
     from array_record.python.array_record_module import ArrayRecordReader

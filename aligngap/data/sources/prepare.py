@@ -14,8 +14,10 @@ from typing import Any
 
 from aligngap import atomic, lock, progress
 from aligngap.data import store
-from aligngap.data.sources import examine, lines, plan, workers
+from aligngap.data.sources import examine, indexed, lines, plan, workers
+from aligngap.data.sources.convert import Conversion, convert
 from aligngap.data.sources.examine import Part
+from aligngap.data.sources.indexed import ABOUT
 from aligngap.data.sources.merge import merge
 from aligngap.data.sources.plan import Named
 from aligngap.data.sources.raw import Columns, Rules, Settings
@@ -23,7 +25,6 @@ from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
 
 LINES = "lines.jsonl"  # Beside corpus.json, and named there without a folder.
-FORMAT = 1  # Of corpus.json.
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Request:
     rules: Rules
     splitting: Splitting
     images: str = ""  # The folder that paths in tables are relative to; "": that of the table.
+    convert: bool = False  # Copy the records, for fast reading at random.
+    resize: int = 0  # Then: pixels of the shorter side of larger images; 0: as they are.
 
 
 def prepare(request: Request, data_dir: Path, processes: int) -> Path:
@@ -49,7 +52,7 @@ def prepare(request: Request, data_dir: Path, processes: int) -> Path:
             for part in plan.named(given, role, request.columns)
         ]
         asked = _asked(request, found)
-        if (final / "corpus.json").exists():
+        if (final / ABOUT).exists():
             _same(final, asked)
             progress.say(f"{request.name} is already in {final}")
         else:
@@ -61,17 +64,26 @@ def prepare(request: Request, data_dir: Path, processes: int) -> Path:
             _examine(parts, processes)
             merged = merge(parts, request.splitting, building / "corpus")
             about = {
-                "format": FORMAT,
+                "format": indexed.FORMAT,
                 "name": request.name,
                 "asked": asked,
                 "settings": settings.as_json(),
                 "shards": [_shard(shard) for shard, _ in shards],
+                "converted": request.convert,
+                **merged.as_json(building / "corpus"),
             }
-            whole = about | merged.as_json(building / "corpus")
-            atomic.write_json(building / "corpus" / "corpus.json", whole)
+            atomic.write_json(building / "corpus" / ABOUT, about)
+            if request.convert:
+                convert(_conversion(request, building / "corpus"), processes)
             (building / "corpus").rename(final)
         shutil.rmtree(building, ignore_errors=True)
     return final
+
+
+def _conversion(request: Request, folder: Path) -> Conversion:
+    found = indexed.about(folder)
+    splits = {split: indexed.Indexed(folder, split) for split in found["splits"]}
+    return Conversion(request.name, splits, tuple(found["kinds"]), request.resize, folder)
 
 
 def _asked(request: Request, found: Sequence[Named]) -> dict[str, Any]:
@@ -84,7 +96,7 @@ def _asked(request: Request, found: Sequence[Named]) -> dict[str, Any]:
 
 
 def _same(final: Path, asked: dict[str, Any]) -> None:
-    about = json.loads((final / "corpus.json").read_text(encoding="utf-8"))
+    about = json.loads((final / ABOUT).read_text(encoding="utf-8"))
     if about["asked"] != asked:
         changed = [key for key in asked if about["asked"].get(key) != asked[key]]
         raise UsageError(

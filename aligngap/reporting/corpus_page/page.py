@@ -15,7 +15,8 @@ from PIL import Image
 
 from aligngap import atomic
 from aligngap.data import images
-from aligngap.data.corpora.prepared import ABOUT, Prepared
+from aligngap.data.corpora.prepared import Prepared
+from aligngap.data.sources.indexed import ABOUT
 from aligngap.data.sources.merge import LEFT_OUT
 from aligngap.errors import AligngapError
 from aligngap.reporting import figures, template
@@ -57,6 +58,7 @@ def write(folder: Path) -> None:
         "captions": f"{sum(split['captions'] for split in about['splits'].values()):,}",
         "shards": f"{len(about['shards']):,}",
         "format": about["settings"]["format"],
+        "converted": about["converted"],
         "sources": about["asked"]["sources"],
         "splits": [
             (name, *(f"{split[what]:,}" for what in COUNTED), f"{split['records'] / records:.1%}")

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 
+from aligngap.data import images
 from aligngap.data.sources.raw import Columns
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
@@ -175,3 +176,28 @@ def test_a_pair_may_have_one_caption_beside_an_image(make, pairs, tmp_path):
     found = records(make(tmp_path / "t"))
     one = {pair.image: (pair.captions[0],) for pair in pairs[:40]}
     assert {image: texts for part in found.values() for image, texts in part} == one
+
+
+def test_converted_records_are_the_indexed_ones(pairs, make, tmp_path):
+    given = shards(pairs, tmp_path / "tars")
+    first = make(given, "in-place")
+    copied = make(given, "cop-ied", convert=True)
+    assert records(copied) == records(first)
+    given.parent.rename(tmp_path / "gone")  # The copy needs them no more.
+    assert copied.open("test")[0].captions
+    assert pickle.loads(pickle.dumps(copied.open("test")))[0] == copied.open("test")[0]
+
+
+def test_converted_and_resized(pairs, make, tmp_path):
+    corpus = make(shards(pairs, tmp_path / "tars"), convert=True, resize=24)
+    source = corpus.open("validation")
+    sizes = {images.decode(source[row].image).size for row in range(len(source))}
+    assert sizes == {(24, 24)}
+
+
+def test_a_damaged_copy_is_told(pairs, make, tmp_path):
+    corpus = make(shards(pairs, tmp_path / "tars"), convert=True)
+    (path,) = (tmp_path / "data" / "mine").glob("mine-test.array_record-*")
+    path.write_bytes(path.read_bytes()[:-70_000])
+    with pytest.raises(AligngapError, match=r"is damaged .*: delete it and prepare it again"):
+        corpus.open("test")

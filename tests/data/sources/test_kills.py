@@ -52,7 +52,7 @@ def killed(arguments: list[str], after: float) -> bool:
     return running
 
 
-@pytest.mark.parametrize("more", [[]], ids=["indexed"])
+@pytest.mark.parametrize("more", [[], ["--convert", "--resize=48"]], ids=["indexed", "converted"])
 @pytest.mark.parametrize("write", [table, shards])
 def test_killed_at_random_moments(write, more, many, tmp_path):
     given = write(many, tmp_path / "given")

@@ -1,0 +1,84 @@
+"""The records of a prepared corpus, each read from its shard when it is asked for."""
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aligngap.data import sources, store
+from aligngap.data.records import Record
+from aligngap.data.sources import index
+from aligngap.data.sources.raw import Place, Settings
+from aligngap.errors import AligngapError, UsageError
+
+ABOUT = "corpus.json"
+FORMAT = 1  # Of ABOUT.
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """The records of a split, each read from its shard when it is asked for."""
+
+    folder: Path
+    split: str
+
+    @property
+    def version(self) -> str:
+        return version(self.folder, self.split)
+
+    def __len__(self) -> int:
+        found: int = about(self.folder)["splits"][self.split]["records"]
+        return found
+
+    def __getitem__(self, row: int) -> Record:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        number, offset, size = index.opened(index.path(self.folder, self.split), len(self))[row]
+        settings = _settings(self.folder)
+        shard, place = _shard(self.folder, int(number)), Place(int(offset), int(size))
+        raw = sources.of(settings).read(shard, place)
+        return settings.rules.record(raw)
+
+
+@functools.cache
+def about(folder: Path) -> dict[str, Any]:
+    """What ABOUT says; AligngapError where it cannot be read."""
+    try:
+        found: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        if found["format"] != FORMAT:
+            raise UsageError(f"{folder} is of another version: delete it and prepare it again")
+    except (OSError, ValueError, KeyError) as error:
+        raise AligngapError(f"{folder / ABOUT} cannot be read: {error}") from error
+    return found
+
+
+@functools.cache
+def digest(folder: Path) -> str:
+    """Another text whenever ABOUT is another: the digests of the splits stand in it."""
+    return hashlib.sha256((folder / ABOUT).read_bytes()).hexdigest()
+
+
+@functools.cache
+def _settings(folder: Path) -> Settings:
+    return Settings.of_json(about(folder)["settings"])
+
+
+@functools.lru_cache(maxsize=2**16)
+def _shard(folder: Path, number: int) -> str:
+    """A shard's path, once it is known to be what was indexed."""
+    shard = about(folder)["shards"][number]
+    if not shard["stamp"]:
+        return str(folder / shard["path"])
+    if store.stamp(shard["path"]) != shard["stamp"]:
+        raise AligngapError(
+            f"{shard['path']} has changed since it was indexed: delete {folder} and prepare again"
+        )
+    found: str = shard["path"]
+    return found
+
+
+def version(folder: Path, split: str) -> str:
+    """Of a split of a prepared corpus."""
+    return f"{folder.name} {split} {digest(folder)}"
