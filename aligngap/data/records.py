@@ -14,6 +14,7 @@ from aligngap.unit import unit_rows_numpy
 
 GROUPS = 2**31  # A record's group is below: an int32 in a batch.
 SEMANTICS = 384  # Dimensions of all-MiniLM-L6-v2's sentence embeddings.
+VOCABULARY = 2**20  # Records that a tokenizer learns from.
 Batch = dict[str, np.ndarray]
 
 
@@ -122,6 +123,8 @@ def random_batch(config: ConfigDict, seed: int = 0) -> Batch:
 
 
 def texts_of(source: Source) -> "Sequence[str]":
-    """Every caption and keyword of a split, in order: what a vocabulary is learnt from."""
-    found = (source[row] for row in range(len(source)))
+    """Every caption and keyword of a split, in order: what a vocabulary is learnt from. Of a split
+    with more than VOCABULARY records, those of so many, evenly spread."""
+    rows = range(0, len(source), max(1, len(source) // VOCABULARY))
+    found = (source[row] for row in rows)
     return [text for record in found for text in (*record.captions, *record.keywords)]

@@ -33,8 +33,8 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--name", help="what data.corpus is to call it")
     group.add_argument("--validation", metavar="PATH_OR_GLOB", help="files to choose by")
     group.add_argument("--test", metavar="PATH_OR_GLOB", help="files to test on")
-    group.add_argument("--test_share", type=_share, default=0.05, help="of images; no --test")
-    group.add_argument("--validation_share", type=_share, default=0.05, help="no --validation")
+    group.add_argument("--test_share", type=_share, help="of images; default .05 or 10,000")
+    group.add_argument("--validation_share", type=_share, help="the same")
     group.add_argument(
         "--split_by",
         choices=("image", "caption"),
@@ -127,7 +127,7 @@ def _request(arguments: argparse.Namespace) -> "Request":
     if arguments.resize and arguments.check == "header":
         raise UsageError("--resize decodes every image: it goes with --check=decode")
     corpora.check_free(arguments.name)
-    if arguments.test_share + arguments.validation_share >= 1:
+    if (arguments.test_share or 0) + (arguments.validation_share or 0) >= 1:
         raise UsageError("--test_share and --validation_share leave nothing to train on")
     given = {"": arguments.source, "validation": arguments.validation, "test": arguments.test}
     return Request(

@@ -5,7 +5,7 @@ training needs. A shard is written whole or not at all, so a conversion that was
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,13 +59,12 @@ def convert(conversion: Conversion, processes: int) -> None:
 
 def write(shard: Shard) -> int:
     """Writes one shard; returns how many records it has."""
-    features = features_of(shard.conversion.kinds)
+    serialized = _serializer(features_of(shard.conversion.kinds))
     source = shard.conversion.splits[shard.split]
     partial = shard.path.with_name(f".{shard.path.name}.partial")
     writer = ArrayRecordWriter(str(partial), "group_size:1")
     for row in range(shard.start, shard.stop):
-        example = example_of(source[row], shard.conversion.resize)
-        writer.write(serialized(features, example))
+        writer.write(serialized(example_of(source[row], shard.conversion.resize)))
     writer.close()
     partial.replace(shard.path)
     return shard.stop - shard.start
@@ -88,13 +87,17 @@ def features_of(kinds: tuple[str, ...]) -> Any:
     )
 
 
-def serialized(features: Any, example: dict[str, Any]) -> bytes:
+def _serializer(features: Any) -> Callable[[dict[str, Any]], bytes]:
     """As TFDS does it, but that the same example always gives the same bytes."""
     from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
     serializer = ExampleSerializer(features.get_serialized_info())
-    proto = serializer.get_tf_example(features.encode_example(example))
-    return bytes(proto.SerializeToString(deterministic=True))
+
+    def serialized(example: dict[str, Any]) -> bytes:
+        proto = serializer.get_tf_example(features.encode_example(example))
+        return bytes(proto.SerializeToString(deterministic=True))
+
+    return serialized
 
 
 def example_of(record: Record, resize: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, UInt64
 
 from aligngap.data.sources.examine import read_findings
 
+SHARE, LARGEST = 0.05, 10_000  # Images held out: evaluation compares each with all captions.
 Columns = Mapping[str, np.ndarray]
 
 
@@ -17,10 +18,16 @@ Columns = Mapping[str, np.ndarray]
 class Splitting:
     """Which records are held out, where the files do not say."""
 
-    test_share: float = 0.05  # Of the distinct images.
-    validation_share: float = 0.05
+    test_share: float | None = None  # Of the distinct images; None: SHARE, but at most LARGEST.
+    validation_share: float | None = None
     by: str = "image"  # image | caption: those that share one stand in the same split.
     drop_duplicate_captions: bool = False  # A caption of an earlier record: left out.
+
+    def shares(self, records: int) -> list[float]:
+        """Of test and validation, in a corpus of so many records."""
+        usual = min(SHARE, LARGEST / max(records, 1))
+        asked = self.test_share, self.validation_share
+        return [usual if share is None else share for share in asked]
 
 
 class Across:
@@ -43,7 +50,7 @@ class Across:
         digests = columns["image"]
         if self._splitting.by == "caption":
             digests = self._components[self._of(part)]
-        shares = np.cumsum([self._splitting.test_share, self._splitting.validation_share])
+        shares = np.cumsum(self._splitting.shares(int(self._starts[-1])))
         place = np.searchsorted(shares, digests / 2.0**64, side="right")
         by_share = np.array(["test", "validation", "train"])[place]
         return np.where(columns["role"] == "", by_share, columns["role"])

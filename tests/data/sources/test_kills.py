@@ -17,10 +17,10 @@ KILLS = 5
 
 @pytest.fixture(scope="module")
 def many(pairs) -> list[Pair]:
-    """3,000 images: enough work to be killed in."""
+    """1,500 images: enough work to be killed in."""
     return [
         pair._replace(name=f"{n:02d}{pair.name}", captions=[f"{n} {c}" for c in pair.captions])
-        for n in range(10)
+        for n in range(5)
         for pair in pairs
     ]
 
