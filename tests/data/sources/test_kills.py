@@ -39,9 +39,11 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def killed(arguments: list[str], after: float) -> bool:
-    """Whether it was still running then; its workers end with it."""
+def killed(arguments: list[str], data: Path, after: float) -> bool:
+    """Whether it was still running so long after it began to write; its workers end with it."""
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    while process.poll() is None and not (data / ".mine.preparing" / "asked.json").exists():
+        time.sleep(0.01)
     time.sleep(after)
     workers = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     running = process.poll() is None
@@ -64,8 +66,9 @@ def test_killed_at_random_moments(write, more, many, tmp_path):
     assert alone.returncode == 0, alone.stderr
     random, interrupted = np.random.default_rng(0), 0
     for _ in range(KILLS):
-        after = random.uniform(0.2, 0.8) * seconds
-        interrupted += killed(command(given, tmp_path / "killed", *more), after)
+        after = random.uniform(0.0, 0.3) * seconds
+        arguments = command(given, tmp_path / "killed", *more)
+        interrupted += killed(arguments, tmp_path / "killed", after)
     done = subprocess.run(command(given, tmp_path / "killed", *more), capture_output=True)
     assert done.returncode == 0, done.stderr
     assert interrupted
