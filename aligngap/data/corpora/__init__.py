@@ -14,7 +14,11 @@ from aligngap.data.records import Source
 from aligngap.errors import UsageError
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-CORPORA = {"pictograms": "aligngap.data.corpora.pictograms.Pictograms"}
+CORPORA = {
+    "pictograms": "aligngap.data.corpora.pictograms.Pictograms",
+    "stamps": "aligngap.data.corpora.stamps.Stamps",
+    "openclipart": "aligngap.data.corpora.openclipart.Openclipart",
+}
 
 
 @functools.cache  # So that what a corpus has read of itself is read once.

@@ -1,0 +1,172 @@
+"""Corpora made of the files of a package: rendered once into tar shards, then prepared as a user's
+own files are (aligngap/data/sources)."""
+
+import abc
+import functools
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import resvg_py
+from PIL import Image, ImageChops
+
+from aligngap import atomic, lock, progress
+from aligngap.data import debian, fetch, images
+from aligngap.data.corpora.prepared import Prepared, exists
+from aligngap.data.corpus import Corpus, Licence, Split
+from aligngap.data.records import Source
+from aligngap.data.sources import workers
+from aligngap.data.sources.prepare import Request, prepare
+from aligngap.data.sources.raw import Columns, Rules, digest
+from aligngap.data.sources.splitting import Splitting
+from aligngap.errors import AligngapError
+
+SIDE = 256  # Pixels of the longer side of a picture, at most.
+DRAWN, DPI = 512, 90  # Pixels of the longer side of a page; Inkscape's resolution then.
+SHARD = 1000  # Records.
+CHUNK = 64  # Pictures that a process renders at a time.
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file of the package, and what is said of it."""
+
+    name: str  # Without a suffix: the record's.
+    kind: str  # svg | png
+    content: bytes
+    captions: Sequence[str]
+    keywords: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Chunk(NamedTuple):
+    """What one process renders; its place among the others."""
+
+    number: int
+    pictures: list[Picture]
+
+
+class Packaged(Corpus):
+    """A corpus of a Debian package, held out by image and caption."""
+
+    splits = (
+        Split("train", "train"),
+        Split("validation", "validation"),
+        Split(
+            "test", "test", "Held-out images", "neither the image nor its caption was trained on"
+        ),
+    )
+    pin: ClassVar[debian.DebPin]
+    provides: ClassVar[Licence]
+    shares = Splitting(test_share=0.15, validation_share=0.1, by="caption")
+
+    @staticmethod
+    @abc.abstractmethod
+    def pictures(package: Path) -> Iterator[Picture]:
+        """What the package has, in its order."""
+
+    def open(self, split: str) -> Source:
+        return self._prepared().open(self.split(split).name)
+
+    def classes(self, kind: str) -> Mapping[str, Sequence[str]]:
+        return self._prepared().classes(kind)
+
+    def licences(self) -> Sequence[Licence]:
+        return (self.provides,)
+
+    def prepare(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        shards = (
+            fetch.downloads(self.data_dir) / f"{self.name}-{self.pin.version.replace(':', '-')}"
+        )
+        with lock.alone(self.data_dir / f".{self.name}.shards.lock"):
+            if not shards.exists():
+                package = debian.package(self.pin, fetch.downloads(self.data_dir))
+                with atomic.folder(shards) as folder:
+                    _write(list(self.pictures(package)), folder)
+        request = Request(
+            self.name, {"": str(shards)}, Columns(labels=self.kinds), Rules(), self.shares
+        )
+        prepare(request, self.data_dir, os.cpu_count() or 1)
+
+    def _prepared(self) -> Prepared:
+        if not exists(self.data_dir, self.name):
+            raise AligngapError(
+                f"{self.name} is missing in {self.data_dir}: run "
+                f"`aligngap prepare --corpus={self.name} --data_dir={self.data_dir}`"
+            )
+        return Prepared(self.data_dir, self.name)
+
+
+def _write(pictures: Sequence[Picture], folder: Path) -> None:
+    """Tar shards of the pictures that can be rendered, are not blank and no two alike."""
+    seen: set[int] = set()
+    kept: list[tuple[Picture, bytes]] = []
+    for picture, png in zip(pictures, _rendered(pictures), strict=True):
+        if png and digest(png) not in seen:
+            seen.add(digest(png))
+            kept.append((picture, png))
+    for start in range(0, len(kept), SHARD):
+        with tarfile.open(folder / f"{start // SHARD:05d}.tar", "w") as archive:
+            for picture, png in kept[start : start + SHARD]:
+                texts = {"captions": [*picture.captions], "keywords": [*picture.keywords]}
+                about = json.dumps(texts | dict(picture.labels), ensure_ascii=False).encode()
+                for kind, content in (("png", png), ("json", about)):
+                    member = tarfile.TarInfo(f"{picture.name}.{kind}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+
+
+def _rendered(pictures: Sequence[Picture]) -> list[bytes]:
+    """The PNG of each picture; b"" of what cannot be rendered or is blank."""
+    starts = range(0, len(pictures), CHUNK)
+    chunks = [Chunk(n, [*pictures[start : start + CHUNK]]) for n, start in enumerate(starts)]
+    found: dict[int, list[bytes]] = {}
+    with progress.Bar("Rendering", len(pictures), "pictures") as bar:
+        for number, rendered in workers.each(render, chunks, os.cpu_count() or 1):
+            found[number] = rendered
+            bar.advance(len(rendered))
+    return [png for number in sorted(found) for png in found[number]]
+
+
+def render(chunk: Chunk) -> tuple[int, list[bytes]]:
+    """(number, PNGs) of a chunk."""
+    return chunk.number, [_png(picture) for picture in chunk.pictures]
+
+
+def _png(picture: Picture) -> bytes:
+    try:
+        image = _drawn(picture.content) if picture.kind == "svg" else _opened(picture.content)
+    except (AligngapError, ValueError):
+        return b""
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    if all(lowest == highest for lowest, highest in image.getextrema()):
+        return b""
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return written.getvalue()
+
+
+def _drawn(svg: bytes) -> Image.Image:
+    """A drawing on white, without the page around it."""
+    text = svg.decode("utf-8", "replace")
+    # Without this machine's fonts: on another one there are others.
+    page: dict[str, Any] = {"background": "white", "dpi": DPI, "skip_system_fonts": True}
+    draw: Any = functools.partial(resvg_py.svg_to_bytes, text, **page)
+    image = images.decode(bytes(draw(width=DRAWN)))
+    if image.height > DRAWN:
+        image = images.decode(bytes(draw(height=DRAWN)))
+    # Many stand in a corner of a page.
+    return image.crop(ImageChops.difference(image, Image.new("RGB", image.size, "white")).getbbox())
+
+
+def _opened(png: bytes) -> Image.Image:
+    """A picture on white where it is transparent."""
+    image = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")

@@ -1,0 +1,82 @@
+"""What a corpus to train on says of things that another corpus holds out.
+
+Whoever trains on photographs called "a butterfly" has seen butterflies, whatever the pictograms
+hold out. Names are compared as whole words in lower case.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from aligngap import progress
+from aligngap.data.corpus import Corpus
+from aligngap.data.records import Record, Source
+
+WORD = re.compile(r"\w+")
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Some:
+    """Some records of a source, in their order."""
+
+    source: Source
+    rows: Int[np.ndarray, "N"]
+
+    @property
+    def version(self) -> str:
+        return f"{self.source.version}, {len(self)} of {len(self.source)}"
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Record:
+        return self.source[int(self.rows[row])]
+
+
+def without(source: Source, held_out: set[Words], title: str) -> Source:
+    """The records none of whose captions and keywords has one of these names; says how many
+    that leaves out."""
+    rows = progress.track(range(len(source)), f"Names in {title}", len(source), "records")
+    kept = [row for row in rows if not names_in(source[row], held_out)]
+    progress.say(
+        f"{title}: {len(source) - len(kept):,} of {len(source):,} pairs name what is held out"
+    )
+    return Some(source, np.array(kept, np.int64))
+
+
+def held_out(corpora: Iterable[Corpus]) -> set[Words]:
+    """The names, as words, of whatever is in their splits to choose by and to test on, but in no
+    record that they train on."""
+    found: set[Words] = set()
+    for corpus in corpora:
+        seen = set(_names(corpus, ("train",)))
+        found |= set(_names(corpus, ("validation", "test"))) - seen
+    return found - {()}
+
+
+def names_in(record: Record, held_out: set[Words]) -> set[Words]:
+    """Those of the names that stand in a caption or in a keyword."""
+    longest = max(map(len, held_out), default=0)
+    found: set[Words] = set()
+    for text in (*record.captions, *record.keywords):
+        words = _words(text)
+        for start in range(len(words)):
+            ends = range(start + 1, min(start + longest, len(words)) + 1)
+            found |= {words[start:end] for end in ends} & held_out
+    return found
+
+
+def _names(corpus: Corpus, roles: Iterable[str]) -> Iterator[Words]:
+    for role in roles:
+        for split in corpus.named(role):
+            source = corpus.open(split)
+            for row in range(len(source)):
+                yield from map(_words, source[row].captions)
+
+
+def _words(text: str) -> Words:
+    return tuple(WORD.findall(text.lower()))
