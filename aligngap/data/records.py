@@ -39,7 +39,10 @@ class Record:
 
 
 class Source(Protocol):
-    """The records of a split, at random; picklable, for worker processes."""
+    """The records of a split, at random; picklable, for worker processes.
+
+    It may also have `captions(row) -> tuple[str, ...]`, where these cost less than the record.
+    """
 
     @property
     def version(self) -> str:
@@ -49,6 +52,13 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, row: int) -> Record: ...
+
+
+def captions_of(source: Source, row: int) -> tuple[str, ...]:
+    """A record's captions, without the rest of it where the source can."""
+    own = getattr(source, "captions", None)
+    found: tuple[str, ...] = own(row) if own else source[row].captions
+    return found
 
 
 def group_of(record: Record, row: int) -> int:
