@@ -83,6 +83,13 @@ class Bert(nn.Module):
             return self.apply({"params": params}, ids)
 
 
+def abstract(module: Bert) -> Params:
+    """Shapes and dtypes of the parameters."""
+    ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
+    params: Params = jax.eval_shape(module.init, jax.random.key(0), ids)["params"]
+    return params
+
+
 def parameters(name: str, module: Bert, tensors: Mapping[str, np.ndarray]) -> Params:
     """The tensors of a checkpoint under their Flax paths in float32, Dense kernels transposed.
 
@@ -112,10 +119,8 @@ def _without_head(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]
 
 def _expected(module: Bert) -> dict[str, tuple[tuple[str, ...], jax.ShapeDtypeStruct]]:
     """Tensor name in the file → its path in the Flax parameters, its shape and type there."""
-    ids = jax.ShapeDtypeStruct((1, 1), jnp.int32)
-    params = jax.eval_shape(module.init, jax.random.key(0), ids)["params"]
     named = {}
-    for path, leaf in traverse_util.flatten_dict(params).items():
+    for path, leaf in traverse_util.flatten_dict(abstract(module)).items():
         kind = "bias" if path[-1] == "bias" else "weight"
         named[".".join((*path[:-1], kind))] = (path, leaf)
     return named

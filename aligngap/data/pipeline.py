@@ -12,8 +12,10 @@ from absl import flags
 from ml_collections import ConfigDict
 from PIL.Image import Image
 
-from aligngap.data import corpora, images, records
+from aligngap.config import data_dir
+from aligngap.data import corpora, images, records, sentence_models
 from aligngap.data.records import Batch, Record, Source
+from aligngap.data.sentence_models import SentenceTokens
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 
@@ -33,6 +35,7 @@ class Example(grain.transforms.RandomMap):
     config: ConfigDict
     tokenizer: Tokenizer
     semantics: np.ndarray | None
+    sentence: SentenceTokens | None  # Where the step says what captions mean.
 
     def random_map(self, element: Read, rng: np.random.Generator) -> Batch:
         data, model = self.config.data, self.config.model
@@ -46,6 +49,8 @@ class Example(grain.transforms.RandomMap):
         }
         if (semantics := self._semantics(element, which)) is not None:
             row["semantics"] = semantics
+        if self.sentence is not None:
+            row["sentence"] = self.sentence(caption)
         return records.row(self.config, row)
 
     def _semantics(self, element: Read, which: int) -> np.ndarray | None:
@@ -119,7 +124,8 @@ def batches(
     split = corpora.train_split(config)
     if len(source) < 1:
         raise AligngapError(f"split {split} of {config.data.corpus} is empty")
-    example = Example(config, tokenizer, own_semantics(config, len(source)))
+    semantics, sentence = own_semantics(config, len(source)), sentence_tokens(config)
+    example = Example(config, tokenizer, semantics, sentence)
     read = Rows(source, split, config.data.in_memory)
     endless = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
     own = list(range(config.batch_size)) if rows is None else list(rows)
@@ -139,14 +145,13 @@ def batches(
 
 def check(config: ConfigDict, source: Source) -> None:
     """UsageError, before a run begins, for semantics that are bad or that the objective lacks."""
-    objective = config.objective
-    rescales = objective.separated and objective.semantic_rescaling
-    own = own_semantics(config, len(source))
-    lacks = own is None and len(source) and source[0].semantics is None
-    if objective.separation_weight and rescales and lacks:
+    own, in_step = own_semantics(config, len(source)), sentence_tokens(config)
+    given = own is not None or in_step is not None
+    if records.rescales(config) and not given and len(source) and source[0].semantics is None:
         raise UsageError(
             f"objective.separation_weight re-scales by semantics, which {config.data.corpus} does "
-            "not have: give data.semantics=FILE.npy, or objective.semantic_rescaling=False"
+            "not have: run `aligngap prepare` with --semantics=minilm, or give data.semantics_from"
+            "=step, data.semantics=FILE.npy or objective.semantic_rescaling=False"
         )
 
 
@@ -159,6 +164,20 @@ def _told(stream: Any) -> Iterator[Batch]:
         raise AligngapError(
             f"the data pipeline failed: {reason} (the same command goes on from the last save)"
         ) from error
+
+
+def sentence_tokens(config: ConfigDict) -> SentenceTokens | None:
+    """What makes the tokens of the step's sentence encoder; None where the step embeds nothing."""
+    if not records.embeds_in_step(config):
+        return None
+    folder, length = data_dir(config.data.data_dir), config.data.semantics_tokens
+    model = sentence_models.read(config.data.semantics_model, folder)
+    if length > model.max_tokens:
+        raise UsageError(
+            f"data.semantics_tokens={length} is more than the {model.max_tokens} that "
+            f"{model.name} takes"
+        )
+    return SentenceTokens(model.tokenizer(length), length)
 
 
 def own_semantics(config: ConfigDict, records: int) -> np.ndarray | None:
