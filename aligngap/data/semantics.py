@@ -102,6 +102,45 @@ class WithSemantics:
         return records.captions_of(self.source, row)
 
 
+@dataclass(frozen=True)
+class OwnSemantics:
+    """Row → float32 [S], L2-normalised, of a user's .npy; picklable, and never in memory whole."""
+
+    path: Path
+
+    def __getitem__(self, row: int) -> Float32[np.ndarray, "S"]:
+        return unit_rows_numpy(np.asarray(self.rows[row], np.float32), smallest=0.0)
+
+    @cached_property
+    def rows(self) -> Float[np.ndarray, "N S"]:
+        """As the file has them."""
+        return _mapped(self.path)
+
+    def __reduce__(self) -> Any:
+        return OwnSemantics, (self.path,)
+
+
+def own(path: Path, total: int, split: str) -> OwnSemantics:
+    """A user's array for a split of `total` records; UsageError for one that does not fit them."""
+    held = OwnSemantics(path)
+    try:
+        array = held.rows
+    except AligngapError as error:
+        reason = error.__cause__
+        raise UsageError(f"data.semantics={path}: not a readable .npy array ({reason})") from error
+    if array.ndim != 2 or len(array) != total:
+        raise UsageError(
+            f"data.semantics={path} has shape {array.shape}; expected [{total}, S], a row "
+            f"for each record of split {split}"
+        )
+    for start in range(0, total, RECORDS_AT_A_TIME):
+        part = np.asarray(array[start : start + RECORDS_AT_A_TIME], np.float32)
+        norms = np.linalg.norm(part, axis=1)
+        if (bad := np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))).size:
+            raise UsageError(f"data.semantics={path}: row {start + bad[0]} is zero or not finite")
+    return held
+
+
 def attach(source: Source, folder: Path, split: str) -> Source:
     """The source with what `write` left of its split in `folder`; itself, where there is nothing.
 
