@@ -24,6 +24,7 @@ TERMS = ("contrastive", "sigmoid", "separation", "alignment", "uniformity", "cro
 CLIP_VOCABULARY = 49_408  # Tokens, start and end included. [CLIP]
 ONE_OF = {
     "data.resize": ("crop", "squash"),
+    "data.semantics_from": ("records", "step"),
     "model.tie": TIES,
     "model.scale_form": ("exp", "softplus"),
     **{f"model.{m}.activation": ("gelu", "gelu_tanh", "quick_gelu") for m in MODALITIES},
@@ -94,7 +95,12 @@ def default() -> ConfigDict:
     data.crop_ratio = (3 / 4, 4 / 3)  # Width by height of the crop.
     data.first_caption = False  # True: of several names of a record always the first. [CG]
     data.max_keywords = 0  # That may follow the name in a caption, as in "dog, pet, animal".
+    # What captions mean, for the separation loss. records: what the corpus says, or `aligngap
+    # prepare --semantics` has written | step: of each caption as it is sampled, within the step.
+    data.semantics_from = "records"
     data.semantics = ""  # A .npy [records of the train split, S] in place of the corpus's own.
+    data.semantics_model = "minilm"  # Of the step: all-MiniLM-L6-v2, or a folder of such a model.
+    data.semantics_tokens = 128  # Of a caption that the step's model sees, start and end included.
     data.name_share = 1.0  # Chance that a caption to train on has a name, not keywords alone.
     data.in_memory = False  # Hold every decoded record: for small corpora, a fifth faster.
     data.workers = 0  # Worker processes of the pipeline; 0: threads of this process.
@@ -431,6 +437,10 @@ def _data_problems(data: ConfigDict) -> Iterator[str]:
         yield f"data.crop_ratio={data.crop_ratio}: 0 < low ≤ high"
     if len(data.mean) != 3 or len(data.std) != 3 or min(data.std) <= 0:
         yield f"data.mean={data.mean}, data.std={data.std}: three numbers each, std above 0"
+    if data.semantics and data.semantics_from == "step":
+        yield f"data.semantics={data.semantics} needs data.semantics_from=records"
+    if data.semantics_tokens < 3:
+        yield f"data.semantics_tokens={data.semantics_tokens} must be at least 3"
     for name in ("max_keywords", "workers"):
         if data[name] < 0:
             yield f"data.{name}={data[name]} must be at least 0"

@@ -62,6 +62,11 @@ class Corpus(abc.ABC):
         """As messages call it."""
         return type(self).__name__.lower()
 
+    @property
+    def folder(self) -> Path:
+        """Where what is made of it lies, such as the semantics of its captions."""
+        return self.data_dir / self.name
+
     @abc.abstractmethod
     def open(self, split: str) -> Source:
         """The records of a split; AligngapError where they are missing or damaged."""

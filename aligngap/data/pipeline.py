@@ -12,8 +12,11 @@ from absl import flags
 from ml_collections import ConfigDict
 from PIL.Image import Image
 
-from aligngap.data import corpora, images, records
+from aligngap.config import data_dir
+from aligngap.data import corpora, images, records, semantics, sentence_models
 from aligngap.data.records import Batch, Record, Source
+from aligngap.data.semantics import OwnSemantics
+from aligngap.data.sentence_models import SentenceTokens
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 
@@ -32,7 +35,8 @@ class Example(grain.transforms.RandomMap):
 
     config: ConfigDict
     tokenizer: Tokenizer
-    semantics: np.ndarray | None
+    semantics: OwnSemantics | None
+    sentence: SentenceTokens | None  # Where the step says what captions mean.
 
     def random_map(self, element: Read, rng: np.random.Generator) -> Batch:
         data, model = self.config.data, self.config.model
@@ -44,8 +48,10 @@ class Example(grain.transforms.RandomMap):
             "text": self.tokenizer.encode([caption], model.text.context_length)[0],
             "group": records.group_of(record, element.row),
         }
-        if (semantics := self._semantics(element, which)) is not None:
-            row["semantics"] = semantics
+        if (meaning := self._semantics(element, which)) is not None:
+            row["semantics"] = meaning
+        if self.sentence is not None:
+            row["sentence"] = self.sentence(caption)
         return records.row(self.config, row)
 
     def _semantics(self, element: Read, which: int) -> np.ndarray | None:
@@ -119,7 +125,8 @@ def batches(
     split = corpora.train_split(config)
     if len(source) < 1:
         raise AligngapError(f"split {split} of {config.data.corpus} is empty")
-    example = Example(config, tokenizer, own_semantics(config, len(source)))
+    own_meaning, sentence = own_semantics(config, len(source)), sentence_tokens(config)
+    example = Example(config, tokenizer, own_meaning, sentence)
     read = Rows(source, split, config.data.in_memory)
     endless = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
     own = list(range(config.batch_size)) if rows is None else list(rows)
@@ -139,14 +146,14 @@ def batches(
 
 def check(config: ConfigDict, source: Source) -> None:
     """UsageError, before a run begins, for semantics that are bad or that the objective lacks."""
-    objective = config.objective
-    rescales = objective.separated and objective.semantic_rescaling
-    own = own_semantics(config, len(source))
-    lacks = own is None and len(source) and source[0].semantics is None
-    if objective.separation_weight and rescales and lacks:
+    own, in_step = own_semantics(config, len(source)), sentence_tokens(config)
+    given = own is not None or in_step is not None
+    if records.rescales(config) and not given and len(source) and source[0].semantics is None:
         raise UsageError(
             f"objective.separation_weight re-scales by semantics, which {config.data.corpus} does "
-            "not have: give data.semantics=FILE.npy, or objective.semantic_rescaling=False"
+            "not have: `aligngap prepare --corpus=NAME --semantics=minilm` writes them; or give "
+            "data.semantics=FILE.npy, data.semantics_from=step or "
+            "objective.semantic_rescaling=False"
         )
 
 
@@ -161,22 +168,24 @@ def _told(stream: Any) -> Iterator[Batch]:
         ) from error
 
 
-def own_semantics(config: ConfigDict, records: int) -> np.ndarray | None:
-    """The user's own embeddings of the training records, L2-normalised; None: the corpus's."""
+def sentence_tokens(config: ConfigDict) -> SentenceTokens | None:
+    """What makes the tokens of the step's sentence encoder; None where the step embeds nothing."""
+    if not records.embeds_in_step(config):
+        return None
+    folder, length = data_dir(config.data.data_dir), config.data.semantics_tokens
+    model = sentence_models.read(config.data.semantics_model, folder)
+    if length > model.max_tokens:
+        raise UsageError(
+            f"data.semantics_tokens={length} is more than the {model.max_tokens} that "
+            f"{model.name} takes"
+        )
+    return SentenceTokens(model.tokenizer(length), length)
+
+
+def own_semantics(config: ConfigDict, records: int) -> OwnSemantics | None:
+    """The user's own embeddings of the training records; None: the corpus's."""
     if not config.data.semantics:
         return None
-    path = Path(config.data.semantics).expanduser()
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"data.semantics={path}: not a readable .npy array ({error})") from error
-    if array.ndim != 2 or len(array) != records:
-        raise UsageError(
-            f"data.semantics={path} has shape {array.shape}; expected [{records}, S], a row "
-            f"for each record of split {corpora.train_split(config)}"
-        )
-    norms = np.linalg.norm(np.asarray(array, np.float32), axis=1, keepdims=True)
-    if not np.all(np.isfinite(norms)) or not np.all(norms > 0):
-        bad = int(np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))[0])
-        raise UsageError(f"data.semantics={path}: row {bad} is zero or not finite")
-    return np.asarray(array, np.float32) / norms
+    return semantics.own(
+        Path(config.data.semantics).expanduser(), records, corpora.train_split(config)
+    )

@@ -40,7 +40,10 @@ class Record:
 
 
 class Source(Protocol):
-    """The records of a split, at random; picklable, for worker processes."""
+    """The records of a split, at random; picklable, for worker processes.
+
+    It may also have `captions(row) -> tuple[str, ...]`, where these cost less than the record.
+    """
 
     @property
     def version(self) -> str:
@@ -50,6 +53,13 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, row: int) -> Record: ...
+
+
+def captions_of(source: Source, row: int) -> tuple[str, ...]:
+    """A record's captions, without the rest of it where the source can."""
+    own = getattr(source, "captions", None)
+    found: tuple[str, ...] = own(row) if own else source[row].captions
+    return found
 
 
 def group_of(record: Record, row: int) -> int:
@@ -85,7 +95,8 @@ def batch_shapes(config: ConfigDict, semantics: int = SEMANTICS) -> dict[str, ja
     """The arrays of a batch: the only place that says their names, shapes and dtypes.
 
     image uint8 [B, R, R, 3], text int32 [B, L], group int32 [B] (equal where pairs are no negatives
-    of each other), and, unless `semantics` is 0, semantics float32 [B, S] (L2-normalised).
+    of each other), and, unless `semantics` is 0, semantics float32 [B, S] (L2-normalised); where
+    the step embeds captions, in its place sentence int32 [B, M], the tokens of their encoder.
     """
     rows, side = config.batch_size, config.model.image.size
     shapes = {
@@ -94,7 +105,23 @@ def batch_shapes(config: ConfigDict, semantics: int = SEMANTICS) -> dict[str, ja
         "semantics": jax.ShapeDtypeStruct((rows, semantics), np.float32),
         "group": jax.ShapeDtypeStruct((rows,), np.int32),
     }
+    if embeds_in_step(config):
+        tokens = (rows, config.data.semantics_tokens)
+        shapes["sentence"] = jax.ShapeDtypeStruct(tokens, np.int32)
+        semantics = 0
     return {name: x for name, x in shapes.items() if name != "semantics" or semantics}
+
+
+def rescales(config: ConfigDict) -> bool:
+    """Whether the objective reads what captions mean."""
+    objective = config.objective
+    weighed = objective.separation_weight and objective.separated
+    return bool(weighed and objective.semantic_rescaling)
+
+
+def embeds_in_step(config: ConfigDict) -> bool:
+    """Whether a batch has the tokens of captions in place of their semantics."""
+    return rescales(config) and config.data.semantics_from == "step"
 
 
 def row(config: ConfigDict, given: Mapping[str, object]) -> Batch:

@@ -14,11 +14,13 @@ from jax.sharding import AbstractMesh
 from ml_collections import ConfigDict
 
 from aligngap import devices, flops
-from aligngap.data import records, tokenizers
+from aligngap.config import data_dir
+from aligngap.data import bert, records, sentence_models, tokenizers
+from aligngap.data.bert import Bert
 from aligngap.models import dual_encoder
 from aligngap.models.parameters import path_name
 from aligngap.parallel import mesh as meshes
-from aligngap.training import optimizer, state
+from aligngap.training import frozen, optimizer, state
 from aligngap.training.step import key_of, make_encode, make_loss, make_step
 
 UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -38,9 +40,13 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     optimizer.check(config, boxed.params)
     layout = meshes.shardings(boxed, mesh)
     abstract, batch = nn.unbox(boxed), records.batch_shapes(config)
-    step = make_step(config, model, tx)
-    jax.jit(step, donate_argnums=0).lower(abstract, batch)  # Raises where shapes do not fit.
-    work = flops.count(step, abstract, batch)
+    step, encoder = make_step(config, model, tx), _encoder(config)
+    learnt: tuple[Any, ...] = (abstract, batch)
+    inputs = (bert.abstract(encoder), *learnt) if encoder else learnt
+    if encoder:
+        step = frozen.with_semantics(step, encoder, config.microbatches)
+    jax.jit(step).lower(*inputs)  # Raises where shapes do not fit.
+    work = flops.count(step, *inputs)
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     kept = [
         ("parameters", _bytes(abstract.params, layout.params)),
@@ -49,6 +55,10 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     ]
     if abstract.averaged is not None:
         kept.append(("average", _bytes(abstract.averaged, layout.averaged)))
+    if encoder:
+        kept.append(("encoder", 4 * _size(inputs[0])))
+        width = (config.batch_size, encoder.shape.hidden_size)
+        batch = {**batch, "semantics": jax.ShapeDtypeStruct(width, jnp.float32)}
     saved = _saved(config, model, abstract.params, batch) / parts
     lines = [
         f"Model            {config.name}, tie: {config.model.tie}",
@@ -67,6 +77,15 @@ def describe(config: ConfigDict, topology: str = "") -> str:
         *_table(abstract.params, layout.params),
     ]
     return "\n".join(lines)
+
+
+def _encoder(config: ConfigDict) -> Bert | None:
+    """What embeds captions within the step, without its weights."""
+    if not records.embeds_in_step(config):
+        return None
+    folder = data_dir(config.data.data_dir)
+    model = sentence_models.read(config.data.semantics_model, folder)
+    return Bert(model.shape, model.pooling)
 
 
 def _mesh(config: ConfigDict, topology: str) -> AbstractMesh:

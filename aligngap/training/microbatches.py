@@ -45,6 +45,11 @@ def gradients(encode: Encode, loss: Loss, count: int) -> Callable[..., Any]:
     return of_batch
 
 
+def by_parts(function: Callable[[Any], Any], x: Any, count: int) -> Any:
+    """A function of rows, given one of `count` parts of them at a time."""
+    return function(x) if count == 1 else _join(lax.map(function, _split(x, count)))
+
+
 def _split(x: Any, count: int) -> Any:
     """[B, ...] → [count, B / count, ...], every count-th row together: a device's rows stay its."""
     return x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)

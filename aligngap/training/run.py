@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from aligngap import progress
-from aligngap.data import corpora, pipeline, records, tokenizers
+from aligngap.config import data_dir
+from aligngap.data import corpora, pipeline, records, sentences, tokenizers
 from aligngap.data.records import Source
+from aligngap.data.sentences import SentenceEncoder
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
 from aligngap.evaluation import evaluator
@@ -25,20 +27,21 @@ from aligngap.runs import initial, position, workdir
 from aligngap.runs.checkpoints import Checkpoints, Damaged
 from aligngap.runs.initial import InitialModel
 from aligngap.runs.position import Position
-from aligngap.training import agreement, optimizer, state
+from aligngap.training import agreement, frozen, optimizer, state
 from aligngap.training.state import TrainState
 from aligngap.training.step import make_step
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What learns: model, optimiser and mesh, without data."""
+    """What learns: model, optimiser and mesh, and what helps them in a step, without data."""
 
     config: ConfigDict
     mesh: Mesh
     module: DualEncoder
     tx: optax.GradientTransformation
     abstract: TrainState  # Shapes, dtypes and logical axis names.
+    encoder: SentenceEncoder | None  # What captions mean, where the step is to say it.
 
     @cached_property
     def layout(self) -> Any:
@@ -50,7 +53,11 @@ class Learner:
         """The pure step, jitted with its state donated, laid out on the mesh by the rules."""
         step = agreement.with_request(make_step(self.config, self.module, self.tx))
         out = (self.layout, meshes.replicated(self.mesh))
-        return jax.jit(meshes.with_rules(step), donate_argnums=0, out_shardings=out)
+        if self.encoder is None:
+            return jax.jit(meshes.with_rules(step), donate_argnums=0, out_shardings=out)
+        step = frozen.with_semantics(step, self.encoder.module, self.config.microbatches)
+        compiled = jax.jit(meshes.with_rules(step), donate_argnums=1, out_shardings=out)
+        return partial(compiled, frozen.placed(self.encoder.params, self.mesh))
 
     def load(self, checkpoints: Checkpoints, step: int) -> tuple[TrainState, Position]:
         """What was saved after `step`; Damaged where it is not what was saved."""
@@ -77,7 +84,7 @@ def learner(config: ConfigDict) -> Learner:
     module, tx = dual_encoder.make(config), optimizer.make(config)
     abstract = state.abstract(config, module, tx)
     meshes.shardings(abstract, mesh)
-    return Learner(config, mesh, module, tx, abstract)
+    return Learner(config, mesh, module, tx, abstract, _encoder(config))
 
 
 def reopen(folder: Path) -> Learner:
@@ -86,7 +93,7 @@ def reopen(folder: Path) -> Learner:
     config.mesh.update(data=-1, fsdp=1, tensor=1)
     mesh = meshes.make(config)
     module, tx = dual_encoder.make(config), optimizer.make(config)
-    return Learner(config, mesh, module, tx, state.abstract(config, module, tx))
+    return Learner(config, mesh, module, tx, state.abstract(config, module, tx), None)
 
 
 def prepare(config: ConfigDict, folder: Path) -> Run:
@@ -104,7 +111,7 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
             if not tokenizers.held(config, folder / "tokenizer"):
                 tokenizer.save(folder / "tokenizer")
     tokenizer = tokenizers.reopen(config, folder / "tokenizer")
-    own = (made.config, made.mesh, made.module, made.tx, made.abstract)
+    own = (made.config, made.mesh, made.module, made.tx, made.abstract, made.encoder)
     return Run(*own, folder, tokenizer, source, start)
 
 
@@ -134,6 +141,12 @@ def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, Position]:
             f"none of the checkpoints in {run.workdir} can be used ({next(iter(damaged.values()))})"
         )
     return state.start(run.config, run.module, run.tx, run.mesh, run.initial), Position(0)
+
+
+def _encoder(config: ConfigDict) -> SentenceEncoder | None:
+    if not records.embeds_in_step(config):
+        return None
+    return sentences.load(config.data.semantics_model, data_dir(config.data.data_dir))
 
 
 def _has_checkpoint(config: ConfigDict, folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""`aligngap prepare`: builds a corpus, or makes one of your own files; fetches a tokenizer."""
+"""`aligngap prepare`: a corpus of ours or of your own files, its captions' semantics, a tokenizer."""
 
 import argparse
 import os
@@ -16,6 +16,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--corpus", help="which corpus; default: the default config's, if nothing else is named"
     )
     parser.add_argument("--tokenizer", help="clip: the 49,408 tokens of CLIP's vocabulary")
+    parser.add_argument(
+        "--semantics",
+        metavar="minilm|FOLDER",
+        help="embed each caption to train on, for the separation loss: with all-MiniLM-L6-v2, or "
+        "a folder of a sentence-transformers model",
+    )
     parser.add_argument("--data_dir", default="", help="where; default ~/tensorflow_datasets")
     parser.add_argument("--list", action="store_true", help="list sources and their licences")
     _add_files(parser.add_argument_group("a corpus of your own files (nothing is copied)"))
@@ -82,7 +88,8 @@ def _add_rules(group: argparse._ArgumentGroup) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Prepares whatever is named; with --list nothing is fetched."""
     from aligngap.config import data_dir, default
-    from aligngap.data import corpora, tokenizers
+    from aligngap.data import corpora, semantics, tokenizers
+    from aligngap.errors import UsageError
 
     folder, corpus, tokenizer = data_dir(arguments.data_dir), arguments.corpus, arguments.tokenizer
     named = tokenizer or arguments.source or arguments.name
@@ -99,6 +106,11 @@ def run(arguments: argparse.Namespace) -> None:
         tokenizers.fetched(tokenizer).prepare(folder)
     if corpus:
         corpora.find(corpus, folder).prepare()
+    if arguments.semantics:
+        corpus = corpus or arguments.name
+        if not corpus:
+            raise UsageError("--semantics are of a corpus's captions: name one with --corpus")
+        semantics.prepare(corpora.find(corpus, folder), arguments.semantics)
 
 
 def _of_files(arguments: argparse.Namespace) -> None:

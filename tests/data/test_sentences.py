@@ -1,9 +1,12 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aligngap.data import fetch, sentences
+from aligngap.data import bert, sentences
+from aligngap.data.bert import Bert
+from aligngap.data.sentence_models import BertShape
 from aligngap.data.sentences import SentenceEncoder
 from aligngap.errors import AligngapError
 
@@ -12,7 +15,7 @@ REFERENCE = Path(__file__).parent / "minilm_reference.npz"
 
 @pytest.fixture(scope="module")
 def encoder(pictograms_dir: Path) -> SentenceEncoder:
-    return sentences.load(fetch.downloads(pictograms_dir))
+    return sentences.load("minilm", pictograms_dir)
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +30,13 @@ def reference() -> tuple[list[str], np.ndarray]:
         return [str(text) for text in file["sentences"]], file["embeddings"]
 
 
+SMALL = BertShape(50, 16, 2, 4, 24, 64)
+
+
 def _zeros() -> dict[str, np.ndarray]:
     """A checkpoint of the right names, shapes and types."""
     tensors = {}
-    for name, (path, leaf) in sentences._expected().items():
+    for name, (path, leaf) in bert._expected(Bert(SMALL, "mean")).items():
         shape = leaf.shape[::-1] if path[-1] == "kernel" else leaf.shape
         tensors[name] = np.zeros(shape, leaf.dtype)
     return tensors
@@ -56,13 +62,11 @@ def test_the_order_and_repetition_of_texts_change_nothing(encoder, reference):
 
 
 @pytest.mark.corpus
-def test_padding_and_neighbours_change_nothing(encoder, reference, monkeypatch):
-    """The same sentences in rows of 64 and of 128 tokens, and with other sentences beside them."""
+@pytest.mark.parametrize(("length", "batch_tokens"), [(64, 64), (128, 512)])
+def test_padding_and_neighbours_change_nothing(encoder, reference, length, batch_tokens):
     texts, expected = reference[0][:10], reference[1][:10]
-    monkeypatch.setattr(sentences, "LENGTHS", (64,))
-    np.testing.assert_allclose(encoder.embed(texts, batch_tokens=64), expected, atol=1e-6, rtol=0)
-    monkeypatch.setattr(sentences, "LENGTHS", (128,))
-    np.testing.assert_allclose(encoder.embed(texts, batch_tokens=512), expected, atol=1e-6, rtol=0)
+    padded = dataclasses.replace(encoder, lengths=(length,))
+    np.testing.assert_allclose(padded.embed(texts, batch_tokens), expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.corpus
@@ -84,34 +88,47 @@ def test_alike_labels_are_close(encoder):
 
 
 def test_batches_cover_every_text_once_within_the_budget():
-    lengths = np.random.default_rng(0).integers(2, 257, 300)
-    batches = list(sentences._batches([[7] * n for n in lengths], batch_tokens=512))
+    counts = np.random.default_rng(0).integers(2, 257, 300)
+    batches = list(sentences._batches([[7] * n for n in counts], sentences.lengths(256), 2048))
     seen = np.concatenate([batch.texts for batch in batches])
     np.testing.assert_array_equal(np.sort(seen), np.arange(300))
     for batch in batches:
-        assert batch.ids.size <= 512
-        np.testing.assert_array_equal(batch.lengths[: len(batch.texts)], lengths[batch.texts])
-        np.testing.assert_array_equal(
-            (batch.ids == 7).sum(1)[: len(batch.texts)], lengths[batch.texts]
-        )
-    assert len({batch.ids.shape for batch in batches}) <= len(sentences.LENGTHS)
+        assert batch.ids.size <= 2048
+        held = (batch.ids == 7).sum(1)
+        np.testing.assert_array_equal(held[: len(batch.texts)], counts[batch.texts])
+        assert not held[len(batch.texts) :].any()
+    assert len({batch.ids.shape for batch in batches}) <= len(sentences.lengths(256))
 
 
-def test_a_right_checkpoint_is_accepted():
-    unused = {name: np.zeros(1, np.float32) for name in sentences.UNUSED}
-    sentences.parameters(_zeros() | unused)
+def test_lengths_double_up_to_the_limit():
+    assert sentences.lengths(256) == (8, 16, 32, 64, 128, 256)
+    assert sentences.lengths(100) == (8, 16, 32, 64, 100)
+    assert sentences.lengths(8) == (8,)
 
 
-def test_every_wrong_tensor_is_named():
+@pytest.mark.parametrize("prefix", ["", "bert."])
+def test_a_right_checkpoint_is_accepted_with_and_without_a_head(prefix):
+    unused = {name: np.zeros(1, np.float32) for name in bert.UNUSED}
+    tensors = {f"{prefix}{name}": value for name, value in (_zeros() | unused).items()}
+    head = {"cls.predictions.bias": np.zeros(50, np.float32)} if prefix else {}
+    bert.parameters("one", Bert(SMALL, "mean"), tensors | head)
+
+
+def test_wrong_tensors_are_named():
     tensors = _zeros()
     del tensors["embeddings.LayerNorm.bias"]
-    tensors["encoder.layer.6.output.dense.bias"] = np.zeros(384, np.float32)
-    tensors["encoder.layer.0.output.dense.weight"] = np.zeros((384, 384), np.float32)
-    tensors["encoder.layer.1.output.dense.bias"] = np.zeros(384, np.float16)
+    tensors["encoder.layer.2.output.dense.bias"] = np.zeros(16, np.float32)
+    tensors["encoder.layer.0.output.dense.weight"] = np.zeros((16, 16), np.float32)
+    tensors["encoder.layer.1.output.dense.bias"] = np.zeros(16, np.int8)
     with pytest.raises(AligngapError) as caught:
-        sentences.parameters(tensors)
+        bert.parameters("one", Bert(SMALL, "mean"), tensors)
     assert "missing embeddings.LayerNorm.bias" in str(caught.value)
-    assert "surplus encoder.layer.6.output.dense.bias" in str(caught.value)
-    assert "encoder.layer.0.output.dense.weight is float32 (384, 384)" in str(caught.value)
-    assert "encoder.layer.1.output.dense.bias is float16" in str(caught.value)
+    assert "surplus encoder.layer.2.output.dense.bias" in str(caught.value)
+    assert "encoder.layer.0.output.dense.weight is float32 (16, 16)" in str(caught.value)
+    assert "encoder.layer.1.output.dense.bias is int8" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_of_many_wrong_tensors_some_are_named():
+    with pytest.raises(AligngapError, match=r"; and \d+ more$"):
+        bert.parameters("one", Bert(SMALL, "mean"), {})

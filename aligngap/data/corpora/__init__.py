@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from aligngap import registry
 from aligngap.config import data_dir
+from aligngap.data import semantics
 from aligngap.data.corpora import prepared
 from aligngap.data.corpus import Corpus
 from aligngap.data.records import Source
@@ -73,8 +74,9 @@ def named(config: ConfigDict, name: str) -> tuple[Corpus, str]:
 
 
 def open_train(config: ConfigDict) -> Source:
-    """The records to train on."""
-    return of(config).open(train_split(config))
+    """The records to train on, with the semantics of their captions where these were prepared."""
+    corpus, split = of(config), train_split(config)
+    return semantics.attach(corpus.open(split), corpus.folder, split)
 
 
 def _one(corpus: Corpus, role: str) -> str:

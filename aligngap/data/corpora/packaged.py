@@ -145,7 +145,7 @@ def _png(picture: Picture) -> bytes:
     except (AligngapError, ValueError):
         return b""
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    if all(lowest == highest for lowest, highest in image.getextrema()):
+    if len(image.getcolors(1) or ()) == 1:
         return b""
     written = io.BytesIO()
     image.save(written, "PNG")

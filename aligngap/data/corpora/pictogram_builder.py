@@ -16,7 +16,7 @@ from etils import epath
 from jaxtyping import Float
 
 from aligngap import progress
-from aligngap.data import fetch, sentences
+from aligngap.data import fetch, records, sentence_models, sentences
 from aligngap.data.corpora import pictogram_splits as splits
 from aligngap.data.corpora.pictogram_concepts import EMOJIBASE, EMOJILIB, Concept, read_concepts
 from aligngap.data.corpora.pictogram_rendering import render_all
@@ -58,7 +58,7 @@ class PictogramBuilder(tfds.core.GeneratorBasedBuilder):
             "image": tfds.features.Tensor(shape=(), dtype=np.bytes_, doc="PNG, 64x64 RGB"),
             "captions": tfds.features.Sequence(text(), doc="label, other names, keywords"),
             "num_names": tfds.features.Scalar(np.int32, doc="captions that are names"),
-            "semantics": tfds.features.Tensor(shape=(sentences.WIDTH,), dtype=np.float32),
+            "semantics": tfds.features.Tensor(shape=(records.SEMANTICS,), dtype=np.float32),
             "concept": text(doc="hexcode"),
             "concept_number": tfds.features.Scalar(np.int32, doc="one a concept, from 0"),
             "concept_group": text(doc="what is held out as a whole"),
@@ -80,7 +80,9 @@ class PictogramBuilder(tfds.core.GeneratorBasedBuilder):
     ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         downloads = fetch.downloads(Path(self.data_dir_root))
         tarballs = fetch.npm_tarballs(_PINS, downloads)
-        encoder = sentences.load(downloads)  # everything is fetched before the long work begins
+        encoder = sentences.load(
+            sentence_models.MINILM, Path(self.data_dir_root)
+        )  # everything is fetched before the long work begins
         concepts, pictures = _pictures(tarballs)
         numbers = {concept.id: number for number, concept in enumerate(concepts)}
         semantics = _semantics(concepts, encoder)
@@ -168,7 +170,7 @@ def licences() -> list[Licence]:
         Licence(pin.name, pin.version, "MIT", f"npm {pin.name}", provides)
         for pin, provides in [(EMOJIBASE, "names, tags, groups"), (EMOJILIB, "names, keywords")]
     ]
-    model = sentences.WHEEL
+    model = sentence_models.WHEEL
     source = Licence(
         "all-MiniLM-L6-v2", model.version, "Apache-2.0", f"PyPI {model.name}", "sentence embeddings"
     )

@@ -204,7 +204,7 @@ def test_semantics_are_the_unit_embeddings_of_the_label(records, pictograms_dir)
     np.testing.assert_allclose(norms, 1, atol=1e-5)
     some = every[:: len(every) // 12]
     assert some[0]["semantics"].dtype == np.float32
-    encoder = sentences.load(fetch.downloads(pictograms_dir))
+    encoder = sentences.load("minilm", pictograms_dir)
     again = encoder.embed([record["captions"][0].decode() for record in some])
     np.testing.assert_allclose(again, [record["semantics"] for record in some], atol=1e-4)
 
