@@ -127,7 +127,9 @@ class TfdsSet(Corpus):
 
     def _missing(self) -> str:
         folder = self.data_dir / _set(self.name)
-        there = sorted(path.name for path in folder.glob("*") if path.is_dir())
+        hidden = (".", "incomplete.")  # TFDS's notes, and what it has not finished.
+        found = (path.name for path in folder.glob("*") if path.is_dir())
+        there = sorted(name for name in found if not name.startswith(hidden))
         held = f" (which has {', '.join(there)} of {_set(self.name)})" if there else ""
         return f"{self.name} is missing in {self.data_dir}{held}: run {self._command()}"
 
