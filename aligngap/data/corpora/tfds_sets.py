@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aligngap import progress
 from aligngap.data.corpora import imagenet_names, tfds, tfds_features
 from aligngap.data.corpus import Corpus, Licence, Split
 from aligngap.errors import AligngapError, UsageError
@@ -59,6 +60,7 @@ class TfdsSet(Corpus):
             imagenet_names.prepare(self.data_dir)
         for split in self.splits:
             self.open(split.name)
+        progress.say(f"{self.name} is already in {self._builder.data_path}")
 
     def licences(self) -> Sequence[Licence]:
         info = self._builder.info
