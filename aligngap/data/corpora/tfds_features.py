@@ -52,18 +52,20 @@ class Reader:
 def reader(set_name: str, features: Any) -> Reader:
     """How examples of a set are read. UsageError for one without images, or with neither captions
     nor classes."""
+    import tensorflow_datasets as tfds
+
+    # TFDS restores them in another order each time, but which caption is the first must not vary.
+    features = dict(sorted(features.items()))
     image = _image(set_name, features)
     captions = tuple(_caption_paths(features))
     classes = _classes(features)
     if not (captions or classes):
         raise UsageError(f"{set_name} has neither captions nor classes, but {_list(features)}")
-    import tensorflow_datasets as tfds
-
     name = next((key for key in NAMES if key in features), "")
     wanted = {image, *(path[0] for path in captions), *classes, *filter(None, [name])}
     return Reader(
         set_name,
-        tfds.features.FeaturesDict({key: features[key] for key in sorted(wanted)}),
+        tfds.features.FeaturesDict({key: x for key, x in features.items() if key in wanted}),
         image,
         captions,
         classes,
@@ -117,7 +119,8 @@ def _caption_paths(features: Any) -> Iterator[Path]:
         if _is_text(inner):
             yield (key,)
         elif isinstance(inner, tfds.features.FeaturesDict):
-            found = (name for name, x in inner.items() if CAPTION.fullmatch(name) and _is_text(x))
+            items = sorted(inner.items())
+            found = (name for name, x in items if CAPTION.fullmatch(name) and _is_text(x))
             yield from ((key, name) for name in found)
 
 

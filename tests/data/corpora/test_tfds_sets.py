@@ -363,6 +363,17 @@ def test_a_set_that_is_no_pairs_is_told(features, words, written, tmp_path):
     assert words in refused(UsageError, corpora.find, "odd", tmp_path)
 
 
+def test_in_whatever_order_tfds_restores_the_features_captions_have_one():
+    text, label = tfds.features.Text(), tfds.features.ClassLabel(names=["x", "y"])
+    features = {"image": tfds.features.Image(), "text": text, "caption": text}
+    features |= {"sentences": {"raw": text, "caption": text}, "kind": label, "label": label}
+    for order in (sorted(features), sorted(features, reverse=True)):
+        given = {key: features[key] for key in order}
+        found = tfds_features.reader("x", tfds.features.FeaturesDict(given))
+        wanted = (("caption",), ("sentences", "caption"), ("sentences", "raw"), ("text",))
+        assert (found.captions, list(found.classes)) == (wanted, ["kind", "label"])
+
+
 def test_depths_are_no_images():
     features = {"depth": tfds.features.Image(shape=(8, 8, 1), dtype=np.float32)}
     line = refused(UsageError, tfds_features.reader, "rooms", tfds.features.FeaturesDict(features))
