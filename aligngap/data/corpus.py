@@ -52,7 +52,7 @@ class Corpus(abc.ABC):
     kinds: tuple[str, ...] = ()  # Of labels that its records have.
     # A record's captions are names of one thing, of which evaluation takes the first; else each of
     # them is a text to be found.
-    captions_are_names: ClassVar[bool] = False
+    captions_are_names: bool = False
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -85,6 +85,10 @@ class Corpus(abc.ABC):
     def named(self, role: str) -> tuple[str, ...]:
         """The splits of a role."""
         return tuple(split.name for split in self.splits if split.role == role)
+
+    def advice(self, role: str) -> str:
+        """What to do where it has no split of a role."""
+        return f"name one with data.{role}_split"
 
     def split(self, name: str) -> Split:
         """By its name; UsageError for an unknown one."""

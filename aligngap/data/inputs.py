@@ -57,7 +57,7 @@ def images(given: str, where: Where) -> Inputs[bytes]:
 
     AligngapError where there is none, or no image in it.
     """
-    if split := _corpus_split(given):
+    if split := _corpus_split(given, where):
         return _of_split(given, where, split, lambda record: record.image, "")
     paths = _paths(given)
     if paths[0].suffix == ".tar":
@@ -79,7 +79,7 @@ def texts(given: str, where: Where) -> Inputs[str]:
 
     The texts of a split are the captions that evaluation uses. AligngapError as `images`.
     """
-    if split := _corpus_split(given):
+    if split := _corpus_split(given, where):
         count = where.max_keywords
         caption = lambda record: records.caption(record, count)  # noqa: E731
         return _of_split(given, where, split, caption, f"{count} keywords")
@@ -95,11 +95,12 @@ def texts(given: str, where: Where) -> Inputs[str]:
     return Inputs(given, ids, lines.__getitem__, _digest(lines))
 
 
-def _corpus_split(given: str) -> tuple[str, str] | None:
-    """CORPUS/SPLIT of a corpus that can be found; a file of that name comes first."""
+def _corpus_split(given: str, where: Where) -> tuple[str, str] | None:
+    """CORPUS/SPLIT of a corpus that can be found; files of that name come first."""
     corpus, slash, split = given.rpartition("/")
-    known = slash and corpora.known(corpus) and not Path(given).exists()
-    return (corpus, split) if known else None
+    if not slash or Path(given).exists() or any(glob.iglob(given, recursive=True)):  # noqa: PTH207
+        return None
+    return (corpus, split) if corpora.known(corpus, where.data_dir) else None
 
 
 def _of_split(

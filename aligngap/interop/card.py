@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from aligngap.data import corpora
 from aligngap.data.corpus import Licence
-from aligngap.errors import UsageError
+from aligngap.errors import AligngapError
 from aligngap.runs import provenance
 from aligngap.runs.model import Model
 from aligngap.runs.workdir import read_json
@@ -42,7 +42,7 @@ def text(model: Model, form: str) -> str:
         commands=provenance.commands(model.folder),
         objective={k: v for k, v in config.objective.items() if k.endswith("_weight") and v},
         evaluation=_evaluation(model.folder, model.step),
-        licences=_licences(config.data.corpus) if model.step else [],
+        licences=_licences(config) if model.step else [],
     )
 
 
@@ -65,12 +65,12 @@ def _evaluation(workdir: Path, step: int) -> list[dict[str, Any]]:
 def _train_split(config: ConfigDict) -> str:
     try:
         return corpora.train_split(config)
-    except UsageError:  # Likewise.
+    except AligngapError:  # Likewise.
         return "train"
 
 
-def _licences(corpus: str) -> list[Licence]:
+def _licences(config: ConfigDict) -> list[Licence]:
     try:
-        return list(corpora.find(corpus, Path()).licences())
-    except UsageError:  # A corpus that this version does not know.
+        return list(corpora.of(config).licences())
+    except AligngapError:  # A corpus that this version does not know, or that is not at hand.
         return []

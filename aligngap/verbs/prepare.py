@@ -1,4 +1,4 @@
-"""`aligngap prepare`: a corpus of ours or of your own files, its captions' semantics, a tokenizer."""
+"""`aligngap prepare`: a corpus of ours or of your files, its captions' semantics, a tokenizer."""
 
 import argparse
 import os

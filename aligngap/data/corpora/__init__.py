@@ -1,5 +1,6 @@
 """The corpora by name; anybody's own by its path, "package.module.Name"."""
 
+import difflib
 import functools
 import re
 from pathlib import Path
@@ -9,9 +10,10 @@ from ml_collections import ConfigDict
 from aligngap import registry
 from aligngap.config import data_dir
 from aligngap.data import semantics
-from aligngap.data.corpora import prepared
+from aligngap.data.corpora import prepared, tfds_sets
 from aligngap.data.corpus import Corpus
 from aligngap.data.records import Source
+from aligngap.data.sources import indexed
 from aligngap.errors import UsageError
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -27,6 +29,10 @@ def find(name: str, folder: Path) -> Corpus:
     """The corpus of that name as `folder` holds it; UsageError for an unknown one."""
     if name not in CORPORA and prepared.exists(folder, name):
         return prepared.Prepared(folder, name)
+    if name not in CORPORA and tfds_sets.exists(folder, name):
+        return tfds_sets.TfdsSet(folder, name)
+    if name not in CORPORA and not DOTTED.fullmatch(name):
+        raise UsageError(_unknown(name, folder))
     made = registry.find(name, CORPORA, "corpus")
     if not (isinstance(made, type) and issubclass(made, Corpus)):
         raise UsageError(f"corpus {name!r} is no class that derives from aligngap.data.corpus")
@@ -41,9 +47,20 @@ def check_free(name: str) -> None:
         raise UsageError(f"--name={name}: expected letters, digits, _ and -, a letter first")
 
 
-def known(name: str) -> bool:
-    """Whether a name may be that of a corpus: one of ours, or a dotted path of a class."""
-    return name in CORPORA or bool(DOTTED.fullmatch(name))
+def known(name: str, folder: Path) -> bool:
+    """Whether a name may be that of a corpus: ours, one in the folder, TFDS's, a class's path."""
+    ours = name in CORPORA or bool(DOTTED.fullmatch(name))
+    return ours or prepared.exists(folder, name) or tfds_sets.exists(folder, name)
+
+
+def _unknown(name: str, folder: Path) -> str:
+    """What there is, and what looks like it."""
+    there = [path.parent.name for path in sorted(folder.glob(f"*/{indexed.ABOUT}"))]
+    near = ", ".join(difflib.get_close_matches(name, [*CORPORA, *there, *tfds_sets.known()]))
+    return (
+        f"unknown corpus {name!r}: one of {', '.join([*CORPORA, *there])}, a set of TFDS, or a "
+        f"package.module.Name{f'; near to it: {near}' if near else ''}"
+    )
 
 
 def of(config: ConfigDict) -> Corpus:
@@ -82,5 +99,5 @@ def open_train(config: ConfigDict) -> Source:
 def _one(corpus: Corpus, role: str) -> str:
     names = corpus.named(role)
     if not names:
-        raise UsageError(f"{corpus.name} has no split for {role}: name one with data.{role}_split")
+        raise UsageError(f"{corpus.name} has no split for {role}: {corpus.advice(role)}")
     return names[0]

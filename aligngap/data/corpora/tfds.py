@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import io
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -80,15 +80,10 @@ class TfdsCorpus(Corpus):
 
     def _checked_builder(self, splits: Sequence[str]) -> Any:
         """The builder of a prepared corpus, once these splits' shards are known to be whole."""
-        try:
+        with reading(self._folder(), f"run {self._command()}"):
             builder = self._builder()
             for split in splits:
-                _check_shards(builder.info.splits[split])
-        except Exception as error:  # a broken JSON, proto or shard: readers have no common error
-            reason = " ".join(str(error).split())
-            raise AligngapError(
-                f"{self._folder()} is damaged ({reason}): delete it and run {self._command()}"
-            ) from error
+                check_shards(builder.info.splits[split])
         return builder
 
     def _module(self) -> ModuleType:
@@ -128,18 +123,23 @@ def opened(folder: Path, split: str, record: Any, version: str) -> TfdsSource:
     """A split of what TFDS's files in `folder` hold; AligngapError where they are damaged."""
     import tensorflow_datasets as tfds
 
-    try:
+    with reading(folder, "prepare it again"):
         builder = tfds.builder_from_directory(folder)
-        _check_shards(builder.info.splits[split])
+        check_shards(builder.info.splits[split])
         return TfdsSource(builder.as_data_source(split=split), record, version)
+
+
+@contextlib.contextmanager
+def reading(folder: Path, remedy: str) -> Iterator[None]:
+    """Whatever fails inside is damage to the files in `folder`: AligngapError, with the remedy."""
+    try:
+        yield
     except Exception as error:  # A broken JSON, proto or shard: readers have no common error.
         reason = " ".join(str(error).split())
-        raise AligngapError(
-            f"{folder} is damaged ({reason}): delete it and prepare it again"
-        ) from error
+        raise AligngapError(f"{folder} is damaged ({reason}): delete it and {remedy}") from error
 
 
-def _check_shards(split: Any) -> None:
+def check_shards(split: Any) -> None:
     """Raises for a shard that is missing, cut off or of another length than the builder noted."""
     from array_record.python.array_record_module import ArrayRecordReader
 

@@ -323,8 +323,8 @@ def test_a_missing_or_half_built_corpus_is_told_apart(tmp_path):
 
 
 def test_unknown_names_are_wrong_usage(tmp_path):
-    with pytest.raises(UsageError, match="unknown corpus 'coco': one of pictograms"):
-        corpora.find("coco", tmp_path)
+    with pytest.raises(UsageError, match=r"'pictogram': one of .*near to it: pictograms"):
+        corpora.find("pictogram", tmp_path)
     with pytest.raises(UsageError, match=r"corpus 'no.such.Corpus' cannot be imported"):
         corpora.find("no.such.Corpus", tmp_path)
     with pytest.raises(UsageError, match="derives from"):
