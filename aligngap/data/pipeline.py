@@ -1,86 +1,36 @@
 """Records → batches, as a pure function of (seed, step), and each process's rows of them."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
-from PIL.Image import Image
 
-from aligngap.data import corpora, images, records
-from aligngap.data.records import Batch, Record, Source
+from aligngap import progress
+from aligngap.data import corpora
+from aligngap.data.example import Example, Part
+from aligngap.data.records import Batch, Source
+from aligngap.data.stream import Place
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 
 
-class Read(NamedTuple):
-    """A record that was read: its row in the split, and its image decoded."""
-
-    row: int
-    record: Record
-    image: Image
-
-
 @dataclass(frozen=True)
-class Example(grain.transforms.RandomMap):
-    """A record → what one row of a batch holds; all randomness from the generator it is given."""
+class Rows(Sequence[Place]):
+    """What Grain shuffles: the places of a split's records."""
 
-    config: ConfigDict
-    tokenizer: Tokenizer
-    semantics: np.ndarray | None
-
-    def random_map(self, element: Read, rng: np.random.Generator) -> Batch:
-        data, model = self.config.data, self.config.model
-        record, size = element.record, model.image.size
-        crop = images.random_crop(element.image, size, data.crop_scale, data.crop_ratio, rng)
-        caption, which = records.sample_caption(record, data, rng)
-        row = {
-            "image": crop,
-            "text": self.tokenizer.encode([caption], model.text.context_length)[0],
-            "group": records.group_of(record, element.row),
-        }
-        if (semantics := self._semantics(element, which)) is not None:
-            row["semantics"] = semantics
-        return records.row(self.config, row)
-
-    def _semantics(self, element: Read, which: int) -> np.ndarray | None:
-        """The user's, else the record's: one for all its captions, or that of the sampled one."""
-        if self.semantics is not None:
-            return self.semantics[element.row]
-        own = element.record.semantics
-        return own if own is None or np.ndim(own) == 1 else own[which]
-
-
-class Rows(Sequence[Read]):
-    """What Grain reads from. With `keep`, a record is read and decoded once and then held in
-    memory by each process."""
-
-    def __init__(self, source: Source, name: str, keep: bool) -> None:
-        self._source, self._name = source, name
-        self._kept: dict[int, Read] | None = {} if keep else None
+    length: int
 
     def __len__(self) -> int:
-        return len(self._source)
+        return self.length
 
     def __getitem__(self, row: Any) -> Any:
-        row = int(row)
-        if self._kept is None:
-            return self._read(row)
-        if row not in self._kept:
-            self._kept[row] = self._read(row)
-        return self._kept[row]
-
-    def __repr__(self) -> str:
-        return f"Rows({self._name}, {len(self)})"
-
-    def _read(self, row: int) -> Read:
-        record = self._source[row]
-        return Read(row, record, images.decode(record.image, f"{row} of {self._name}"))
+        return Place(0, int(row))
 
 
 @dataclass(frozen=True)
@@ -103,6 +53,25 @@ class Chosen(Sequence[Batch]):
         return f"Chosen({len(self.rows)} of {self.batch_size})"
 
 
+class Batches(Iterator[Batch]):
+    """Endless batches. `replaced`: rows so far, of those that this process reads, that stand in for
+    a record that cannot be read or decoded. The first of them is told of, with the reason."""
+
+    def __init__(self, stream: Iterator[Batch], why: Callable[[int, int], str]) -> None:
+        self._stream, self._why = stream, why
+        self._given = self.replaced = 0
+
+    def __next__(self) -> Batch:
+        batch = next(self._stream)
+        rows = np.flatnonzero(batch.pop("replaced"))
+        if len(rows) and not self.replaced:
+            reason = self._why(self._given, int(rows[0]))
+            progress.say(f"WARNING: {reason}: the next record takes its place, here and further on")
+        self.replaced += len(rows)
+        self._given += 1
+        return batch
+
+
 def batches(
     config: ConfigDict,
     source: Source,
@@ -110,7 +79,7 @@ def batches(
     *,
     first: int = 0,
     rows: Sequence[int] | None = None,
-) -> Iterator[Batch]:
+) -> Batches:
     """Endless batches from number `first` on: these rows of each global batch (default: all).
 
     Row i of the endless stream depends on (seed, i) alone, and batch k is rows k·B to (k+1)·B. So
@@ -119,11 +88,10 @@ def batches(
     split = corpora.train_split(config)
     if len(source) < 1:
         raise AligngapError(f"split {split} of {config.data.corpus} is empty")
-    example = Example(config, tokenizer, own_semantics(config, len(source)))
-    read = Rows(source, split, config.data.in_memory)
-    endless = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
+    example = Example(config, tokenizer, [Part(source, split, own_semantics(config, len(source)))])
+    places = grain.MapDataset.source(Rows(len(source))).seed(config.seed).shuffle().repeat()
     own = list(range(config.batch_size)) if rows is None else list(rows)
-    chosen = Chosen(endless.random_map(example), first, config.batch_size, own)
+    chosen = Chosen(places.random_map(example), first, config.batch_size, own)
     stream = (
         grain.MapDataset.source(chosen)
         .batch(len(own))
@@ -134,7 +102,11 @@ def batches(
         stream = stream.mp_prefetch(
             grain.multiprocessing.MultiprocessingOptions(config.data.workers)
         )
-    return _told(stream)
+
+    def why(batch: int, row: int) -> str:
+        return example.why(places[(first + batch) * config.batch_size + own[row]])
+
+    return Batches(_told(stream), why)
 
 
 def check(config: ConfigDict, source: Source) -> None:

@@ -37,7 +37,8 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     boxed = state.abstract(config, model, tx)
     optimizer.check(config, boxed.params)
     layout = meshes.shardings(boxed, mesh)
-    abstract, batch = nn.unbox(boxed), records.batch_shapes(config)
+    shapes = records.batch_shapes(config).items()
+    abstract, batch = nn.unbox(boxed), {name: jax.ShapeDtypeStruct(*x) for name, x in shapes}
     step = make_step(config, model, tx)
     jax.jit(step, donate_argnums=0).lower(abstract, batch)  # Raises where shapes do not fit.
     work = flops.count(step, abstract, batch)
