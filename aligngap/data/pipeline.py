@@ -54,20 +54,21 @@ class Chosen(Sequence[Batch]):
 
 
 class Batches(Iterator[Batch]):
-    """Endless batches. `replaced`: rows so far, of those that this process reads, that stand in for
-    a record that cannot be read or decoded. The first of them is told of, with the reason."""
+    """Endless batches. `replaced`: how many rows of the last one, of those that this process reads,
+    stand in for a record that cannot be read or decoded. The first is told of, with the reason."""
 
     def __init__(self, stream: Iterator[Batch], why: Callable[[int, int], str]) -> None:
         self._stream, self._why = stream, why
-        self._given = self.replaced = 0
+        self._given, self._told, self.replaced = 0, False, 0
 
     def __next__(self) -> Batch:
         batch = next(self._stream)
         rows = np.flatnonzero(batch.pop("replaced"))
-        if len(rows) and not self.replaced:
+        if len(rows) and not self._told:
             reason = self._why(self._given, int(rows[0]))
-            progress.say(f"WARNING: {reason}: the next record takes its place, here and further on")
-        self.replaced += len(rows)
+            progress.say(f"WARNING: {reason}; the next record that can be used takes its place")
+            self._told = True
+        self.replaced = len(rows)
         self._given += 1
         return batch
 
