@@ -44,15 +44,33 @@ def random_crop(
 ) -> UInt8[np.ndarray, "R R 3"]:
     """RandomResizedCrop (bicubic) of what `opened` or `decode` gave: area share in `scale`, width
     by height in `ratio`, of the image upright and at its full size."""
+    return resized(*part(image, size, scale, ratio, rng), size)
+
+
+def part(
+    image: Image.Image,
+    size: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    rng: np.random.Generator,
+) -> tuple[Image.Image, Box]:
+    """What `random_crop` resizes: the decoded image, at its size or a part of it, and the box."""
     if not isinstance(image, JpegImageFile):
-        return _resized(image, choose(image.size, scale, ratio, rng), size)
+        return image, choose(image.size, scale, ratio, rng)
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     width, height = image.size
     whole = (height, width) if orientation in SWAPPED else (width, height)
     box = choose(whole, scale, ratio, rng)
     drafted = _draft(image, min(box.right - box.left, box.bottom - box.top) / size)
-    decoded = images.upright(image)
-    return _resized(decoded, _scaled(box, whole, decoded.size, drafted, orientation), size)
+    image.load()
+    plain = image.mode == "RGB" and orientation == 1  # Then `upright` would but copy it.
+    decoded = image if plain else images.upright(image)
+    return decoded, _scaled(box, whole, decoded.size, drafted, orientation)
+
+
+def resized(image: Image.Image, box: Box, size: int) -> UInt8[np.ndarray, "R R 3"]:
+    """A part of a decoded image at another size (bicubic)."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
 
 
 def choose(
@@ -93,7 +111,3 @@ def _scaled(
     x = decoded[0] - whole[0] / n if orientation in FROM_RIGHT else 0.0
     y = decoded[1] - whole[1] / n if orientation in FROM_BELOW else 0.0
     return Box(box.left / n + x, box.top / n + y, box.right / n + x, box.bottom / n + y)
-
-
-def _resized(image: Image.Image, box: Box, size: int) -> UInt8[np.ndarray, "R R 3"]:
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))

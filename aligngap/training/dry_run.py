@@ -37,8 +37,7 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     boxed = state.abstract(config, model, tx)
     optimizer.check(config, boxed.params)
     layout = meshes.shardings(boxed, mesh)
-    shapes = records.batch_shapes(config).items()
-    abstract, batch = nn.unbox(boxed), {name: jax.ShapeDtypeStruct(*x) for name, x in shapes}
+    abstract, batch = nn.unbox(boxed), _batch(config)
     step = make_step(config, model, tx)
     jax.jit(step, donate_argnums=0).lower(abstract, batch)  # Raises where shapes do not fit.
     work = flops.count(step, abstract, batch)
@@ -68,6 +67,18 @@ def describe(config: ConfigDict, topology: str = "") -> str:
         *_table(abstract.params, layout.params),
     ]
     return "\n".join(lines)
+
+
+def flop_a_pair(config: ConfigDict) -> float:
+    """FLOP of a step, forward and backward, by the pairs of its batch."""
+    model, tx = dual_encoder.make(config), optimizer.make(config)
+    abstract = nn.unbox(state.abstract(config, model, tx))
+    return flops.count(make_step(config, model, tx), abstract, _batch(config)) / config.batch_size
+
+
+def _batch(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    shapes = records.batch_shapes(config).items()
+    return {name: jax.ShapeDtypeStruct(*array) for name, array in shapes}
 
 
 def _mesh(config: ConfigDict, topology: str) -> AbstractMesh:
