@@ -12,8 +12,7 @@ import numpy as np
 import psutil
 
 from aligngap import config as configs
-from aligngap.data import corpora
-from aligngap.data.records import random_batch
+from aligngap.data import corpora, records
 from aligngap.errors import AligngapError
 from aligngap.parallel import mesh as meshes
 from aligngap.presets import preset
@@ -22,6 +21,7 @@ from aligngap.runs import provenance, workdir
 from aligngap.runs.checkpoints import Checkpoints, Damaged
 from aligngap.training import run, state
 from aligngap.training.step import make_step
+from aligngap.unit import unit_rows_numpy
 
 GIB = 2**30
 LITTLE_DISK = 5 * GIB
@@ -121,10 +121,23 @@ def _step_loss(config: configs.ConfigDict) -> float:
     made, rows = run.learner(config), config.batch_size
     current = state.create(config, made.module, made.tx, made.mesh)
     own = meshes.own_rows(rows, made.mesh)
-    batch = {name: values[own] for name, values in random_batch(config).items()}
+    batch = {name: values[own] for name, values in _noise(config).items()}
     with jax.set_mesh(made.mesh):
         step = jax.jit(meshes.with_rules(make_step(config, made.module, made.tx)))
         return float(step(current, meshes.global_batch(batch, rows, made.mesh))[1]["loss"])
+
+
+def _noise(config: configs.ConfigDict) -> records.Batch:
+    """In the layout of a batch, every row a group of its own."""
+    random = np.random.default_rng(0)
+    shapes = records.batch_shapes(config, semantics=16)
+    semantics = random.standard_normal(shapes["semantics"].shape, np.float32)
+    return {
+        "image": random.integers(0, 256, shapes["image"].shape, np.uint8),
+        "text": random.integers(0, config.model.text.vocab_size, shapes["text"].shape, np.int32),
+        "semantics": unit_rows_numpy(semantics),
+        "group": np.arange(config.batch_size, dtype=np.int32),
+    }
 
 
 def _run(folder: Path) -> Iterator[Finding]:

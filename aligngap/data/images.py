@@ -1,17 +1,17 @@
-"""From encoded bytes to the model's pixels: decoding, cropping, resizing, normalising."""
+"""From encoded bytes to the model's pixels: decoding, and resizing for evaluation."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aligngap.errors import AligngapError, UsageError
 
 AnyImage = str | Path | Image.Image | UInt8[np.ndarray, "..."]
-CROP_ATTEMPTS = 10
 LARGEST = 2**27  # Pixels of a resized image, 400 MB: a strip of one pixel could become any size.
 # What strangers' images may be: not the formats for which Pillow starts another program (EPS).
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
@@ -24,11 +24,27 @@ def decode(encoded: bytes, name: str = "") -> Image.Image:
     alpha channel dropped, a transparent colour turned white. open_clip neither turns nor whitens.
     But 16 bits a pixel are scaled to 8.
     """
+    with telling(name):
+        return upright(header(encoded))
+
+
+def header(encoded: bytes) -> Image.Image:
+    """What the first bytes say: format, size, EXIF; raises whatever Pillow does, as `upright`."""
+    return Image.open(io.BytesIO(encoded), formats=FORMATS)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Its pixels, decoded if they are not yet, as `decode` gives them."""
+    ImageOps.exif_transpose(image, in_place=True)
+    return _without_transparent_colour(_eight_bits(image).convert("RGB"))
+
+
+@contextlib.contextmanager
+def telling(name: str) -> Iterator[None]:
+    """AligngapError that names the record: Pillow's readers raise anything for a broken file."""
     try:
-        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-        ImageOps.exif_transpose(image, in_place=True)
-        return _without_transparent_colour(_eight_bits(image).convert("RGB"))
-    except Exception as error:  # Pillow's readers raise anything for a broken file.
+        yield
+    except Exception as error:
         reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
         raise AligngapError(f"image {name or '?'} cannot be decoded ({reason})") from error
 
@@ -96,33 +112,3 @@ def squash(image: Image.Image, size: int) -> UInt8[np.ndarray, "R R 3"]:
 
 
 RESIZES = {"crop": resize, "squash": squash}  # By the config's `data.resize`.
-
-
-def random_crop(
-    image: Image.Image,
-    size: int,
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
-    rng: np.random.Generator,
-) -> UInt8[np.ndarray, "R R 3"]:
-    """RandomResizedCrop (bicubic): area share in `scale`, width by height in `ratio`."""
-    width, height = image.size
-    for _ in range(CROP_ATTEMPTS):
-        area = rng.uniform(*scale) * width * height
-        aspect = np.exp(rng.uniform(*np.log(ratio)))
-        w, h = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            left, top = rng.integers(width - w + 1), rng.integers(height - h + 1)
-            box = (left, top, left + w, top + h)
-            return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
-    short = min(width, height)
-    left, top = (width - short) / 2, (height - short) / 2
-    box = (left, top, left + short, top + short)
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
-
-
-def normalise(
-    pixels: UInt8[Array, "B R R 3"], mean: tuple[float, ...], std: tuple[float, ...]
-) -> Float[Array, "B R R 3"]:
-    """uint8 pixels → (x/255 − mean)/std in float32; on the device: bytes travel cheaply."""
-    return (pixels.astype(jnp.float32) / 255.0 - jnp.asarray(mean)) / jnp.asarray(std)

@@ -1,92 +1,39 @@
 """Records → batches, as a pure function of (seed, step), and each process's rows of them."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
-from PIL.Image import Image
 
+from aligngap import progress
 from aligngap.config import data_dir
-from aligngap.data import corpora, images, records, semantics, sentence_models
-from aligngap.data.records import Batch, Record, Source
+from aligngap.data import corpora, records, semantics, sentence_models
+from aligngap.data.example import Example, Part
+from aligngap.data.records import Batch, Source
 from aligngap.data.semantics import OwnSemantics
 from aligngap.data.sentence_models import SentenceTokens
+from aligngap.data.stream import Place
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 
 
-class Read(NamedTuple):
-    """A record that was read: its row in the split, and its image decoded."""
-
-    row: int
-    record: Record
-    image: Image
-
-
 @dataclass(frozen=True)
-class Example(grain.transforms.RandomMap):
-    """A record → what one row of a batch holds; all randomness from the generator it is given."""
+class Rows(Sequence[Place]):
+    """What Grain shuffles: the places of a split's records."""
 
-    config: ConfigDict
-    tokenizer: Tokenizer
-    semantics: OwnSemantics | None
-    sentence: SentenceTokens | None  # Where the step says what captions mean.
-
-    def random_map(self, element: Read, rng: np.random.Generator) -> Batch:
-        data, model = self.config.data, self.config.model
-        record, size = element.record, model.image.size
-        crop = images.random_crop(element.image, size, data.crop_scale, data.crop_ratio, rng)
-        caption, which = records.sample_caption(record, data, rng)
-        row = {
-            "image": crop,
-            "text": self.tokenizer.encode([caption], model.text.context_length)[0],
-            "group": records.group_of(record, element.row),
-        }
-        if (meaning := self._semantics(element, which)) is not None:
-            row["semantics"] = meaning
-        if self.sentence is not None:
-            row["sentence"] = self.sentence(caption)
-        return records.row(self.config, row)
-
-    def _semantics(self, element: Read, which: int) -> np.ndarray | None:
-        """The user's, else the record's: one for all its captions, or that of the sampled one."""
-        if self.semantics is not None:
-            return self.semantics[element.row]
-        own = element.record.semantics
-        return own if own is None or np.ndim(own) == 1 else own[which]
-
-
-class Rows(Sequence[Read]):
-    """What Grain reads from. With `keep`, a record is read and decoded once and then held in
-    memory by each process."""
-
-    def __init__(self, source: Source, name: str, keep: bool) -> None:
-        self._source, self._name = source, name
-        self._kept: dict[int, Read] | None = {} if keep else None
+    length: int
 
     def __len__(self) -> int:
-        return len(self._source)
+        return self.length
 
     def __getitem__(self, row: Any) -> Any:
-        row = int(row)
-        if self._kept is None:
-            return self._read(row)
-        if row not in self._kept:
-            self._kept[row] = self._read(row)
-        return self._kept[row]
-
-    def __repr__(self) -> str:
-        return f"Rows({self._name}, {len(self)})"
-
-    def _read(self, row: int) -> Read:
-        record = self._source[row]
-        return Read(row, record, images.decode(record.image, f"{row} of {self._name}"))
+        return Place(0, int(row))
 
 
 @dataclass(frozen=True)
@@ -109,6 +56,26 @@ class Chosen(Sequence[Batch]):
         return f"Chosen({len(self.rows)} of {self.batch_size})"
 
 
+class Batches(Iterator[Batch]):
+    """Endless batches. `replaced`: how many rows of the last one, of those that this process reads,
+    stand in for a record that cannot be read or decoded. The first is told of, with the reason."""
+
+    def __init__(self, stream: Iterator[Batch], why: Callable[[int, int], str]) -> None:
+        self._stream, self._why = stream, why
+        self._given, self._told, self.replaced = 0, False, 0
+
+    def __next__(self) -> Batch:
+        batch = next(self._stream)
+        rows = np.flatnonzero(batch.pop("replaced"))
+        if len(rows) and not self._told:
+            reason = self._why(self._given, int(rows[0]))
+            progress.say(f"WARNING: {reason}; the next record that can be used takes its place")
+            self._told = True
+        self.replaced = len(rows)
+        self._given += 1
+        return batch
+
+
 def batches(
     config: ConfigDict,
     source: Source,
@@ -116,7 +83,7 @@ def batches(
     *,
     first: int = 0,
     rows: Sequence[int] | None = None,
-) -> Iterator[Batch]:
+) -> Batches:
     """Endless batches from number `first` on: these rows of each global batch (default: all).
 
     Row i of the endless stream depends on (seed, i) alone, and batch k is rows k·B to (k+1)·B. So
@@ -125,12 +92,11 @@ def batches(
     split = corpora.train_split(config)
     if len(source) < 1:
         raise AligngapError(f"split {split} of {config.data.corpus} is empty")
-    own_meaning, sentence = own_semantics(config, len(source)), sentence_tokens(config)
-    example = Example(config, tokenizer, own_meaning, sentence)
-    read = Rows(source, split, config.data.in_memory)
-    endless = grain.MapDataset.source(read).seed(config.seed).shuffle().repeat()
+    part = Part(source, split, own_semantics(config, len(source)))
+    example = Example(config, tokenizer, [part], sentence_tokens(config))
+    places = grain.MapDataset.source(Rows(len(source))).seed(config.seed).shuffle().repeat()
     own = list(range(config.batch_size)) if rows is None else list(rows)
-    chosen = Chosen(endless.random_map(example), first, config.batch_size, own)
+    chosen = Chosen(places.random_map(example), first, config.batch_size, own)
     stream = (
         grain.MapDataset.source(chosen)
         .batch(len(own))
@@ -141,7 +107,11 @@ def batches(
         stream = stream.mp_prefetch(
             grain.multiprocessing.MultiprocessingOptions(config.data.workers)
         )
-    return _told(stream)
+
+    def why(batch: int, row: int) -> str:
+        return example.why(places[(first + batch) * config.batch_size + own[row]])
+
+    return Batches(_told(stream), why)
 
 
 def check(config: ConfigDict, source: Source) -> None:

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-import jax
 import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from aligngap.errors import AligngapError
-from aligngap.unit import unit_rows_numpy
 
 GROUPS = 2**31  # A record's group is below: an int32 in a batch.
 SEMANTICS = 384  # Dimensions of all-MiniLM-L6-v2's sentence embeddings.
@@ -91,7 +89,14 @@ def sample_caption(record: Record, data: ConfigDict, rng: np.random.Generator) -
     return ", ".join([texts[which], *chosen]), which
 
 
-def batch_shapes(config: ConfigDict, semantics: int = SEMANTICS) -> dict[str, jax.ShapeDtypeStruct]:
+class Shaped(NamedTuple):
+    """What an array of a batch is like; worker processes know no jax.ShapeDtypeStruct."""
+
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+
+
+def batch_shapes(config: ConfigDict, semantics: int = SEMANTICS) -> dict[str, Shaped]:
     """The arrays of a batch: the only place that says their names, shapes and dtypes.
 
     image uint8 [B, R, R, 3], text int32 [B, L], group int32 [B] (equal where pairs are no negatives
@@ -100,14 +105,14 @@ def batch_shapes(config: ConfigDict, semantics: int = SEMANTICS) -> dict[str, ja
     """
     rows, side = config.batch_size, config.model.image.size
     shapes = {
-        "image": jax.ShapeDtypeStruct((rows, side, side, 3), np.uint8),
-        "text": jax.ShapeDtypeStruct((rows, config.model.text.context_length), np.int32),
-        "semantics": jax.ShapeDtypeStruct((rows, semantics), np.float32),
-        "group": jax.ShapeDtypeStruct((rows,), np.int32),
+        "image": Shaped((rows, side, side, 3), np.uint8),
+        "text": Shaped((rows, config.model.text.context_length), np.int32),
+        "semantics": Shaped((rows, semantics), np.float32),
+        "group": Shaped((rows,), np.int32),
     }
     if embeds_in_step(config):
         tokens = (rows, config.data.semantics_tokens)
-        shapes["sentence"] = jax.ShapeDtypeStruct(tokens, np.int32)
+        shapes["sentence"] = Shaped(tokens, np.int32)
         semantics = 0
     return {name: x for name, x in shapes.items() if name != "semantics" or semantics}
 
@@ -124,29 +129,16 @@ def embeds_in_step(config: ConfigDict) -> bool:
     return rescales(config) and config.data.semantics_from == "step"
 
 
-def row(config: ConfigDict, given: Mapping[str, object]) -> Batch:
+def row(shapes: Mapping[str, Shaped], given: Mapping[str, object]) -> Batch:
     """One row of a batch with the dtypes of `batch_shapes`; AligngapError for another shape."""
-    found = {}
-    for name, wanted in batch_shapes(config).items():
+    found: Batch = {}
+    for name, wanted in shapes.items():
         if name not in given:
             continue
         found[name] = np.asarray(given[name], wanted.dtype)
         if name != "semantics" and found[name].shape != wanted.shape[1:]:
             raise AligngapError(f"{name} is {found[name].shape}, expected {wanted.shape[1:]}")
     return found
-
-
-def random_batch(config: ConfigDict, seed: int = 0) -> Batch:
-    """Noise in the layout of a batch, every row a group of its own: to try a step on."""
-    random = np.random.default_rng(seed)
-    shapes = batch_shapes(config, semantics=16)
-    semantics = random.standard_normal(shapes["semantics"].shape, np.float32)
-    return {
-        "image": random.integers(0, 256, shapes["image"].shape, np.uint8),
-        "text": random.integers(0, config.model.text.vocab_size, shapes["text"].shape, np.int32),
-        "semantics": unit_rows_numpy(semantics),
-        "group": np.arange(config.batch_size, dtype=np.int32),
-    }
 
 
 def texts_of(source: Source) -> "Sequence[str]":

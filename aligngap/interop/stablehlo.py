@@ -17,9 +17,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import export
 from ml_collections import ConfigDict
 
-from aligngap.data import images
 from aligngap.data.tokenizers.tokenizer import Tokenizer
-from aligngap.models import dual_encoder
+from aligngap.models import dual_encoder, towers
 from aligngap.models.logit_scale import scale_of
 from aligngap.runs.model import Model
 
@@ -67,7 +66,7 @@ def _encoder(config: ConfigDict, modality: str) -> Callable[[Params, jax.Array],
 
     def encode_image(params: Params, pixels: jax.Array) -> jax.Array:
         variables = {"params": unflatten_dict(params, sep="/")}
-        return model.apply(variables, images.normalise(pixels, mean, std), method="encode_image")
+        return model.apply(variables, towers.normalise(pixels, mean, std), method="encode_image")
 
     def encode_text(params: Params, ids: jax.Array) -> jax.Array:
         return model.apply({"params": unflatten_dict(params, sep="/")}, ids, method="encode_text")

@@ -10,12 +10,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from aligngap import progress
-from aligngap.data import corpora, images
+from aligngap.data import corpora
 from aligngap.errors import UsageError
 from aligngap.interop import opening
 from aligngap.laboratory.shared import corpus, sweep, two_sides
 from aligngap.laboratory.shared.result import Result
 from aligngap.laboratory.shared.two_sides import Curve, Recipe, TwoSides
+from aligngap.models import towers
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +53,6 @@ def from_checkpoint(arguments: argparse.Namespace) -> tuple[TwoSides, Any]:
     pixels, captions = corpus.one_of_each(
         source, arguments.pairs, config.model.image.size, data.max_keywords, how=data.resize
     )
-    normalised = images.normalise(jnp.asarray(pixels), data.mean, data.std)
+    normalised = towers.normalise(jnp.asarray(pixels), data.mean, data.std)
     ids = jnp.asarray(found.embedder.tokens(captions))
     return TwoSides(two_sides.encoders(found.module), (normalised, ids)), found.params

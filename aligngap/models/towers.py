@@ -10,9 +10,16 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt8
 
 from aligngap.models.transformer import MLP, Dense, layer_norm, parameter_std
+
+
+def normalise(
+    pixels: UInt8[Array, "B R R 3"], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Float[Array, "B R R 3"]:
+    """uint8 pixels → (x/255 − mean)/std in float32; on the device: bytes travel cheaply."""
+    return (pixels.astype(jnp.float32) / 255.0 - jnp.asarray(mean)) / jnp.asarray(std)
 
 
 class ImageInput(nn.Module):

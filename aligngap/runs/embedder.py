@@ -11,9 +11,9 @@ from jaxtyping import Float, Int32, UInt8
 from ml_collections import ConfigDict
 
 from aligngap import devices
-from aligngap.data import images
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
+from aligngap.models import towers
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.parallel import mesh as meshes
 
@@ -44,7 +44,7 @@ class Embedder:
         mean, std = config.data.mean, config.data.std
 
         def encode_image(params: Any, pixels: jax.Array) -> jax.Array:
-            pixels = images.normalise(pixels, mean, std)
+            pixels = towers.normalise(pixels, mean, std)
             return module.apply({"params": params}, pixels, method="encode_image")
 
         def encode_text(params: Any, ids: jax.Array) -> jax.Array:

@@ -18,10 +18,15 @@ class Position:
     roll_backs: int = 0
     evaluated: bool = True  # False: stopped before the evaluation that was due at this step.
     losses: tuple[float, ...] = ()  # The latest, by which a spike is told.
+    replaced: int = 0  # Rows up to here that stood in for a record that could not be read.
 
-    def after(self, step: int, *, evaluated: bool, losses: tuple[float, ...]) -> "Position":
+    def after(
+        self, step: int, *, evaluated: bool, losses: tuple[float, ...], replaced: int
+    ) -> "Position":
         """Further on in the same stream of batches."""
-        return dataclasses.replace(self, step=step, evaluated=evaluated, losses=losses)
+        return dataclasses.replace(
+            self, step=step, evaluated=evaluated, losses=losses, replaced=replaced
+        )
 
     def rolled_back(self, spike: int, start: "Position") -> "Position":
         """Rolled back here from step `spike` of an attempt that started at `start`, which may have

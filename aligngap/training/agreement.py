@@ -2,6 +2,7 @@
 
 Signals and clocks differ between processes, and a save is a matter of all of them. So each process
 sends its own into the step, the step takes the largest, and all read it with the step's metrics.
+How many rows of a batch each had to replace goes the same way, and is added up.
 """
 
 from collections.abc import Callable
@@ -24,18 +25,21 @@ class Request(IntEnum):
     STOP = 2
 
 
-def requests(own: Request, mesh: Mesh) -> Int[Array, "devices"]:
-    """This process's request, on each of its devices."""
+def requests(own: Request, mesh: Mesh, replaced: int = 0) -> Int[Array, "devices 2"]:
+    """This process's request on each of its devices, and the rows it replaced on the first."""
     sharding = NamedSharding(mesh, PartitionSpec(AXES))
-    rows = np.full(len(mesh.local_devices), int(own), np.int32)
-    return jax.make_array_from_process_local_data(sharding, rows, (mesh.size,))
+    rows = np.zeros((len(mesh.local_devices), 2), np.int32)
+    rows[:, 0], rows[0, 1] = int(own), replaced
+    return jax.make_array_from_process_local_data(sharding, rows, (mesh.size, 2))
 
 
 def with_request(step: Callable[..., Any]) -> Callable[..., Any]:
-    """(state, batch) → (state, metrics) becomes (state, batch, requests) → these and "request"."""
+    """(state, batch) → (state, metrics) becomes (state, batch, requests) → these and "request" and
+    "replaced"."""
 
-    def agreed(state: Any, batch: Any, requests: Int[Array, "devices"]) -> tuple[Any, dict]:
+    def agreed(state: Any, batch: Any, requests: Int[Array, "devices 2"]) -> tuple[Any, dict]:
         state, metrics = step(state, batch)
-        return state, {**metrics, "request": requests.max()}
+        told = {"request": requests[:, 0].max(), "replaced": requests[:, 1].sum()}
+        return state, {**metrics, **told}
 
     return agreed

@@ -39,7 +39,7 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     boxed = state.abstract(config, model, tx)
     optimizer.check(config, boxed.params)
     layout = meshes.shardings(boxed, mesh)
-    abstract, batch = nn.unbox(boxed), records.batch_shapes(config)
+    abstract, batch = nn.unbox(boxed), _batch(config)
     step, encoder = make_step(config, model, tx), _encoder(config)
     learnt: tuple[Any, ...] = (abstract, batch)
     inputs = (bert.abstract(encoder), *learnt) if encoder else learnt
@@ -86,6 +86,18 @@ def _encoder(config: ConfigDict) -> Bert | None:
     folder = data_dir(config.data.data_dir)
     model = sentence_models.read(config.data.semantics_model, folder)
     return Bert(model.shape, model.pooling)
+
+
+def flop_a_pair(config: ConfigDict) -> float:
+    """FLOP of a step, forward and backward, by the pairs of its batch."""
+    model, tx = dual_encoder.make(config), optimizer.make(config)
+    abstract = nn.unbox(state.abstract(config, model, tx))
+    return flops.count(make_step(config, model, tx), abstract, _batch(config)) / config.batch_size
+
+
+def _batch(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    shapes = records.batch_shapes(config).items()
+    return {name: jax.ShapeDtypeStruct(*array) for name, array in shapes}
 
 
 def _mesh(config: ConfigDict, topology: str) -> AbstractMesh:

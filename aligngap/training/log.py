@@ -39,12 +39,14 @@ class Log:
         jax.block_until_ready(metrics)
         self._elsewhere = time.perf_counter() - self._began
 
-    def step(self, step: int, values: Mapping[str, float]) -> None:
-        """A step's values: on the bar, and every n-th time written."""
+    def step(self, step: int, values: Mapping[str, float], replaced: int = 0) -> None:
+        """A step's values: on the bar, and every n-th time written; with data/replaced, how many
+        rows up to here, of all processes, stood in for records that could not be read, if any."""
         self._bar.advance(self._config.batch_size)
         self._bar.note(f"loss {values['loss']:.3f}")
         if step % self._config.log.every_steps == 0 or step == self._config.steps:
             named = {f"train/{name}": value for name, value in values.items()}
+            named.update({"data/replaced": replaced} if replaced else {})
             self._writers.write(step, named, self._timing(step))
 
     def measured(self, step: int, values: Mapping[str, float]) -> None:

@@ -77,12 +77,14 @@ def _train(
             rows=meshes.own_rows(config.batch_size, mesh),
         )
         asked = Request.NOTHING  # By any process, as the steps that were read say.
+        replaced = start.replaced
 
         def see(step: int, values: dict[str, float]) -> None:
-            nonlocal asked
+            nonlocal asked, replaced
             asked = max(asked, Request(int(values.pop("request"))))
+            replaced += int(values.pop("replaced"))
             health.see(step, values)  # Raises where a run must not go on as it does.
-            log.step(step, values)
+            log.step(step, values, replaced)
 
         late = Late(see)
 
@@ -100,7 +102,8 @@ def _train(
 
         for step in range(start.step + 1, config.steps + 1):
             batch = meshes.global_batch(next(batches), config.batch_size, mesh)
-            requests = agreement.requests(_own_request(interruption, config, saved_at), mesh)
+            own = _own_request(interruption, config, saved_at)
+            requests = agreement.requests(own, mesh, batches.replaced)
             state, metrics = run.compiled_step(state, batch, requests)
             if step == start.step + 1:
                 log.compiled(metrics)
@@ -119,7 +122,12 @@ def _train(
             by_request = request is Request.SAVE and step > saved_step + 1
             if stop or last or by_request or step % config.checkpoint.every_steps == 0:
                 late.read()  # A state is saved only once its own step is known to be finite.
-                now = start.after(step, evaluated=not (due and stop), losses=health.losses)
+                now = start.after(
+                    step,
+                    evaluated=not (due and stop),
+                    losses=health.losses,
+                    replaced=replaced,
+                )
                 with log.elsewhere():
                     checkpoints.save(step, state, now.saved(config), best)
                 saved_step, saved_at = step, time.monotonic()

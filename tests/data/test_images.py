@@ -11,6 +11,7 @@ from PIL import Image
 from aligngap.config import default
 from aligngap.data import corpora, images
 from aligngap.errors import AligngapError
+from aligngap.models import towers
 
 PHOTOGRAPHS = (
     Path(sklearn.datasets.__file__).parent / "images" / "china.jpg",
@@ -97,7 +98,7 @@ def test_normalised_as_transformers_up_to_rounding(tmp_path):
 
     data = default().data
     wanted = np.asarray(CLIPImageProcessorPil()(str(PHOTOGRAPHS[0]))["pixel_values"])
-    found = images.normalise(ours(PHOTOGRAPHS[0], 224)[None], data.mean, data.std)
+    found = towers.normalise(ours(PHOTOGRAPHS[0], 224)[None], data.mean, data.std)
     np.testing.assert_allclose(np.moveaxis(np.asarray(found), -1, 1), wanted, atol=1e-6)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aligngap.config import default, tower
-from aligngap.data import corpora, images, pipeline, records
+from aligngap.data import corpora, crops, images, pipeline, records
 from aligngap.data.tokenizers import bpe
 from aligngap.errors import AligngapError, UsageError
 
@@ -208,9 +208,9 @@ def test_bytes_that_are_no_image():
 
 def test_random_crops_keep_the_area_they_should(source):
     image = images.decode(source[0].image)
-    whole = images.random_crop(image, 64, (1.0, 1.0), (1.0, 1.0), np.random.default_rng(0))
+    whole = crops.random_crop(image, 64, (1.0, 1.0), (1.0, 1.0), np.random.default_rng(0))
     np.testing.assert_array_equal(whole, np.asarray(image))
     random = np.random.default_rng(0)
-    crops = [images.random_crop(image, 32, (0.3, 0.5), (3 / 4, 4 / 3), random) for _ in range(8)]
-    assert {crop.shape for crop in crops} == {(32, 32, 3)}
-    assert len({crop.tobytes() for crop in crops}) > 1
+    found = [crops.random_crop(image, 32, (0.3, 0.5), (3 / 4, 4 / 3), random) for _ in range(8)]
+    assert {crop.shape for crop in found} == {(32, 32, 3)}
+    assert len({crop.tobytes() for crop in found}) > 1

@@ -11,7 +11,7 @@ import aligngap
 from aligngap.config import default, tower
 from aligngap.data import images
 from aligngap.interop import importing, sources
-from aligngap.models import dual_encoder, parameters
+from aligngap.models import dual_encoder, parameters, towers
 
 STRANGE = [
     "", " \n ", "😀👩‍🚀🏳️‍🌈", "Crème brûlée, naïve café", "Ünïcödé ＦＵＬＬ", "日本語 テスト",
@@ -56,7 +56,7 @@ def ours(folder: Path, pictures, texts):
     resize = images.RESIZES[data.resize]
     pixels = np.stack([resize(picture, size) for picture in pictures])
     ids = model.tokenizer.encode(texts, model.config.model.text.context_length)
-    return encode(model.module, model.params, images.normalise(pixels, data.mean, data.std), ids)
+    return encode(model.module, model.params, towers.normalise(pixels, data.mean, data.std), ids)
 
 
 def encode(model, params, pixels, ids):

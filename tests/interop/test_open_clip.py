@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 import aligngap
 from aligngap.cli import main
 from aligngap.data import images
+from aligngap.models import towers
 
 from small import (
     STRANGE,
@@ -68,7 +69,7 @@ def test_exports_embed_there_as_here(pictograms_dir, hold, words, pictures, capt
         export(folder, output)
         resize = images.RESIZES[config.data.resize]
         pixels = np.stack([resize(picture, 32) for picture in pictures])
-        normal[name] = np.asarray(images.normalise(pixels, config.data.mean, config.data.std))
+        normal[name] = np.asarray(towers.normalise(pixels, config.data.mean, config.data.std))
         ids = words.encode(texts, 12)
         np.savez(output / "given.npz", pixels=normal[name], ids=ids, texts=texts, **files)
         wanted[name] = ours(folder, pictures, texts)

@@ -17,7 +17,7 @@ from aligngap.config import CLIP_VOCABULARY
 from aligngap.data import images
 from aligngap.data.tokenizers.clip import Clip
 from aligngap.data.tokenizers.siglip import Siglip
-from aligngap.models import dual_encoder
+from aligngap.models import dual_encoder, towers
 from aligngap.presets import SIGLIP_TOWERS
 
 from small import STRANGE, encode, random_params, small_config
@@ -68,7 +68,7 @@ def test_jax_alone_embeds_as_we_do(exported, words, pictures, captions):
         config, outputs[name] = exported(name)
         np.savez(outputs[name] / "given.npz", pixels=pixels, ids=ids)
         config.compute_dtype = "float32"
-        normal = images.normalise(pixels, config.data.mean, config.data.std)
+        normal = towers.normalise(pixels, config.data.mean, config.data.std)
         model = dual_encoder.make(config)
         wanted[name] = encode(model, random_params(config), normal, ids)
     alone = {"JAX_PLATFORMS": "cpu", "PATH": os.environ["PATH"]}

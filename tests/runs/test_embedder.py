@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from aligngap.config import default, tower
-from aligngap.data import eval_set, images
+from aligngap.data import eval_set
 from aligngap.data.tokenizers import bpe
-from aligngap.models import dual_encoder
+from aligngap.models import dual_encoder, towers
 from aligngap.parallel import mesh as meshes
 from aligngap.runs.embedder import Embedder
 from aligngap.training import optimizer, state
@@ -46,7 +46,7 @@ def test_batches_and_their_padding_change_nothing(config, split, vocabulary, bat
     pixels = [split.pixels(row, 32, "crop") for row in range(70)]
     image = embedder.images(params, pixels.__getitem__, 70)
     text = embedder.texts(params, split.texts[:70])
-    scaled = images.normalise(np.stack(pixels), config.data.mean, config.data.std)
+    scaled = towers.normalise(np.stack(pixels), config.data.mean, config.data.std)
     ids = vocabulary.encode(split.texts[:70], 12)
     wanted = model.apply({"params": params}, scaled, ids)
     np.testing.assert_allclose(image, wanted[0], atol=1e-5)

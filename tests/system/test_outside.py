@@ -1,6 +1,7 @@
 """From outside the package, without a change in it: a corpus, a tokenizer and an evaluator."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,30 @@ def test_a_corpus_a_tokenizer_and_an_evaluator_of_ones_own(tmp_path):
         "embed", f"--workdir={run}", f"--texts={texts}", f"--output={tmp_path / 'e'}"
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.system
+def test_records_that_cannot_be_read_are_replaced_and_counted(tmp_path):
+    """Four of 16 are; also where a run goes on from a save, which its metrics do not show."""
+    program, run = Program(tmp_path / "no", tmp_path / "compiled", also=OUTSIDE), tmp_path / "run"
+    torn = CONFIG.replace("shapes.Shapes", "shapes.Torn").replace("= 3, 8, 1", "= 4, 8, 1")
+    (tmp_path / "mine.py").write_text(torn)
+    command = ("train", f"--config={tmp_path / 'mine.py'}", f"--workdir={run}")
+    done = program.run(*command)
+    assert done.returncode == 0, done.stderr
+    warned = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    assert len(warned) == 1
+    assert "of train cannot be decoded" in warned[0]
+    assert "takes its place" in warned[0]
+    replaced = [x.get("data/replaced", 0) for x in metrics(run) if "train/loss" in x]
+    assert replaced[1::2] == [4, 8]  # 16 records are two batches of 8.
+    first = (run / "metrics.jsonl").read_bytes()
+    for step in (3, 4):
+        shutil.rmtree(run / "checkpoints" / str(step))
+    done = program.run(*command)
+    assert done.returncode == 0, done.stderr
+    assert "from step 2" in done.stderr + done.stdout
+    assert (run / "metrics.jsonl").read_bytes() == first
 
 
 @pytest.mark.parametrize(

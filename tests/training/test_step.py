@@ -11,8 +11,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from aligngap import flops
-from aligngap.data import images, pipeline
-from aligngap.models import dual_encoder
+from aligngap.data import pipeline
+from aligngap.models import dual_encoder, towers
 from aligngap.models.logit_scale import scale_of
 from aligngap.parallel import mesh as meshes
 from aligngap.presets import PRESETS
@@ -49,7 +49,7 @@ def test_a_step_is_gradient_update_clamp_and_average(small, tmp_path):
     after, metrics = step(before, batch)
 
     def loss(params):
-        pixels = images.normalise(batch["image"], small.data.mean, small.data.std)
+        pixels = towers.normalise(batch["image"], small.data.mean, small.data.std)
         v, t, s = run.module.apply({"params": params}, pixels, batch["text"])
         logits = s * v @ t.T
         rows = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.arange(32))
@@ -175,7 +175,7 @@ def test_statistics_are_of_the_parts_they_name(small, tmp_path):
     assert np.sqrt(sum(float(x) ** 2 for x in parts)) == pytest.approx(whole, rel=1e-5)
     image, text = run.module.apply(
         {"params": params},
-        images.normalise(batch["image"], small.data.mean, small.data.std),
+        towers.normalise(batch["image"], small.data.mean, small.data.std),
         batch["text"],
         method="encode",
     )

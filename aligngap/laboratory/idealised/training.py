@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Array, UInt8
 
 from aligngap import progress
-from aligngap.data import images
 from aligngap.laboratory.shared import small_clip, two_sides
 from aligngap.laboratory.shared.small_clip import SIZE
 from aligngap.laboratory.shared.two_sides import Curve, Encode, Recipe, TwoSides
-from aligngap.models import dual_encoder
+from aligngap.models import dual_encoder, towers
 
 SCALE = 100.0  # s = 1/τ of the protocol.
 
@@ -33,7 +32,7 @@ def train(
 ) -> Curve:
     """One pair of encoders on the images as their own pairs, aligned at the start."""
     mean, std = pixels.mean((0, 1, 2)) / 255, pixels.std((0, 1, 2)) / 255
-    inputs = images.normalise(jnp.asarray(pixels), tuple(mean), tuple(std))
+    inputs = towers.normalise(jnp.asarray(pixels), tuple(mean), tuple(std))
     encode, initialise = _encoders(setting.dimension)
     # The two differ in the key alone.
     params = tuple(map(initialise, jax.random.split(jax.random.key(setting.seed))))

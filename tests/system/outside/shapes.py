@@ -1,5 +1,6 @@
 """What a user of the package has of their own: a corpus, an evaluator and a tokenizer."""
 
+import dataclasses
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,6 +76,20 @@ class Shapes(Corpus):
 
     def classes(self, kind: str) -> dict[str, list[str]]:
         return {colour: [f"a {colour} shape", colour] for colour in COLOURS}
+
+
+class Torn(Shapes):
+    """Every fourth image of those to train on is cut off."""
+
+    def open(self, split: str) -> Any:
+        return Tearing(split) if split == "train" else super().open(split)
+
+
+class Tearing(Drawn):
+    def __getitem__(self, row: int) -> Record:
+        record = super().__getitem__(row)
+        torn = record.image[: len(record.image) // 2]
+        return dataclasses.replace(record, image=torn) if row % 4 == 1 else record
 
 
 class Spread(Evaluator):
