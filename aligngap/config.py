@@ -24,6 +24,7 @@ TERMS = ("contrastive", "sigmoid", "separation", "alignment", "uniformity", "cro
 CLIP_VOCABULARY = 49_408  # Tokens, start and end included. [CLIP]
 ONE_OF = {
     "data.resize": ("crop", "squash"),
+    "data.shuffle": ("", "global", "block"),
     "data.semantics_from": ("records", "step"),
     "model.tie": TIES,
     "model.scale_form": ("exp", "softplus"),
@@ -46,6 +47,8 @@ AT_LEAST_ONE = (
         "model.embed_dim",
         "model.image.size",
         "model.image.patch_size",
+        "data.block_size",
+        "data.window_blocks",
     ),
     *(f"model.{m}.{field}" for m in MODALITIES for field in ("width", "layers", "heads")),
     *("log.every_steps", "checkpoint.every_steps"),
@@ -57,6 +60,9 @@ AT_LEAST_ZERO = (
 )
 ABOUT = ("title", "note", "num_images", "num_captions")  # Of a split, beside its evaluators.
 EVALUATORS = "evaluators."  # Below it, keys are as free as their evaluators.
+OF = "data.of."  # Below it stand names of corpora, and fields of data.
+FREE = (EVALUATORS, OF)
+SAMPLED = ("crop_scale", "crop_ratio", "first_caption", "max_keywords", "name_share")
 # A resumed run may change these: they do not change what is learnt, only where and how it is seen.
 FREE_TO_CHANGE = (
     *("mesh", "log", "evaluation", "evaluators", "checkpoint", "health", "watchdog"),
@@ -77,7 +83,18 @@ def default() -> ConfigDict:
     config.fresh = ()  # Regular expressions: what of init_from's parameters starts anew.
 
     config.data = data = ConfigDict()
-    data.corpus = "pictograms"  # One of data/corpora, or your own: package.module.Name.
+    # By its name: one of data/corpora, one that `aligngap prepare --source` made, a set of TFDS, or
+    # your own class: package.module.Name. Several: "cc12m:0.7,pictograms:0.3", with their weights.
+    data.corpus = "pictograms"
+    data.mixture_schedule = ()  # ((step, (weight of each corpus)), ...): other weights from then.
+    data.of = ConfigDict()  # {corpus: {field of data: value}}: what is sampled of that one.
+    data.leave_out = ()  # Corpora whose held-out names may stand in no other's caption to train on.
+    data.replacement = False  # True: records are drawn with replacement, there are no epochs.
+    # global: any order | block: blocks of neighbours, records shuffled within a window of blocks |
+    # "": block where records are better read in blocks (parquet), else global.
+    data.shuffle = ""
+    data.block_size = 512  # Records, where a source has no blocks of its own.
+    data.window_blocks = 8
     data.data_dir = ""  # Where corpora are prepared; "" is TFDS's own: ~/tensorflow_datasets.
     data.train_split = ""  # "", "" and (): the corpus's own.
     data.validation_split = ""
@@ -274,8 +291,8 @@ def check_overrides(overrides: Sequence[str]) -> None:
     known = keys(default())
     for override in overrides:
         name = override.partition("=")[0].removeprefix("--config.")
-        # Evaluators may have any names and options: those that the config lacks it refuses itself.
-        given = name in known or name.startswith(EVALUATORS)
+        # Evaluators and corpora have any names: those that the config lacks it refuses itself.
+        given = name in known or name.startswith(FREE)
         if override.startswith("--config.") and not given:
             raise UsageError(_unknown(name, known))
         if not override.startswith("--config."):
@@ -288,7 +305,7 @@ def validate(config: ConfigDict) -> None:
     """UsageError in one line for the first field that is unknown, missing or out of its range."""
     reference = keys(default())
     for name in keys(config):
-        if name not in reference and not name.startswith(EVALUATORS):
+        if name not in reference and not name.startswith(FREE):
             raise UsageError(_unknown(name, reference))
     missing = {n for n in reference if not n.startswith(EVALUATORS)} - keys(config).keys()
     if missing:
@@ -441,9 +458,28 @@ def _data_problems(data: ConfigDict) -> Iterator[str]:
         yield f"data.semantics={data.semantics} needs data.semantics_from=records"
     if data.semantics_tokens < 3:
         yield f"data.semantics_tokens={data.semantics_tokens} must be at least 3"
+    yield from _mixture_problems(data)
     for name in ("max_keywords", "workers"):
         if data[name] < 0:
             yield f"data.{name}={data[name]} must be at least 0"
+
+
+def _mixture_problems(data: ConfigDict) -> Iterator[str]:
+    for name, own in data.of.items():
+        fields = own.keys() if isinstance(own, ConfigDict) else [own]
+        if wrong := [field for field in fields if field not in SAMPLED]:
+            yield f"data.of.{name}: {wrong[0]!r} is none of {', '.join(SAMPLED)}"
+    count, last = data.corpus.count(",") + 1, 0
+    for entry in data.mixture_schedule:
+        if not (len(entry) == 2 and last < entry[0] and len(entry[1]) == count):
+            yield (
+                f"data.mixture_schedule={data.mixture_schedule}: expected ((step, weights of the "
+                f"{count} corpora), ...), steps rising from 1 on"
+            )
+            return
+        last, weights = entry
+        if min(weights) < 0 or not sum(weights):
+            yield f"data.mixture_schedule={data.mixture_schedule}: weights at least 0, not all 0"
 
 
 def _evaluator_problems(name: str, entry: Any) -> Iterator[str]:

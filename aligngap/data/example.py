@@ -1,6 +1,6 @@
 """A place in the stream → one row of a batch: its record read, cropped, tokenised."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import grain
@@ -25,6 +25,8 @@ class Part(NamedTuple):
 
     source: Source
     name: str  # As messages call it: its split.
+    data: ConfigDict  # `config.data`, as it is for this corpus.
+    record: Callable[[int], Record]  # Row → record, its group unlike those of other corpora.
     semantics: OwnSemantics | None = None  # The user's, a row for each record.
 
 
@@ -72,8 +74,8 @@ class Example(grain.transforms.RandomMap):
 
     def row(self, place: Place, rng: np.random.Generator) -> Batch:
         """The row of the record at a place; AligngapError where it cannot be read or decoded."""
-        data, model = self._config.data, self._config.model
-        part, read = self._parts[place.corpus], self._read(place)
+        part, read, model = self._parts[place.corpus], self._read(place), self._config.model
+        data = part.data
         name = f"{place.row} of {part.name}"
         image = read.image or crops.opened(read.record.image, name)
         with images.telling(name):
@@ -101,10 +103,10 @@ class Example(grain.transforms.RandomMap):
 
     def _read(self, place: Place) -> Read:
         if self._kept is None:
-            return Read(self._parts[place.corpus].source[place.row], None)
+            return Read(self._parts[place.corpus].record(place.row), None)
         if place not in self._kept:
             part = self._parts[place.corpus]
-            record = part.source[place.row]
+            record = part.record(place.row)
             image = crops.opened(record.image, f"{place.row} of {part.name}")
             self._kept[place] = Read(record, None if isinstance(image, JpegImageFile) else image)
         return self._kept[place]

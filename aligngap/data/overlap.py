@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from aligngap import progress
 from aligngap.data.corpus import Corpus
-from aligngap.data.records import Record, Source
+from aligngap.data.records import Record, Source, blocks_of, captions_of
 
 WORD = re.compile(r"\w+")
 Words = tuple[str, ...]
@@ -35,6 +35,14 @@ class Some:
 
     def __getitem__(self, row: int) -> Record:
         return self.source[int(self.rows[row])]
+
+    def captions(self, row: int) -> tuple[str, ...]:
+        return captions_of(self.source, int(self.rows[row]))
+
+    @property
+    def blocks(self) -> np.ndarray | None:
+        blocks = blocks_of(self.source)
+        return None if blocks is None else np.searchsorted(self.rows, blocks).astype(np.uint64)
 
 
 def without(source: Source, held_out: set[Words], title: str) -> Source:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from ml_collections import ConfigDict
 
 from aligngap import progress
 from aligngap.config import data_dir
-from aligngap.data import corpora, records, semantics, sentence_models
+from aligngap.data import corpora, mixture, records, semantics, sentence_models, stream
 from aligngap.data.example import Example, Part
+from aligngap.data.mixture import Joined
 from aligngap.data.records import Batch, Source
 from aligngap.data.semantics import OwnSemantics
 from aligngap.data.sentence_models import SentenceTokens
@@ -89,38 +91,80 @@ def batches(
     Row i of the endless stream depends on (seed, i) alone, and batch k is rows k·B to (k+1)·B. So
     neither workers nor processes nor a restart change what is seen.
     """
-    split = corpora.train_split(config)
-    if len(source) < 1:
-        raise AligngapError(f"split {split} of {config.data.corpus} is empty")
-    part = Part(source, split, own_semantics(config, len(source)))
-    example = Example(config, tokenizer, [part], sentence_tokens(config))
-    places = grain.MapDataset.source(Rows(len(source))).seed(config.seed).shuffle().repeat()
+    parts = _parts(config, source)
+    example = Example(config, tokenizer, parts, sentence_tokens(config))
+    places = _places(config, parts)
     own = list(range(config.batch_size)) if rows is None else list(rows)
     chosen = Chosen(places.random_map(example), first, config.batch_size, own)
-    stream = (
+    read = (
         grain.MapDataset.source(chosen)
         .batch(len(own))
         .to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8))
     )
     if config.data.workers:
         flags.FLAGS.mark_as_parsed()  # Grain reads its own flags, which no absl main has parsed.
-        stream = stream.mp_prefetch(
-            grain.multiprocessing.MultiprocessingOptions(config.data.workers)
-        )
+        read = read.mp_prefetch(grain.multiprocessing.MultiprocessingOptions(config.data.workers))
 
     def why(batch: int, row: int) -> str:
         return example.why(places[(first + batch) * config.batch_size + own[row]])
 
-    return Batches(_told(stream), why)
+    return Batches(_told(read), why)
+
+
+def _parts(config: ConfigDict, source: Source) -> list[Part]:
+    """What is trained on, corpus by corpus; AligngapError for one that is empty."""
+    if isinstance(source, Joined):
+        parts = [
+            Part(part, name, mixture.data_of(config, name), partial(source.record, number))
+            for number, (name, part) in enumerate(zip(source.names, source.parts, strict=True))
+        ]
+    else:
+        split, own = corpora.train_split(config), own_semantics(config, len(source))
+        data = mixture.data_of(config, config.data.corpus)
+        parts = [Part(source, split, data, source.__getitem__, own)]
+    for part in parts:
+        if len(part.source) < 1:
+            raise AligngapError(f"{part.name} of {config.data.corpus} is empty")
+    return parts
+
+
+def _places(config: ConfigDict, parts: Sequence[Part]) -> Any:
+    """The endless stream of places."""
+    orders = [_order(config, part.source, number) for number, part in enumerate(parts)]
+    if len(parts) == 1 and isinstance(orders[0], stream.Shuffled):
+        rows = grain.MapDataset.source(Rows(len(parts[0].source)))
+        return rows.seed(config.seed).shuffle().repeat()
+    weights = [share.weight for share in mixture.shares(config.data.corpus)]
+    schedule = [(0, weights), *config.data.mixture_schedule]
+    segments = stream.segments([(step * config.batch_size, w) for step, w in schedule])
+    return grain.MapDataset.source(stream.Mixed(orders, segments)).seed(config.seed)
+
+
+def _order(config: ConfigDict, source: Source, number: int) -> stream.Order:
+    """A corpus's own: others of the same length have another."""
+    data = config.data
+    seed = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
+    if data.replacement:
+        return stream.Drawn(len(source), seed)
+    own = records.blocks_of(source)
+    if data.shuffle == "global" or (data.shuffle == "" and own is None):
+        return stream.Shuffled(len(source), seed)
+    blocks = stream.even_blocks(len(source), data.block_size) if own is None else np.asarray(own)
+    return stream.Blocks(blocks, data.window_blocks, seed)
 
 
 def check(config: ConfigDict, source: Source) -> None:
     """UsageError, before a run begins, for semantics that are bad or that the objective lacks."""
     own, in_step = own_semantics(config, len(source)), sentence_tokens(config)
     given = own is not None or in_step is not None
-    if records.rescales(config) and not given and len(source) and source[0].semantics is None:
+    if not records.rescales(config) or given:
+        return
+    shares = mixture.shares(config.data.corpus)
+    for share, part in zip(shares, mixture.parts_of(source), strict=True):
+        if not len(part) or part[0].semantics is not None:
+            continue
         raise UsageError(
-            f"objective.separation_weight re-scales by semantics, which {config.data.corpus} does "
+            f"objective.separation_weight re-scales by semantics, which {share.name} does "
             "not have: `aligngap prepare --corpus=NAME --semantics=minilm` writes them; or give "
             "data.semantics=FILE.npy, data.semantics_from=step or "
             "objective.semantic_rescaling=False"

@@ -40,7 +40,8 @@ class Record:
 class Source(Protocol):
     """The records of a split, at random; picklable, for worker processes.
 
-    It may also have `captions(row) -> tuple[str, ...]`, where these cost less than the record.
+    It may also have `captions(row) -> tuple[str, ...]`, where these cost less than the record, and
+    `blocks`, where neighbours are better read together: the first row of each block, and N.
     """
 
     @property
@@ -57,6 +58,12 @@ def captions_of(source: Source, row: int) -> tuple[str, ...]:
     """A record's captions, without the rest of it where the source can."""
     own = getattr(source, "captions", None)
     found: tuple[str, ...] = own(row) if own else source[row].captions
+    return found
+
+
+def blocks_of(source: Source) -> np.ndarray | None:
+    """Where the source's own blocks begin, and its length; None where it has none."""
+    found: np.ndarray | None = getattr(source, "blocks", None)
     return found
 
 

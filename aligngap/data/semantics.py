@@ -9,7 +9,6 @@ The last is written last. This room stays light: worker processes import it.
 
 import dataclasses
 import json
-import mmap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from aligngap import lock, progress
 from aligngap.data import records
 from aligngap.data.corpus import Corpus
 from aligngap.data.growing_arrays import GrowingArrays
+from aligngap.data.mapped import at_random
 from aligngap.data.records import Record, Source
 from aligngap.errors import AligngapError, UsageError
 from aligngap.unit import unit_rows_numpy
@@ -72,11 +72,11 @@ class Semantics:
 
     @cached_property
     def _rows(self) -> Float[np.ndarray, "N S"]:
-        return _at_random(_mapped(_rows(self.folder, self.split)))
+        return at_random(_mapped(_rows(self.folder, self.split)))
 
     @cached_property
     def _first(self) -> np.ndarray:
-        return _at_random(_mapped(_firsts(self.folder, self.split)))
+        return at_random(_mapped(_firsts(self.folder, self.split)))
 
     def __reduce__(self) -> Any:
         return Semantics, (self.folder, self.split)
@@ -102,6 +102,10 @@ class WithSemantics:
     def captions(self, row: int) -> tuple[str, ...]:
         return records.captions_of(self.source, row)
 
+    @property
+    def blocks(self) -> np.ndarray | None:
+        return records.blocks_of(self.source)
+
 
 @dataclass(frozen=True)
 class OwnSemantics:
@@ -115,7 +119,7 @@ class OwnSemantics:
     @cached_property
     def rows(self) -> Float[np.ndarray, "N S"]:
         """As the file has them."""
-        return _at_random(_mapped(self.path))
+        return at_random(_mapped(self.path))
 
     def __reduce__(self) -> Any:
         return OwnSemantics, (self.path,)
@@ -231,14 +235,6 @@ def _mapped(path: Path) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise AligngapError(f"{path} cannot be read ({error}): delete it and its .json") from error
     return found
-
-
-def _at_random(array: np.ndarray) -> np.ndarray:
-    """The same mapping, without reading ahead: a row of a large cold file then takes
-    microseconds, not milliseconds."""
-    if isinstance(array.base, mmap.mmap):
-        array.base.madvise(mmap.MADV_RANDOM)
-    return array
 
 
 def _rows(folder: Path, split: str) -> Path:

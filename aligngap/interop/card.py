@@ -64,7 +64,7 @@ def _evaluation(workdir: Path, step: int) -> list[dict[str, Any]]:
 
 def _train_split(config: ConfigDict) -> str:
     try:
-        return corpora.train_split(config)
+        return ", ".join(corpora.trained_on(config))
     except AligngapError:  # Likewise.
         return "train"
 

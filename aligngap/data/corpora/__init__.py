@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 
 from aligngap import registry
 from aligngap.config import data_dir
-from aligngap.data import semantics
+from aligngap.data import mixture, overlap, semantics
 from aligngap.data.corpora import prepared, tfds_sets
+from aligngap.data.corpora.mixture import Mixture
 from aligngap.data.corpus import Corpus
 from aligngap.data.records import Source
 from aligngap.data.sources import indexed
@@ -64,8 +65,12 @@ def _unknown(name: str, folder: Path) -> str:
 
 
 def of(config: ConfigDict) -> Corpus:
-    """The corpus that a config names."""
-    return find(config.data.corpus, data_dir(config.data.data_dir))
+    """The corpus that a config names, or the mixture of several."""
+    folder = data_dir(config.data.data_dir)
+    if not mixture.is_mixture(config.data.corpus):
+        return find(mixture.shares(config.data.corpus)[0].name, folder)
+    parts = {share.name: find(share.name, folder) for share in mixture.shares(config.data.corpus)}
+    return Mixture(folder, parts)
 
 
 def train_split(config: ConfigDict) -> str:
@@ -90,10 +95,32 @@ def named(config: ConfigDict, name: str) -> tuple[Corpus, str]:
     return corpus, corpus.split(split).name
 
 
+def trained_on(config: ConfigDict) -> tuple[str, ...]:
+    """The splits to train on: one, or one of each corpus of a mixture."""
+    corpus = of(config)
+    return corpus.named("train") if isinstance(corpus, Mixture) else (train_split(config),)
+
+
 def open_train(config: ConfigDict) -> Source:
-    """The records to train on, with the semantics of their captions where these were prepared."""
-    corpus, split = of(config), train_split(config)
-    return semantics.attach(corpus.open(split), corpus.folder, split)
+    """The records to train on, with the semantics of their captions where these were prepared; a
+    mixture's as mixture.Joined. Without those that `data.leave_out` says."""
+    corpus = of(config)
+    if not isinstance(corpus, Mixture):
+        return _open_part(config, corpus, config.data.corpus, train_split(config))
+    if config.data.train_split or config.data.semantics:
+        raise UsageError("data.train_split and data.semantics are of one corpus, not of a mixture")
+    parts = [
+        _open_part(config, part, name, _one(part, "train")) for name, part in corpus.parts.items()
+    ]
+    return mixture.Joined(parts, list(corpus.parts))
+
+
+def _open_part(config: ConfigDict, corpus: Corpus, name: str, split: str) -> Source:
+    source = semantics.attach(corpus.open(split), corpus.folder, split)
+    others = [find(other, corpus.data_dir) for other in config.data.leave_out if other != name]
+    if not others:
+        return source
+    return overlap.without(source, overlap.held_out(others), name)
 
 
 def _one(corpus: Corpus, role: str) -> str:

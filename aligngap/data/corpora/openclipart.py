@@ -36,6 +36,7 @@ class Openclipart(Packaged):
         "openclipart-svg",
         "drawings with titles and keywords",
     )
+    title = "Held-out drawings"
     kinds = ("folder", "leaf")
 
     @staticmethod

@@ -54,16 +54,16 @@ class Chunk(NamedTuple):
 class Packaged(Corpus):
     """A corpus of a Debian package, held out by image and caption."""
 
-    splits = (
-        Split("train", "train"),
-        Split("validation", "validation"),
-        Split(
-            "test", "test", "Held-out images", "neither the image nor its caption was trained on"
-        ),
-    )
+    title: ClassVar[str]  # Of its test split.
     pin: ClassVar[debian.DebPin]
     provides: ClassVar[Licence]
     shares = Splitting(test_share=0.15, validation_share=0.1, by="caption")
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(data_dir)
+        note = "neither the image nor its caption was trained on"
+        test = Split("test", "test", self.title, note)
+        self.splits = Split("train", "train"), Split("validation", "validation"), test
 
     @staticmethod
     @abc.abstractmethod

@@ -9,8 +9,6 @@ from aligngap.data.records import Source
 from aligngap.data.sources import indexed
 from aligngap.data.sources.convert import record_of
 
-TITLES = {"test": "Held-out images"}
-
 
 class Prepared(Corpus):
     """DATA_DIR/NAME, as corpus.json in it says."""
@@ -19,7 +17,10 @@ class Prepared(Corpus):
         super().__init__(data_dir)
         self._name = name
         about = indexed.about(data_dir / name)
-        self.splits = tuple(Split(role, role, TITLES.get(role, "")) for role in about["splits"])
+        self.splits = tuple(
+            Split(role, role, f"Held-out images of {name}" if role == "test" else "")
+            for role in about["splits"]
+        )
         self.kinds = tuple(about["kinds"])
 
     @property

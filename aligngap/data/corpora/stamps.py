@@ -27,6 +27,7 @@ class Stamps(Packaged):
         "tuxpaint-stamps-default",
         "photographs and drawings, a sentence each",
     )
+    title = "Held-out stamps"
     kinds = ("folder", "leaf")
 
     @staticmethod

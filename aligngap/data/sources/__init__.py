@@ -13,6 +13,8 @@ from aligngap.data.sources.tar import Tar
 class Format(Protocol):
     """How records lie in shards, which are files."""
 
+    by_parts: bool  # A part is read as a whole, whichever of its records is asked for.
+
     def parts(self, shard: Path) -> int:
         """How many pieces of a shard are examined apart from each other."""
         ...

@@ -28,6 +28,8 @@ _READING = threading.Lock()  # One file's reader serves one thread at a time.
 class Parquet:
     """The format of `*.parquet` with images in a column of bytes."""
 
+    by_parts = True
+
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aligngap.data.mapped import at_random
 from aligngap.errors import AligngapError
 
 RECORD = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("size", "<u4")])
@@ -24,4 +25,9 @@ def opened(file: Path, records: int) -> np.ndarray:
         raise AligngapError(f"{file} cannot be read: {error.strerror}") from error
     if size != records * RECORD.itemsize:
         raise AligngapError(f"{file} has {size} bytes, expected {records * RECORD.itemsize}")
-    return np.memmap(file, RECORD, "r", shape=(records,))
+    return at_random(np.memmap(file, RECORD, "r", shape=(records,)))
+
+
+def blocks_path(folder: Path, split: str) -> Path:
+    """Where a split's blocks begin, for formats that are read by row groups."""
+    return folder / f"{split}.blocks.npy"

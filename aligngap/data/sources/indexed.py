@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aligngap.data import sources, store
 from aligngap.data.records import Record
 from aligngap.data.sources import index
@@ -31,6 +33,11 @@ class Indexed:
     def __len__(self) -> int:
         found: int = about(self.folder)["splits"][self.split]["records"]
         return found
+
+    @property
+    def blocks(self) -> np.ndarray | None:
+        path = index.blocks_path(self.folder, self.split)
+        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
 
     def __getitem__(self, row: int) -> Record:
         if not 0 <= row < len(self):

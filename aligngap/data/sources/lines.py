@@ -21,6 +21,8 @@ Row = Mapping[str, Any]
 class Lines:
     """The format of gathered lines: a place is (first byte, bytes) of a line."""
 
+    by_parts = False
+
     def __init__(self, columns: Columns, images: str) -> None:
         self._columns, self._images = columns, images
 

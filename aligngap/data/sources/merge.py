@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from aligngap import atomic
+from aligngap.data import sources
 from aligngap.data.sources import index
 from aligngap.data.sources.examine import Part, read_findings
 from aligngap.data.sources.splitting import Across, Splitting
@@ -54,7 +55,7 @@ def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
     """Writes the index of each split, LEFT_OUT and statistics.json; AligngapError where nothing
     is left to train on."""
     across = Across([part.target for part in parts], splitting)
-    merged = Merged()
+    merged, blocks = Merged(), {role: [0] for role in ROLES}
     files = {role: index.path(folder, role).open("wb") for role in ROLES}
     with (folder / LEFT_OUT).open("w", encoding="utf-8", errors="replace", newline="") as listing:
         table = csv.writer(listing, delimiter="\t", lineterminator="\n")
@@ -67,6 +68,7 @@ def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
                 rows = np.flatnonzero(kept & (roles == role))
                 file.write(_places(columns, rows, shards.index(part.shard)))
                 merged.records[role] += len(rows)
+                blocks[role] += [merged.records[role]] if len(rows) else []
                 merged.captions[role] += int(columns["captions"][rows].sum())
             merged.statistics.add(columns, kept)
             merged.left_out[REPEATED] += int((~kept).sum())
@@ -75,8 +77,10 @@ def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
                 table.writerow((reason, Path(part.shard).name, detail))
             for kind, names in about["classes"].items():
                 merged.classes[kind] |= {*names}
-    for file in files.values():
+    for role, file in files.items():
         file.close()
+        if parts and sources.of(parts[0].settings).by_parts:
+            np.save(index.blocks_path(folder, role), np.array(blocks[role], np.uint64))
     merged.left_out = +merged.left_out  # Without those that never happened.
     if not merged.records["train"]:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in merged.left_out.most_common(5))

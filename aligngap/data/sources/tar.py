@@ -21,6 +21,8 @@ IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 class Tar:
     """The format of `*.tar`: a place is (first byte, bytes) of a sample."""
 
+    by_parts = False
+
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
 
