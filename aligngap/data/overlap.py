@@ -71,10 +71,10 @@ def names_in(record: Record, held_out: set[Words]) -> set[Words]:
     longest = max(map(len, held_out), default=0)
     found: set[Words] = set()
     for text in (*record.captions, *record.keywords):
-        words = _words(text)
-        for start in range(len(words)):
-            ends = range(start + 1, min(start + longest, len(words)) + 1)
-            found |= {words[start:end] for end in ends} & held_out
+        said = words(text)
+        for start in range(len(said)):
+            ends = range(start + 1, min(start + longest, len(said)) + 1)
+            found |= {said[start:end] for end in ends} & held_out
     return found
 
 
@@ -83,8 +83,9 @@ def _names(corpus: Corpus, roles: Iterable[str]) -> Iterator[Words]:
         for split in corpus.named(role):
             source = corpus.open(split)
             for row in range(len(source)):
-                yield from map(_words, source[row].captions)
+                yield from map(words, source[row].captions)
 
 
-def _words(text: str) -> Words:
+def words(text: str) -> Words:
+    """ "A hot-dog." → ("a", "hot", "dog")."""
     return tuple(WORD.findall(text.lower()))

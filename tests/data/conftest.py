@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from aligngap.data import fetch
+from aligngap.data import corpora, fetch
 from aligngap.data.corpora import pictogram_concepts
+
+from forms import Pair
 
 LANGUAGES = ("en", "fr", "de", "pl", "ru", "ja")
 
@@ -20,3 +22,16 @@ def captions(clip_dir) -> list[str]:
     records = [record for file in files.values() for record in json.loads(file)]
     texts = {text for record in records for text in (record["label"], *record.get("tags", []))}
     return list(np.random.default_rng(0).permutation(sorted(texts))[:10_000])
+
+
+@pytest.fixture(scope="session")
+def pairs(pictograms_dir) -> list[Pair]:
+    """300 pictures of the pictograms, no two alike, with one to three names each."""
+    source = corpora.find("pictograms", pictograms_dir).open("train")
+    rows = np.random.default_rng(0).choice(len(source), 400, replace=False)
+    found = {}
+    for row in rows.tolist():
+        record = source[row]
+        names = list(dict.fromkeys(record.captions))[:3]
+        found[record.image] = Pair(f"{row:06d}", record.image, names)
+    return sorted(found.values())[:300]

@@ -11,7 +11,7 @@ from aligngap import registry
 from aligngap.config import data_dir
 from aligngap.data import mixture, overlap, semantics
 from aligngap.data.corpora import prepared, tfds_sets
-from aligngap.data.corpora.mixture import Mixture
+from aligngap.data.corpora.mixed import Mixture
 from aligngap.data.corpus import Corpus
 from aligngap.data.records import Source
 from aligngap.data.sources import indexed

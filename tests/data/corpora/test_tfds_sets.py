@@ -47,6 +47,7 @@ def copied(written, tmp_path):
 
 def a_config(data_dir, corpus="cifar10", **data):
     own = {"train_split": "", "validation_split": "", "test_splits": (), "max_keywords": 0}
+    own["leave_out"] = ()
     return ConfigDict({"data": {"corpus": corpus, "data_dir": str(data_dir), **own, **data}})
 
 
@@ -300,7 +301,9 @@ def test_a_missing_set_is_told_with_the_command_that_makes_it(written):
 
 def test_an_unknown_name_is_told_with_what_is_near(written):
     line = refused(UsageError, corpora.find, "cifar_10", written[0])
-    assert "unknown corpus 'cifar_10': one of pictograms, a set of TFDS" in line
+    assert (
+        "unknown corpus 'cifar_10': one of pictograms, stamps, openclipart, a set of TFDS" in line
+    )
     assert "near to it: cifar10" in line
     assert not corpora.known("photos", written[0])
 

@@ -1,0 +1,196 @@
+"""Several corpora in one stream, whatever reads it; and pairs that name what another holds out."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from aligngap.config import default, tower, validate
+from aligngap.data import corpora, mixture, overlap, pipeline
+from aligngap.data.mixture import Share
+from aligngap.data.records import texts_of
+from aligngap.data.sources.prepare import Request, prepare
+from aligngap.data.sources.raw import Columns, Rules
+from aligngap.data.sources.splitting import Splitting
+from aligngap.data.tokenizers import bpe
+from aligngap.errors import UsageError
+
+from forms import shards, table
+
+pytestmark = pytest.mark.corpus
+
+
+@pytest.fixture(scope="module")
+def data_dir(pairs, tmp_path_factory):
+    """Two corpora of real pictures: 200 in tars, 100 that a table names."""
+    folder = tmp_path_factory.mktemp("mixture")
+    given = {
+        "tars": shards(pairs[:200], folder / "tars"),
+        "files": table(pairs[200:], folder / "files"),
+    }
+    for name, source in given.items():
+        request = Request(name, {"": str(source)}, Columns(), Rules(), Splitting(0.1, 0.1))
+        prepare(request, folder / "data", 1)
+    return folder / "data"
+
+
+@pytest.fixture
+def config(data_dir):
+    config = default()
+    config.data.corpus, config.data.data_dir = "tars:0.75,files:0.25", str(data_dir)
+    config.batch_size = 16
+    config.model.image.update(tower(32, 1, 2, 4.0), size=32, patch_size=8)
+    config.model.text.update(tower(32, 1, 2, 4.0), context_length=12, vocab_size=600)
+    return config
+
+
+def batches(config, steps, **kw):
+    source = corpora.open_train(config)
+    vocabulary = bpe.train(texts_of(source), 600)
+    found = pipeline.batches(config, source, vocabulary, **kw)
+    return list(itertools.islice(found, steps))
+
+
+def same(a, b):
+    for one, other in zip(a, b, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def of_files(batch):
+    """Which rows are of the second corpus: groups of both stay apart."""
+    return batch["group"] % 2 == 1
+
+
+def test_names_and_weights():
+    assert mixture.shares("pictograms") == [Share("pictograms", 1.0)]
+    assert mixture.shares("a:0.7, b:.3") == [Share("a", 0.7), Share("b", 0.3)]
+    assert mixture.shares("a,b,pkg.mod.C") == [Share("a", 1), Share("b", 1), Share("pkg.mod.C", 1)]
+    assert mixture.shares("imagenet2012:5.1.0:2,a:1")[0] == Share("imagenet2012:5.1.0", 2.0)
+    for bad in ("a:1,b", "a,a", "a:0,b:1", "a,,b"):
+        with pytest.raises(UsageError, match=f"data.corpus={bad}"):
+            mixture.shares(bad)
+
+
+def test_each_batch_has_the_share_of_each_corpus(config):
+    for batch in batches(config, 20):
+        assert of_files(batch).sum() == 4
+        assert batch["image"].std() > 0
+
+
+def test_every_record_of_each_corpus_once_an_epoch_of_its_own(config):
+    source = corpora.open_train(config)
+    found = np.concatenate([batch["group"] for batch in batches(config, 40)])
+    for number, part in enumerate(source.parts):
+        own = found[found % 2 == number] // 2
+        epochs = len(own) // len(part)
+        assert epochs >= 1
+        first = own[: epochs * len(part)].reshape(epochs, len(part))
+        for epoch in first:
+            np.testing.assert_array_equal(np.sort(epoch), np.arange(len(part)))
+
+
+@pytest.mark.parametrize("shuffle", ["global", "block"])
+def test_workers_processes_and_restarts_change_nothing(config, shuffle):
+    config.data.shuffle, config.data.block_size, config.data.window_blocks = shuffle, 16, 2
+    config.data.mixture_schedule = ((3, (0.5, 0.5)),)
+    whole = batches(config, 6)
+    assert [int(of_files(batch).sum()) for batch in whole] == [4, 4, 4, 8, 8, 8]
+    same(batches(config, 2, first=4), whole[4:])
+    for workers in (1, 2):
+        config.data.workers = workers
+        same(batches(config, 3, first=2), whole[2:5])
+    config.data.workers = 0
+    for processes in (2, 4):
+        rows = np.split(np.arange(16), processes)
+        parts = [batches(config, 6, rows=own.tolist()) for own in rows]
+        joined = [
+            {name: np.concatenate([part[name] for part in step]) for name in step[0]}
+            for step in zip(*parts, strict=True)
+        ]
+        same(joined, whole)
+
+
+def test_each_corpus_may_be_sampled_in_its_own_way(config):
+    def captions(source, row):
+        return source[row].captions
+
+    plain = batches(config, 8)
+    config.data.of.files = {"first_caption": True}
+    validate(config)
+    first = batches(config, 8)
+    differ = [(a["text"] != b["text"]).any(axis=1) for a, b in zip(plain, first, strict=True)]
+    changed = [rows & of_files(batch) for rows, batch in zip(differ, plain, strict=True)]
+    assert np.concatenate(changed).any()
+    assert not np.concatenate(
+        [rows & ~of_files(b) for rows, b in zip(differ, plain, strict=True)]
+    ).any()
+
+
+def test_with_replacement_some_come_again_before_others(config):
+    config.data.replacement = True
+    found = np.concatenate([batch["group"] for batch in batches(config, 10)])
+    assert max(Counter(found.tolist()).values()) > 1
+
+
+def test_the_splits_of_a_mixture_are_those_of_its_parts(config):
+    corpus = corpora.of(config)
+    assert corpora.test_splits(config) == ("tars/test", "files/test")
+    assert corpora.validation_split(config) == "tars/validation"
+    assert corpora.trained_on(config) == ("tars/train", "files/train")
+    part, split = corpora.named(config, "files/test")
+    assert (part.name, split) == ("files", "test")
+    assert len(corpus.open("files/test")) == len(part.open("test"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "line"),
+    [
+        ("mixture_schedule", ((0, (1, 1)),), "steps rising from 1 on"),
+        ("mixture_schedule", ((5, (1, 1, 1)),), "weights of the 2 corpora"),
+        ("mixture_schedule", ((5, (0, 0)),), "not all 0"),
+        ("of", {"files": {"workers": 2}}, "data.of.files: 'workers' is none of"),
+        ("shuffle", "windows", "must be one of"),
+        ("block_size", 0, "must be at least 1"),
+    ],
+)
+def test_bad_values_are_one_line(config, field, value, line):
+    if field == "of":
+        config.data.of.update(value)
+    else:
+        config.data[field] = value
+    with pytest.raises(UsageError, match=line):
+        validate(config)
+
+
+def test_pairs_that_name_what_another_corpus_holds_out_are_left_out(config, capsys):
+    files = corpora.find("files", corpora.of(config).data_dir)
+    held = overlap.held_out([files])
+    trained = {overlap.words(text) for text in texts_of(files.open("train"))}
+    test = files.open("test")
+    tested = {overlap.words(text) for row in range(len(test)) for text in test[row].captions}
+    assert tested - trained <= held
+    assert not held & trained
+    config.data.leave_out = ("files",)
+    source = corpora.open_train(config)
+    before = corpora.of(config).open("tars/train")
+    left = [r for r in map(before.__getitem__, range(len(before))) if overlap.names_in(r, held)]
+    assert len(source.parts[0]) == len(before) - len(left)
+    assert f"{len(left)} of {len(before)} pairs name what is held out" in capsys.readouterr().err
+    assert len(source.parts[1]) == len(files.open("train"))
+
+
+def test_names_are_whole_words():
+    from aligngap.data.records import Record
+
+    held = {("cat",), ("hot", "dog")}
+    for caption, found in {
+        "A cat.": {("cat",)},
+        "concatenate": set(),
+        "a HOT-dog, a Cat": held,
+        "hot and dog": set(),
+    }.items():
+        assert overlap.names_in(Record(b"", (caption,)), held) == found
+    assert overlap.names_in(Record(b"", ("x",), ("hot dog",)), held) == {("hot", "dog")}
