@@ -55,23 +55,23 @@ environment() {
   echo "$wanted" >".venv/installed-${extras:-base}"
 }
 
-# open_clip in .venv-open_clip, for the tests that it loads what is exported for it. It shares
-# .venv's packages, but torchvision must not be among those: transformers would try to use it.
-open_clip_environment() {
-  local site target wanted
-  .venv/bin/python -c 'import torch' 2>/dev/null || { say "No torch: no .venv-open_clip"; return; }
+# An environment for programs whose needs disagree with ours: `environment_beside NAME` makes
+# .venv-NAME of exactly what launch/beside/NAME.txt lists; it shares all other packages of .venv.
+# Where it cannot be made, the tests that need it are skipped.
+environment_beside() {
+  local folder=".venv-$1" list="launch/beside/$1.txt" site target wanted
   site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-  wanted=$({ cat launch/constraints.txt; echo "$site"; } | cksum)
-  [ "$(cat .venv-open_clip/installed 2>/dev/null)" = "$wanted" ] && return
-  say "Making .venv-open_clip (50 MB)"
-  .venv/bin/python -m venv --clear --without-pip .venv-open_clip
-  target=$(.venv-open_clip/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  wanted=$({ cat "$list"; echo "$site"; } | cksum)
+  [ "$(cat "$folder/installed" 2>/dev/null)" = "$wanted" ] && return
+  say "Making $folder"
+  .venv/bin/python -m venv --clear --without-pip "$folder"
+  target=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   if .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-    --constraint launch/constraints.txt --target "$target" open_clip_torch timm torchvision; then
+    --requirement "$list" --target "$target"; then
     echo "$site" >"$target/main.pth"
-    echo "$wanted" >.venv-open_clip/installed
+    echo "$wanted" >"$folder/installed"
   else
-    rm -rf .venv-open_clip
-    say "It cannot be made: the tests that need open_clip will be skipped"
+    rm -rf "$folder"
+    say "It cannot be made: the tests that need it will be skipped"
   fi
 }

@@ -7,7 +7,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
 environment test
-open_clip_environment
+if .venv/bin/python -c 'import torch' 2>/dev/null; then
+  environment_beside open_clip
+else
+  say "No torch: no .venv-open_clip"
+fi
 
 if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   say "Installing chromium, for the tests of pages"
