@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from aligngap.data import records
@@ -62,6 +63,7 @@ class Joined:
 
     parts: Sequence[Source]
     names: Sequence[str]
+    means: bool = False  # Whether all parts say what their records mean, in one width.
 
     @property
     def version(self) -> str:
@@ -82,7 +84,9 @@ class Joined:
         """The record at a row of a part, its group unlike those of the other parts."""
         record = self.parts[part][row]
         group = records.group_of(record, row) * len(self.parts) + part
-        return dataclasses.replace(record, group=group)
+        return dataclasses.replace(
+            record, group=group, semantics=record.semantics if self.means else None
+        )
 
     def _find(self, row: int) -> tuple[int, int]:
         for number, part in enumerate(self.parts):
@@ -90,6 +94,12 @@ class Joined:
                 return number, row
             row -= len(part)
         raise IndexError(row)
+
+
+def width_of(source: Source) -> int | None:
+    """Of its semantics; None where it has none."""
+    meaning = source[0].semantics if len(source) else None
+    return None if meaning is None else np.shape(meaning)[-1]
 
 
 def parts_of(source: Source) -> list[Source]:

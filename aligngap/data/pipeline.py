@@ -160,14 +160,19 @@ def check(config: ConfigDict, source: Source) -> None:
     if not records.rescales(config) or given:
         return
     shares = mixture.shares(config.data.corpus)
-    for share, part in zip(shares, mixture.parts_of(source), strict=True):
-        if not len(part) or part[0].semantics is not None:
-            continue
+    widths = [mixture.width_of(part) for part in mixture.parts_of(source)]
+    for share, width in zip(shares, widths, strict=True):
+        if width is None:
+            raise UsageError(
+                f"objective.separation_weight re-scales by semantics, which {share.name} does not "
+                f"have: `aligngap prepare --corpus={share.name} --semantics=minilm` writes them; "
+                "or give data.semantics=FILE.npy, data.semantics_from=step or "
+                "objective.semantic_rescaling=False"
+            )
+    if len({*widths}) > 1:
         raise UsageError(
-            f"objective.separation_weight re-scales by semantics, which {share.name} does "
-            "not have: `aligngap prepare --corpus=NAME --semantics=minilm` writes them; or give "
-            "data.semantics=FILE.npy, data.semantics_from=step or "
-            "objective.semantic_rescaling=False"
+            f"the semantics of {config.data.corpus} have widths {widths}: embed all of them with "
+            "one model (`aligngap prepare --semantics`), or give data.semantics_from=step"
         )
 
 

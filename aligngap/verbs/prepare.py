@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What, and where."""
     parser.add_argument(
-        "--corpus", help="which corpus; default: the default config's, if nothing else is named"
+        "--corpus",
+        help="which, or several with commas; default: the default config's, if all else is unnamed",
     )
     parser.add_argument("--tokenizer", help="clip: the 49,408 tokens of CLIP's vocabulary")
     parser.add_argument(
@@ -92,10 +93,12 @@ def run(arguments: argparse.Namespace) -> None:
     from aligngap.errors import UsageError
 
     folder, corpus, tokenizer = data_dir(arguments.data_dir), arguments.corpus, arguments.tokenizer
-    named = tokenizer or arguments.source or arguments.name
-    corpus = corpus or ("" if named else default().data.corpus)
+    if not (corpus or tokenizer or arguments.source or arguments.name):
+        corpus = default().data.corpus
+    # Found before anything is fetched: a name that is wrong costs no time.
+    ours = [corpora.find(name.strip(), folder) for name in corpus.split(",")] if corpus else []
     if arguments.list:
-        entries = corpora.find(corpus, folder).licences() if corpus else []
+        entries = [entry for each in ours for entry in each.licences()]
         for entry in [*entries, *(tokenizers.fetched(tokenizer).licences if tokenizer else [])]:
             print(f"{entry.source:<28} {entry.version:<8} {entry.licence:<14} {entry.package}")
             print(f"{'':<28} {entry.provides}")
@@ -104,13 +107,13 @@ def run(arguments: argparse.Namespace) -> None:
         _of_files(arguments)
     if tokenizer:
         tokenizers.fetched(tokenizer).prepare(folder)
-    if corpus:
-        corpora.find(corpus, folder).prepare()
+    for each in ours:
+        each.prepare()
+    if arguments.semantics and not (ours or arguments.name):
+        raise UsageError("--semantics are of a corpus's captions: name one with --corpus")
     if arguments.semantics:
-        corpus = corpus or arguments.name
-        if not corpus:
-            raise UsageError("--semantics are of a corpus's captions: name one with --corpus")
-        semantics.prepare(corpora.find(corpus, folder), arguments.semantics)
+        for each in ours or [corpora.find(arguments.name, folder)]:
+            semantics.prepare(each, arguments.semantics)
 
 
 def _of_files(arguments: argparse.Namespace) -> None:

@@ -42,15 +42,15 @@ def write(folder: Path, name: str, content: object) -> None:
     (folder / name).write_text(json.dumps(content))
 
 
-def without_torch(folder: Path, seed: int = 0, **fields: object) -> Path:
-    """A whole folder of mean pooling with random weights, at most 24 tokens and 32 numbers a text,
-    in float32; `fields` replace those of config.json."""
+def without_torch(folder: Path, seed: int = 0, width: int = 32, **fields: object) -> Path:
+    """A whole folder of mean pooling with random weights, at most 24 tokens and `width` numbers a
+    text, in float32; `fields` replace those of config.json."""
     import numpy as np
     import safetensors.numpy
 
     folder.mkdir(parents=True, exist_ok=True)
     shape = {
-        "vocab_size": vocabulary(folder), "hidden_size": 32, "num_hidden_layers": 2,
+        "vocab_size": vocabulary(folder), "hidden_size": width, "num_hidden_layers": 2,
         "num_attention_heads": 4, "intermediate_size": 40, "max_position_embeddings": 24,
     }  # fmt: skip
     write(folder, "config.json", {"model_type": "bert", "hidden_act": "gelu", **shape, **fields})

@@ -1,13 +1,15 @@
 """Several corpora in one stream, whatever reads it; and pairs that name what another holds out."""
 
 import itertools
+import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
 
+from aligngap.cli import main
 from aligngap.config import default, tower, validate
-from aligngap.data import corpora, mixture, overlap, pipeline
+from aligngap.data import corpora, mixture, overlap, pipeline, semantics
 from aligngap.data.mixture import Share
 from aligngap.data.records import texts_of
 from aligngap.data.sources.prepare import Request, prepare
@@ -16,6 +18,7 @@ from aligngap.data.sources.splitting import Splitting
 from aligngap.data.tokenizers import bpe
 from aligngap.errors import UsageError
 
+import sentence_folders
 from forms import shards, table
 
 pytestmark = pytest.mark.corpus
@@ -127,6 +130,51 @@ def test_each_corpus_may_be_sampled_in_its_own_way(config):
     assert not np.concatenate(
         [rows & ~of_files(b) for rows, b in zip(differ, plain, strict=True)]
     ).any()
+
+
+def embedded(data_dir, folder, **widths):
+    """Semantics beside each corpus, of so many dimensions."""
+    for name, width in widths.items():
+        model = sentence_folders.without_torch(folder / f"{name}{width}", width=width)
+        corpus = corpora.find(name, data_dir)
+        semantics.prepare(corpus, str(model))
+
+
+def test_a_mixture_has_semantics_where_all_its_corpora_have_them_alike(config, tmp_path):
+    """In one width: else it has none, and an objective that needs them is told so."""
+    folder = shutil.copytree(config.data.data_dir, tmp_path / "data")
+    config.data.data_dir, config.objective.separation_weight = str(folder), 0.25
+    with pytest.raises(UsageError, match=r"which tars does not have: .*--corpus=tars --semantics"):
+        pipeline.check(config, corpora.open_train(config))
+    embedded(folder, tmp_path, tars=32)
+    with pytest.raises(UsageError, match="which files does not have"):
+        pipeline.check(config, corpora.open_train(config))
+    config.objective.separation_weight = 0.0
+    assert all("semantics" not in batch for batch in batches(config, 2))
+
+    config.objective.separation_weight = 0.25
+    embedded(folder, tmp_path, files=32)
+    pipeline.check(config, corpora.open_train(config))
+    for batch in batches(config, 2):
+        assert batch["semantics"].shape == (16, 32)
+        np.testing.assert_allclose(np.linalg.norm(batch["semantics"], axis=1), 1, atol=1e-3)
+
+    (folder / "files" / "train.semantics.json").unlink()
+    embedded(folder, tmp_path, files=16)
+    with pytest.raises(UsageError, match=r"have widths \[32, 16\]: embed all of them with one"):
+        pipeline.check(config, corpora.open_train(config))
+
+
+def test_several_are_prepared_by_one_command(data_dir, capsys):
+    """A name that is wrong is told before anything is done."""
+    assert main(["prepare", "--corpus=tars,files", f"--data_dir={data_dir}"]) == 0
+    assert main(["prepare", "--corpus=pictograms,stamps,openclipart", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(word in listed for word in ("noto", "tuxpaint-stamps-default", "openclipart-svg"))
+    command = ["prepare", "--corpus=stamps,tars,fils", f"--data_dir={data_dir}"]
+    assert main(command) == 2
+    assert "unknown corpus 'fils'" in capsys.readouterr().err
+    assert not list(data_dir.glob("*stamps*"))
 
 
 def test_with_replacement_some_come_again_before_others(config):

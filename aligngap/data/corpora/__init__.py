@@ -112,7 +112,8 @@ def open_train(config: ConfigDict) -> Source:
     parts = [
         _open_part(config, part, name, _one(part, "train")) for name, part in corpus.parts.items()
     ]
-    return mixture.Joined(parts, list(corpus.parts))
+    widths = {mixture.width_of(part) for part in parts}
+    return mixture.Joined(parts, list(corpus.parts), len(widths) == 1 and None not in widths)
 
 
 def _open_part(config: ConfigDict, corpus: Corpus, name: str, split: str) -> Source:
