@@ -266,7 +266,7 @@ def _read(path: str, overrides: list[str]) -> ConfigDict:
     except Exception as error:  # A config file is code: it can fail in any way.
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         if isinstance(error, KeyError):  # ml_collections' words are the key alone.
-            reason = f"it has no {reason} (an evaluator is added in a config file)"
+            reason = f"it has no {reason} (evaluators and data.of get entries in a config file)"
         raise UsageError(f"config {path}: {reason}") from error
     return config
 

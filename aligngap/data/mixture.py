@@ -65,6 +65,14 @@ class Joined:
     names: Sequence[str]
     means: bool = False  # Whether all parts say what their records mean, in one width.
 
+    def __post_init__(self) -> None:
+        """UsageError where a batch has no room for the groups of so many records."""
+        if len(self.parts) * max(map(len, self.parts)) > records.GROUPS:
+            raise UsageError(
+                f"{', '.join(self.names)}: {len(self.parts)} corpora, the largest of "
+                f"{max(map(len, self.parts)):,} records, have more groups than 2³¹"
+            )
+
     @property
     def version(self) -> str:
         return ", ".join(part.version for part in self.parts)

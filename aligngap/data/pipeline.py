@@ -134,10 +134,24 @@ def _places(config: ConfigDict, parts: Sequence[Part]) -> Any:
     if len(parts) == 1 and isinstance(orders[0], stream.Shuffled):
         rows = grain.MapDataset.source(Rows(len(parts[0].source)))
         return rows.seed(config.seed).shuffle().repeat()
+    return grain.MapDataset.source(stream.Mixed(orders, _segments(config))).seed(config.seed)
+
+
+def _segments(config: ConfigDict) -> list[stream.Segment]:
+    """When which corpora take turns, as the config says."""
     weights = [share.weight for share in mixture.shares(config.data.corpus)]
     schedule = [(0, weights), *config.data.mixture_schedule]
-    segments = stream.segments([(step * config.batch_size, w) for step, w in schedule])
-    return grain.MapDataset.source(stream.Mixed(orders, segments)).seed(config.seed)
+    return stream.segments([(step * config.batch_size, w) for step, w in schedule])
+
+
+def epochs(config: ConfigDict, source: Source) -> str:
+    """What a run of `config.steps` sees: "664 pairs of stamps 117.2 times", and of each corpus."""
+    turns = stream.turns_before(_segments(config), config.steps * config.batch_size)
+    names = [share.name for share in mixture.shares(config.data.corpus)]
+    parts = zip(turns, mixture.parts_of(source), names, strict=True)
+    return ", ".join(
+        f"{len(x):,} pairs of {name} {n / max(len(x), 1):.1f} times" for n, x, name in parts
+    )
 
 
 def _order(config: ConfigDict, source: Source, number: int) -> stream.Order:

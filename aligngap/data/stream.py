@@ -119,9 +119,7 @@ def segments(schedule: Sequence[tuple[int, Sequence[float]]]) -> list[Segment]:
         whole = tuple(round(PARTS * weight / sum(weights)) for weight in weights)
         before = tuple(0 for _ in weights)
         if found:
-            last = found[-1]
-            turns = turns_within(last.weights, first - last.first)
-            before = tuple(a + b for a, b in zip(last.before, turns, strict=True))
+            before = tuple(turns_before(found, first))
         found.append(Segment(first, whole, before))
     return found
 
@@ -144,6 +142,19 @@ def turn(weights: Sequence[int], index: int) -> tuple[int, int]:
     return corpus, now[corpus]
 
 
+def segment_of(segments: Sequence[Segment], index: int) -> Segment:
+    """The one that element `index` lies in."""
+    later = (number for number, segment in enumerate(segments) if segment.first > index)
+    return segments[next(later, len(segments)) - 1]
+
+
+def turns_before(segments: Sequence[Segment], index: int) -> list[int]:
+    """How many of the elements before `index` are each corpus's."""
+    segment = segment_of(segments, index)
+    turns = turns_within(segment.weights, index - segment.first)
+    return [before + own for before, own in zip(segment.before, turns, strict=True)]
+
+
 @dataclass(frozen=True)
 class Mixed(Sequence[Place]):
     """The stream of several corpora, or of one in an order other than Grain's own."""
@@ -155,8 +166,7 @@ class Mixed(Sequence[Place]):
         return sys.maxsize
 
     def __getitem__(self, index: Any) -> Any:
-        later = (number for number, s in enumerate(self.segments) if s.first > index)
-        segment = self.segments[next(later, len(self.segments)) - 1]
+        segment = segment_of(self.segments, int(index))
         corpus, turns = turn(segment.weights, int(index) - segment.first)
         return Place(corpus, self.orders[corpus][segment.before[corpus] + turns])
 

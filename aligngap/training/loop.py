@@ -40,6 +40,8 @@ def train(run: Run) -> TrainState:
         with distributed.together():
             if jax.process_index() == 0:
                 stack.enter_context(workdir.alone(run.workdir))
+                seen = pipeline.epochs(run.config, run.source)
+                progress.say(f"All {run.config.steps:,} steps see {seen}")
         interruption = stack.enter_context(Interruption())
         watchdog = stack.enter_context(Watchdog(watch.report_after_s, watch.end_after_s))
         stack.enter_context(jax.set_mesh(run.mesh))

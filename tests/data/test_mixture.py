@@ -95,6 +95,19 @@ def test_every_record_of_each_corpus_once_an_epoch_of_its_own(config):
             np.testing.assert_array_equal(np.sort(epoch), np.arange(len(part)))
 
 
+def test_how_often_a_run_sees_each_corpus(config):
+    config.steps, config.data.mixture_schedule = 40, ((20, (1.0, 0.0)),)
+    source = corpora.open_train(config)
+    tars, files = map(len, source.parts)
+    assert pipeline.epochs(config, source) == (
+        f"{tars} pairs of tars {(20 * 12 + 20 * 16) / tars:.1f} times, "
+        f"{files} pairs of files {20 * 4 / files:.1f} times"
+    )
+    config.data.corpus, config.data.mixture_schedule = "files", ()
+    own = corpora.open_train(config)
+    assert pipeline.epochs(config, own) == f"{files} pairs of files {40 * 16 / files:.1f} times"
+
+
 @pytest.mark.parametrize("shuffle", ["global", "block"])
 def test_workers_processes_and_restarts_change_nothing(config, shuffle):
     config.data.shuffle, config.data.block_size, config.data.window_blocks = shuffle, 16, 2
@@ -228,6 +241,13 @@ def test_pairs_that_name_what_another_corpus_holds_out_are_left_out(config, caps
     assert len(source.parts[0]) == len(before) - len(left)
     assert f"{len(left)} of {len(before)} pairs name what is held out" in capsys.readouterr().err
     assert len(source.parts[1]) == len(files.open("train"))
+
+
+def test_more_groups_than_a_batch_has_room_for():
+    part = range(2**30 + 1)  # As long as a source of so many records.
+    with pytest.raises(UsageError, match=r"2 corpora, the largest of 1,073,741,825 records"):
+        mixture.Joined([part, part], ["a", "b"])
+    mixture.Joined([range(2**30)] * 2, ["a", "b"])
 
 
 def test_names_are_whole_words():

@@ -108,6 +108,9 @@ def test_corpora_go_on_where_they_were_when_weights_change():
         sum(place.corpus for place in places[a:b]) for a, b in ((0, 100), (100, 300), (300, 1000))
     ]
     assert count == [0, 100, 560]
+    for index in (0, 1, 100, 101, 299, 300, 301, 1000):
+        before = [sum(place.corpus == corpus for place in places[:index]) for corpus in range(2)]
+        assert stream.turns_before(mixed.segments, index) == before
     again = pickle.loads(pickle.dumps(mixed))
     assert [again[i] for i in (999, 0, 299, 300, 100)] == [
         places[i] for i in (999, 0, 299, 300, 100)
