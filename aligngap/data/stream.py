@@ -71,33 +71,40 @@ class Blocks:
 
     def __getitem__(self, index: int) -> int:
         epoch, place = divmod(index, int(self.starts[-1]))
-        order, ends = self._epoch(epoch)
+        order, ends, windows = self._epoch(epoch)
         window = int(np.searchsorted(ends, place, side="right"))
         before = int(ends[window - 1]) if window else 0
-        return int(self._window(epoch, window, order)[place - before])
+        return int(self._window(epoch, window, order, windows)[place - before])
 
-    def _epoch(self, epoch: int) -> tuple[Int[np.ndarray, "K"], Int[np.ndarray, "W"]]:
-        """(order of the blocks, how many rows the windows up to each have)."""
-        if epoch not in self._epochs:
+    def _epoch(
+        self, epoch: int
+    ) -> tuple[Int[np.ndarray, "K"], Int[np.ndarray, "W"], dict[int, np.ndarray]]:
+        """(order of the blocks, how many rows the windows up to each have, windows by number)."""
+        # Looked up once: another thread may forget what this one is about to use.
+        found = self._epochs.get(epoch)
+        if found is None:
             order = _random(self.seed, epoch, 0).permutation(len(self.starts) - 1)
             sizes = np.diff(self.starts.astype(np.int64))[order]
             last = np.arange(self.window, len(order) + self.window, self.window).clip(
                 max=len(order)
             )
-            _remember(self._epochs, epoch, (order, np.cumsum(sizes)[last - 1], {}))
-        found: tuple[Any, Any, Any] = self._epochs[epoch]
-        return found[0], found[1]
+            found = order, np.cumsum(sizes)[last - 1], {}
+            _remember(self._epochs, epoch, found)
+        order, ends, windows = found
+        return order, ends, windows
 
-    def _window(self, epoch: int, window: int, order: np.ndarray) -> Int[np.ndarray, "N"]:
+    def _window(
+        self, epoch: int, window: int, order: np.ndarray, windows: dict[int, np.ndarray]
+    ) -> Int[np.ndarray, "N"]:
         """The rows of a window in their order."""
-        windows = self._epochs[epoch][2]
-        if window not in windows:
+        found = windows.get(window)
+        if found is None:
             blocks = order[window * self.window : (window + 1) * self.window]
             rows = np.concatenate(
                 [np.arange(*self.starts[block : block + 2].astype(np.int64)) for block in blocks]
             )
-            _remember(windows, window, _random(self.seed, epoch, window + 1).permutation(rows))
-        found: np.ndarray = windows[window]
+            found = _random(self.seed, epoch, window + 1).permutation(rows)
+            _remember(windows, window, found)
         return found
 
     def __reduce__(self) -> Any:
