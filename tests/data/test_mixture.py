@@ -241,6 +241,9 @@ def test_pairs_that_name_what_another_corpus_holds_out_are_left_out(config, caps
     assert len(source.parts[0]) == len(before) - len(left)
     assert f"{len(left)} of {len(before)} pairs name what is held out" in capsys.readouterr().err
     assert len(source.parts[1]) == len(files.open("train"))
+    config.data.semantics = "own.npy"
+    with pytest.raises(UsageError, match="a row for each record of the split, of which"):
+        corpora.open_train(config)
 
 
 def test_more_groups_than_a_batch_has_room_for():

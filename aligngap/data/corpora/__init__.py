@@ -105,6 +105,11 @@ def open_train(config: ConfigDict) -> Source:
     """The records to train on, with the semantics of their captions where these were prepared; a
     mixture's as mixture.Joined. Without those that `data.leave_out` says."""
     corpus = of(config)
+    if config.data.semantics and config.data.leave_out:
+        raise UsageError(
+            "data.semantics has a row for each record of the split, of which data.leave_out leaves "
+            "some out: embed the captions (`aligngap prepare --semantics`) in its place"
+        )
     if not isinstance(corpus, Mixture):
         return _open_part(config, corpus, config.data.corpus, train_split(config))
     if config.data.train_split or config.data.semantics:
