@@ -163,12 +163,17 @@ def check(config: ConfigDict, source: Source) -> None:
     for share, part in zip(shares, mixture.parts_of(source), strict=True):
         if not len(part) or part[0].semantics is not None:
             continue
+        command = f"aligngap prepare --corpus={share.name} --semantics=minilm{_where(config)}"
         raise UsageError(
-            f"objective.separation_weight re-scales by semantics, which {share.name} does "
-            "not have: `aligngap prepare --corpus=NAME --semantics=minilm` writes them; or give "
-            "data.semantics=FILE.npy, data.semantics_from=step or "
-            "objective.semantic_rescaling=False"
+            f"objective.separation_weight re-scales by semantics, which {share.name} does not "
+            f"have: run `{command}` once; or give data.semantics=FILE.npy, "
+            "data.semantics_from=step or objective.semantic_rescaling=False"
         )
+
+
+def _where(config: ConfigDict) -> str:
+    """The flag of `prepare` for where the config's corpora are; "" for the usual folder."""
+    return f" --data_dir={config.data.data_dir}" if config.data.data_dir else ""
 
 
 def _told(stream: Any) -> Iterator[Batch]:
