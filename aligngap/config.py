@@ -119,7 +119,7 @@ def default() -> ConfigDict:
     data.semantics_model = "minilm"  # Of the step: all-MiniLM-L6-v2, or a folder of such a model.
     data.semantics_tokens = 128  # Of a caption that the step's model sees, start and end included.
     data.name_share = 1.0  # Chance that a caption to train on has a name, not keywords alone.
-    data.in_memory = False  # Hold every decoded record: for small corpora, a fifth faster.
+    data.in_memory = False  # Hold decoded records, up to 2 GiB a process: a fifth faster.
     data.workers = 0  # Worker processes of the pipeline; 0: threads of this process.
 
     config.model = model = ConfigDict()
@@ -400,7 +400,10 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     yield from _pattern_problems(config.fresh)
     warmup = config.optimizer.warmup_steps
     if not 0 <= warmup < config.steps:
-        yield f"optimizer.warmup_steps={warmup} must be in [0, steps)"
+        yield (
+            f"optimizer.warmup_steps={warmup} must be at least 0 and below steps={config.steps}: "
+            "give both"
+        )
 
 
 def _model_problems(model: ConfigDict) -> Iterator[str]:

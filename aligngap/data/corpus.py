@@ -88,7 +88,7 @@ class Corpus(abc.ABC):
 
     def advice(self, role: str) -> str:
         """What to do where it has no split of a role."""
-        return f"name one with data.{role}_split"
+        return f"name one with data.{'test_splits' if role == 'test' else f'{role}_split'}"
 
     def split(self, name: str) -> Split:
         """By its name; UsageError for an unknown one."""

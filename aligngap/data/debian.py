@@ -1,8 +1,10 @@
 """Files of pinned Debian packages, checked by SHA-256 and read in memory; nothing is unpacked."""
 
 import io
+import lzma
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +13,10 @@ from aligngap import progress
 from aligngap.data import fetch
 from aligngap.errors import AligngapError
 
-MAGIC, HEADER = (
-    b"!<arch>\n",
-    60,
-)  # Of an ar archive, which a package is, and bytes of each member's.
+MAGIC = b"!<arch>\n"  # Of an ar archive, which a package is.
+HEADER = 60  # Bytes, of each of its members.
+CHUNK = 2**20  # Bytes.
+DAMAGED = (lzma.LZMAError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def members(path: Path, below: str) -> Iterator[tuple[str, bytes]]:
                     stream = archive.extractfile(entry)
                     assert stream is not None  # It is a plain file.
                     yield entry.name.removeprefix(prefix), stream.read()
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            while archive.fileobj.read(CHUNK):  # A checksum is last.
+                pass
+    except (tarfile.TarError, EOFError, OSError, ValueError, *DAMAGED) as error:
         raise AligngapError(f"cannot read {path}: {error}") from error
 
 

@@ -18,6 +18,7 @@ from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
 
 MOST_SKIPPED = 100  # Records one after the other that cannot be read, before it is an error.
+MOST_HELD = 2**31  # Bytes of decoded records in a process; more are read each time.
 
 
 class Part(NamedTuple):
@@ -31,10 +32,16 @@ class Part(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A record that was read, and its image; None: a JPEG, which each crop decodes anew."""
+    """A record that was read, and its image; None: it is decoded anew for each crop, as a JPEG."""
 
     record: Record
     image: Image | None
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        pixels = self.image.width * self.image.height if self.image else 0
+        return len(self.record.image) + 3 * pixels
 
 
 class Example(grain.transforms.RandomMap):
@@ -54,8 +61,9 @@ class Example(grain.transforms.RandomMap):
         self._config, self._tokenizer, self._parts = config, tokenizer, parts
         self._sentence = sentence
         self._shapes = records.batch_shapes(config)
-        # Each process reads and decodes a record once, and then holds it in memory.
-        self._kept: dict[Place, Read] | None = {} if config.data.in_memory else None
+        # Each process reads and decodes a record once, and then holds it, while there is room.
+        self._kept: dict[Place, Read] = {}
+        self._room = MOST_HELD if config.data.in_memory else 0
 
     def random_map(self, element: Place, rng: np.random.Generator) -> Batch:
         """The row, with `replaced`: how many records were skipped to find it (int32 scalar).
@@ -102,14 +110,17 @@ class Example(grain.transforms.RandomMap):
         return f"record {place.row} of {self._parts[place.corpus].name} could not be read in time"
 
     def _read(self, place: Place) -> Read:
-        if self._kept is None:
-            return Read(self._parts[place.corpus].record(place.row), None)
-        if place not in self._kept:
-            part = self._parts[place.corpus]
-            record = part.record(place.row)
-            image = crops.opened(record.image, f"{place.row} of {part.name}")
-            self._kept[place] = Read(record, None if isinstance(image, JpegImageFile) else image)
-        return self._kept[place]
+        if (kept := self._kept.get(place)) is not None:
+            return kept
+        part = self._parts[place.corpus]
+        record = part.record(place.row)
+        if self._room <= 0:
+            return Read(record, None)
+        image = crops.opened(record.image, f"{place.row} of {part.name}")
+        read = Read(record, None if isinstance(image, JpegImageFile) else image)
+        self._kept[place] = read
+        self._room -= read.size
+        return read
 
 
 def _semantics(part: Part, record: Record, row: int, which: int) -> np.ndarray | None:

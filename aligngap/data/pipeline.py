@@ -177,17 +177,22 @@ def check(config: ConfigDict, source: Source) -> None:
     widths = [mixture.width_of(part) for part in mixture.parts_of(source)]
     for share, width in zip(shares, widths, strict=True):
         if width is None:
+            command = f"aligngap prepare --corpus={share.name} --semantics=minilm{_where(config)}"
             raise UsageError(
                 f"objective.separation_weight re-scales by semantics, which {share.name} does not "
-                f"have: `aligngap prepare --corpus={share.name} --semantics=minilm` writes them; "
-                "or give data.semantics=FILE.npy, data.semantics_from=step or "
-                "objective.semantic_rescaling=False"
+                f"have: run `{command}` once; or give data.semantics=FILE.npy, "
+                "data.semantics_from=step or objective.semantic_rescaling=False"
             )
     if len({*widths}) > 1:
         raise UsageError(
             f"the semantics of {config.data.corpus} have widths {widths}: embed all of them with "
             "one model (`aligngap prepare --semantics`), or give data.semantics_from=step"
         )
+
+
+def _where(config: ConfigDict) -> str:
+    """The flag of `prepare` for where the config's corpora are; "" for the usual folder."""
+    return f" --data_dir={config.data.data_dir}" if config.data.data_dir else ""
 
 
 def _told(stream: Any) -> Iterator[Batch]:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from aligngap import config as configs
 from aligngap import progress
+from aligngap.data import corpora
 from aligngap.errors import AligngapError, UsageError
 from aligngap.evaluation import evaluator, results, shown
 from aligngap.evaluation.results import SplitResults
@@ -41,7 +42,7 @@ def evaluate(
     subject = Subject(config, model.module, model.tokenizer, model.mesh, intervals=True)
     plan = _plan(config)
     if not plan:
-        raise UsageError(f"no evaluator of {folder} measures anything: give --evaluators=FILE")
+        raise UsageError(_nothing(config, folder))
     tracked = progress.track(plan.items(), f"Evaluating {config.name}", len(plan), "splits")
     found = {split: _measure(subject, moments, split, names) for split, names in tracked}
     with distributed.together():
@@ -82,6 +83,14 @@ def _plan(config: ConfigDict) -> dict[str, list[str]]:
         for split in evaluator.splits(config, entry, entry.get("final", "tests")):
             plan.setdefault(split, []).append(name)
     return plan
+
+
+def _nothing(config: ConfigDict, folder: Path) -> str:
+    """Why there is nothing to measure."""
+    corpus = corpora.of(config)
+    if not corpora.test_splits(config):
+        return f"{corpus.name} has no split for test: {corpus.advice('test')}"
+    return f"no evaluator of {folder} measures anything: give --evaluators=FILE"
 
 
 def _measure(

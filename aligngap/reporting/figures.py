@@ -218,6 +218,8 @@ def counts(
         width = max(1, -(-(high - low + 1) // BINS)) if whole else (high - low) / BINS
         bins = np.arange(low - 0.5, high + width, width)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
+    if low == high:
+        axes.set_xticks([low])
     heights, _ = np.histogram(values, bins, weights=often)
     axes.stairs(heights, bins, fill=True, color=run_colour(0), alpha=0.35)
     axes.stairs(heights, bins, color=run_colour(0), linewidth=1.1)

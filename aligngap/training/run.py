@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from aligngap import progress
 from aligngap.config import data_dir
-from aligngap.data import corpora, pipeline, records, sentences, tokenizers
+from aligngap.data import corpora, fit, pipeline, records, sentences, tokenizers
 from aligngap.data.records import Source
 from aligngap.data.sentences import SentenceEncoder
 from aligngap.data.tokenizers.tokenizer import Tokenizer
@@ -111,6 +111,9 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
             if not tokenizers.held(config, folder / "tokenizer"):
                 tokenizer.save(folder / "tokenizer")
     tokenizer = tokenizers.reopen(config, folder / "tokenizer")
+    if jax.process_index() == 0:
+        for misfit in fit.misfits(config, source, tokenizer):
+            progress.say(f"WARNING: {misfit}")
     own = (made.config, made.mesh, made.module, made.tx, made.abstract, made.encoder)
     return Run(*own, folder, tokenizer, source, start)
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from aligngap.data import corpora, fetch
+from aligngap.data import fetch
 from aligngap.data.corpora import pictogram_concepts
 
-from forms import Pair
+from forms import Pair, drawings
 
 LANGUAGES = ("en", "fr", "de", "pl", "ru", "ja")
 
@@ -27,11 +27,4 @@ def captions(clip_dir) -> list[str]:
 @pytest.fixture(scope="session")
 def pairs(pictograms_dir) -> list[Pair]:
     """300 pictures of the pictograms, no two alike, with one to three names each."""
-    source = corpora.find("pictograms", pictograms_dir).open("train")
-    rows = np.random.default_rng(0).choice(len(source), 400, replace=False)
-    found = {}
-    for row in rows.tolist():
-        record = source[row]
-        names = list(dict.fromkeys(record.captions))[:3]
-        found[record.image] = Pair(f"{row:06d}", record.image, names)
-    return sorted(found.values())[:300]
+    return drawings(pictograms_dir, 300)

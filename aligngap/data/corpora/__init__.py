@@ -60,7 +60,7 @@ def _unknown(name: str, folder: Path) -> str:
     near = ", ".join(difflib.get_close_matches(name, [*CORPORA, *there, *tfds_sets.known()]))
     return (
         f"unknown corpus {name!r}: one of {', '.join([*CORPORA, *there])}, a set of TFDS, or a "
-        f"package.module.Name{f'; near to it: {near}' if near else ''}"
+        f"package.module.Name (looked in {folder}){f'; near to it: {near}' if near else ''}"
     )
 
 

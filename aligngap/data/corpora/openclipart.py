@@ -66,13 +66,19 @@ def _about(svg: bytes) -> tuple[str, list[str]]:
     title = _title((found.text or "") if found is not None else "")
     words = [" ".join((word.text or "").lower().split()) for word in root.findall(f".//{KEYWORDS}")]
     good = [word for word in words if 2 < len(word) < 25 and word not in NO_WORDS]
-    return title, [word for word in dict.fromkeys(good) if word.isascii() and "_" not in word]
+    plain = (word for word in dict.fromkeys(good) if word.isascii() and "_" not in word)
+    return title, [word for word in plain if not _address(word)]
+
+
+def _address(text: str) -> bool:
+    """Whether it names a person's mail or site."""
+    return "@" in text or "http" in text.lower()
 
 
 def _title(text: str) -> str:
     """ "Clipart by Nicu Buculei - jigsaw_red_10" → "jigsaw red"; "" for what names nothing."""
     title = re.sub(r"^Clipart by [^-]* - ", "", text.strip())
-    if "@" in title or "http" in title:
+    if _address(title):
         return ""
     title = re.sub(r"[_\-\s]+", " ", title)
     title = re.sub(r"\b(\d+|svg|bw|v\d)\b|(?<=[a-z])\d+\b", "", title, flags=re.IGNORECASE)

@@ -141,8 +141,9 @@ def render(chunk: Chunk) -> tuple[int, list[bytes]]:
 
 def _png(picture: Picture) -> bytes:
     try:
-        image = _drawn(picture.content) if picture.kind == "svg" else _opened(picture.content)
-    except (AligngapError, ValueError):
+        with images.telling(picture.name):
+            image = _drawn(picture.content) if picture.kind == "svg" else _opened(picture.content)
+    except AligngapError:
         return b""
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     if len(image.getcolors(1) or ()) == 1:

@@ -36,6 +36,13 @@ class Prepared(Corpus):
     def prepare(self) -> None:
         """It is there."""
 
+    def advice(self, role: str) -> str:
+        """Of a few images none may fall to a split."""
+        return (
+            f"delete {self.folder} and prepare it again with a larger --{role}_share, such as 0.2, "
+            f"or with --{role}=PATH_OR_GLOB; or {super().advice(role)}"
+        )
+
     def classes(self, kind: str) -> Mapping[str, Sequence[str]]:
         """A class's name is its text, "-" and "_" as spaces."""
         if kind not in self.kinds:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from aligngap import atomic
 from aligngap.data import images, sources, store
@@ -129,9 +129,22 @@ def size_of(encoded: bytes, check: str) -> tuple[int, int]:
                 image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LeftOut("image is too large to decode", str(error)) from error
+    except UnidentifiedImageError as error:  # Its words name an object, each time another.
+        raise LeftOut("image cannot be decoded", "unknown format") from error
     except Exception as error:  # Pillow's readers raise anything for a broken file.
         raise LeftOut("image cannot be decoded", " ".join(str(error).split())) from error
     return size
+
+
+def undecodable(part: Part, columns: dict[str, np.ndarray], row: int) -> LeftOut | None:
+    """Why a record of the part, of which only the header was looked at, cannot be evaluated on."""
+    place = Place(int(columns["offset"][row]), int(columns["size"][row]))
+    raw = sources.of(part.settings).read(part.shard, place)
+    try:
+        size_of(raw.image, "decode")
+    except LeftOut as reason:
+        return reason.named(raw.name)
+    return None
 
 
 def read_findings(target: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -7,7 +7,9 @@ import csv
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from aligngap import atomic
 from aligngap.data import sources
-from aligngap.data.sources import index
+from aligngap.data.sources import examine, index
 from aligngap.data.sources.examine import Part, read_findings
 from aligngap.data.sources.splitting import Across, Splitting
 from aligngap.data.sources.statistics import Statistics
@@ -64,6 +66,9 @@ def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
         for number, part in enumerate(parts):
             columns, about = read_findings(part.target)
             kept, roles = across.kept(number, columns), across.roles(number, columns)
+            merged.left_out[REPEATED] += int((~kept).sum())
+            damaged = _damaged(part, columns, np.flatnonzero(kept & (roles != "train")))
+            kept[[*damaged]] = False
             for role, file in files.items():
                 rows = np.flatnonzero(kept & (roles == role))
                 file.write(_places(columns, rows, shards.index(part.shard)))
@@ -71,8 +76,7 @@ def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
                 blocks[role] += [merged.records[role]] if len(rows) else []
                 merged.captions[role] += int(columns["captions"][rows].sum())
             merged.statistics.add(columns, kept)
-            merged.left_out[REPEATED] += int((~kept).sum())
-            for reason, detail in about["left_out"]:
+            for reason, detail in [*about["left_out"], *damaged.values()]:
                 merged.left_out[reason] += 1
                 table.writerow((reason, Path(part.shard).name, detail))
             for kind, names in about["classes"].items():
@@ -87,6 +91,19 @@ def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
         raise AligngapError(f"no record is left to train on ({reasons or 'there was none'})")
     atomic.write_json(folder / "statistics.json", merged.statistics.as_json())
     return merged
+
+
+def _damaged(
+    part: Part, columns: dict[str, np.ndarray], held_out: np.ndarray
+) -> dict[int, tuple[str, str]]:
+    """Row → (reason, detail) of what is held out and cannot be decoded, where only headers were
+    looked at: training puts another record in its place, evaluation cannot."""
+    if part.settings.rules.check == "decode":
+        return {}
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(partial(examine.undecodable, part, columns), held_out.tolist()))
+    rows = zip(held_out.tolist(), found, strict=True)
+    return {row: (bad.reason, bad.detail) for row, bad in rows if bad}
 
 
 def _places(columns: dict[str, np.ndarray], rows: np.ndarray, shard: int) -> bytes:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from braceexpand import braceexpand
+
 from aligngap.data import store
 from aligngap.data.sources import columnar, tables
 from aligngap.data.sources.lines import Row
@@ -27,10 +29,20 @@ class Named:
 
 def named(given: str, role: str, columns: Columns) -> list[Named]:
     """UsageError or AligngapError where it is nothing that a corpus can be made of."""
-    paths = store.paths(given)
+    paths = [path for name in _expanded(given) for path in store.paths(name)]
     if len(paths) == 1 and Path(paths[0]).is_dir():
         return _in_folder(Path(paths[0]), role, columns)
     return _of_files(given, paths, role, columns)
+
+
+def _expanded(given: str) -> list[str]:
+    """ "{00000..00099}.tar" → every name it stands for, as shells and webdataset understand it."""
+    if Path(given).exists():
+        return [given]
+    try:
+        return list(braceexpand(given, escape=False))
+    except ValueError as error:
+        raise UsageError(f"{given}: a brace has no other half") from error
 
 
 def _of_files(given: str, paths: Sequence[str], role: str, columns: Columns) -> list[Named]:

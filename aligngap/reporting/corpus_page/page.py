@@ -7,17 +7,19 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
 from aligngap import atomic
+from aligngap.config import data_dir
 from aligngap.data import images
 from aligngap.data.corpora.prepared import Prepared
 from aligngap.data.sources.indexed import ABOUT
 from aligngap.data.sources.merge import LEFT_OUT
+from aligngap.data.sources.prepare import LINES
 from aligngap.errors import AligngapError
 from aligngap.reporting import figures, template
 from aligngap.reporting.panels import Panel
@@ -54,10 +56,11 @@ def write(folder: Path) -> None:
     examples = _examples(folder / LEFT_OUT)
     content = {
         "name": corpus.name,
+        "flags": _flags(folder),
+        "lacking": list(_lacking(about, corpus)),
         "records": f"{records:,}",
         "captions": f"{sum(split['captions'] for split in about['splits'].values()):,}",
-        "shards": f"{len(about['shards']):,}",
-        "format": about["settings"]["format"],
+        "held": _held(about["settings"]["format"], len(about["shards"])),
         "converted": about["converted"],
         "sources": about["asked"]["sources"],
         "splits": [
@@ -77,9 +80,18 @@ def write(folder: Path) -> None:
     atomic.write(folder / PAGE, template.render("corpus_page/page.html.j2", content))
 
 
+def _held(form: str, shards: int) -> str:
+    """What the images lie in."""
+    if form == "lines":
+        return "files of their own"
+    return f"{shards:,} {form} file{'' if shards == 1 else 's'}"
+
+
 def _few(names: list[str]) -> str:
     shown = ", ".join(names[:20])
-    return f"{len(names):,} classes: {shown}" + (", ..." if len(names) > 20 else "")
+    return f"{len(names):,} class{'' if len(names) == 1 else 'es'}: {shown}" + (
+        ", ..." if len(names) > 20 else ""
+    )
 
 
 def _examples(listing: Path) -> dict[str, list[str]]:
@@ -87,7 +99,9 @@ def _examples(listing: Path) -> dict[str, list[str]]:
     with listing.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t"):
             if len(found[row["reason"]]) < EXAMPLES:
-                found[row["reason"]].append(f"{row['shard']}: {row['detail']}"[:LONGEST])
+                # What a table or a folder names is in no shard.
+                shard = "" if row["shard"] == LINES else f"{row['shard']}: "
+                found[row["reason"]].append(_short(shard + row["detail"]))
     return found
 
 
@@ -119,8 +133,12 @@ def _cards(corpus: Prepared) -> Iterator[Card]:
             picture = _picture(record.image)
         except AligngapError:  # Only its size was looked at.
             picture = ""
-        texts = [text[:LONGEST] for text in record.captions]
-        yield Card(picture, texts, " · ".join([*keywords, *labels])[:LONGEST])
+        texts = [_short(text) for text in record.captions]
+        yield Card(picture, texts, _short(" · ".join([*keywords, *labels])))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _picture(encoded: bytes) -> str:
@@ -138,4 +156,21 @@ def summary(folder: Path) -> Iterator[str]:
         yield f"{name:<11} {split['records']:>12,} images {split['captions']:>12,} captions"
     for reason, count in sorted(about["left_out"].items(), key=lambda item: -item[1]):
         yield f"{'left out':<11} {count:>12,} {reason}"
-    yield f"{folder / PAGE} shows it; data.corpus={folder.name} trains on it"
+    yield from _lacking(about, Prepared(folder.parent, folder.name))
+    yield f"{folder / PAGE} shows it; to train on it: {_flags(folder)}"
+
+
+def _lacking(about: dict[str, Any], corpus: Prepared) -> Iterator[str]:
+    """Which splits were asked for and got nothing, and what to do."""
+    for role in ("validation", "test"):
+        asked = (
+            about["asked"]["splitting"][f"{role}_share"] != 0 or role in about["asked"]["sources"]
+        )
+        if asked and role not in about["splits"]:
+            yield f"no image fell to {role}: {corpus.advice(role)}"
+
+
+def _flags(folder: Path) -> str:
+    """What of a config says that it is trained on."""
+    here = "" if folder.parent == data_dir("") else f" --config.data.data_dir={folder.parent}"
+    return f"--config.data.corpus={folder.name}{here}"

@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
+
+from aligngap.data import corpora
 
 
 class Pair(NamedTuple):
@@ -18,6 +21,18 @@ class Pair(NamedTuple):
     name: str
     image: bytes
     captions: list[str]
+
+
+def drawings(data_dir: Path, count: int) -> list[Pair]:
+    """So many pictures of the pictograms, no two alike, with one to three names each."""
+    source = corpora.find("pictograms", data_dir).open("train")
+    rows = np.random.default_rng(0).choice(len(source), count * 4 // 3, replace=False)
+    found = {}
+    for row in rows.tolist():
+        record = source[row]
+        names = list(dict.fromkeys(record.captions))[:3]
+        found[record.image] = Pair(f"{row:06d}", record.image, names)
+    return sorted(found.values())[:count]
 
 
 def files(pairs: Sequence[Pair], folder: Path) -> Path:

@@ -1,7 +1,6 @@
 """Damaged records are counted by reason and listed, and nothing else is lost."""
 
 import csv
-import io
 import tarfile
 
 import numpy as np
@@ -13,15 +12,11 @@ from aligngap.data.sources.raw import Columns, Rules
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError
 
+import damaged
+from damaged import encoded
 from forms import Pair, add, table
 
 ALL = Splitting(0.0, 0.0)
-
-
-def encoded(image, form, **options) -> bytes:
-    written = io.BytesIO()
-    image.save(written, form, **options)
-    return written.getvalue()
 
 
 @pytest.fixture(scope="session")
@@ -30,30 +25,13 @@ def picture(pairs) -> Image.Image:
 
 
 @pytest.fixture(scope="session")
-def readable(picture) -> dict[str, bytes]:
-    """Rare, but images: they stay."""
-    noise = np.random.default_rng(0).integers(0, 2**16, (40, 40), np.uint16)
-    frames = [picture, picture.rotate(90)]
-    return {
-        "cmyk.jpg": encoded(picture.convert("CMYK"), "JPEG"),
-        "deep.png": encoded(Image.fromarray(noise), "PNG"),
-        "moving.gif": encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]),
-        "moving.webp": encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]),
-        "long.png": encoded(Image.new("L", (20_000, 40)), "PNG"),
-    }
+def readable(pairs) -> dict[str, bytes]:
+    return damaged.readable(pairs[0].image)
 
 
 @pytest.fixture(scope="session")
-def broken(picture) -> dict[str, tuple[bytes, str]]:
-    """(content, the reason to be counted)."""
-    large, bomb = picture.resize((256, 256)), encoded(Image.new("1", (20_000, 20_000)), "PNG")
-    return {
-        "cut.jpg": (encoded(large, "JPEG")[:3000], "image cannot be decoded"),
-        "cut.png": (encoded(large, "PNG")[:3000], "image cannot be decoded"),
-        "nothing.jpg": (b"", "image cannot be decoded"),
-        "text.jpg": (b"<html>not found</html>", "image cannot be decoded"),
-        "bomb.png": (bomb, "image is too large to decode"),
-    }  # fmt: skip
+def broken(pairs) -> dict[str, tuple[bytes, str]]:
+    return damaged.broken(pairs[0].image)
 
 
 def kept(corpus):
@@ -103,6 +81,26 @@ def test_only_headers_on_request(pairs, broken, make, tmp_path):
     path = table([*pairs[:20], cut], tmp_path / "t")
     assert len(make(path, "quick", rules=Rules(check="header"), splitting=ALL).open("train")) == 21
     assert len(make(path, "whole", splitting=ALL).open("train")) == 20
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_what_is_held_out_is_decoded_all_the_same(copied, pairs, broken, make, tmp_path):
+    """Evaluation puts nothing in the place of a damaged image."""
+    cut = [Pair(f"cut{i}", broken["cut.jpg"][0] + bytes(i), [f"cut {i}"]) for i in range(30)]
+    shares = Splitting(0.3, 0.3)
+    rules = Rules(check="header")
+    path = table([*pairs[:60], *cut], tmp_path / "t")
+    corpus = make(path, rules=rules, splitting=shares, convert=copied)
+    found = {split.name: corpus.open(split.name) for split in corpus.splits}
+    for role in ("validation", "test"):
+        for row in range(len(found[role])):
+            images.decode(found[role][row].image)
+    trained = [found["train"][row].name for row in range(len(found["train"]))]
+    damaged_ones = sum("cut" in name for name in trained)
+    assert 0 < damaged_ones < 30
+    listed = left_out(corpus, tmp_path)
+    assert [why for why, _ in listed] == ["image cannot be decoded"] * (30 - damaged_ones)
+    assert sum(map(len, found.values())) == 90 - len(listed)
 
 
 def test_a_tar_of_all_kinds_of_damage(pairs, broken, make, tmp_path):

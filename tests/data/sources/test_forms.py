@@ -1,9 +1,13 @@
 """The same pairs in every form give the same records, split alike."""
 
 import dataclasses
+import hashlib
 import json
 import pickle
+import tarfile
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from aligngap.data import images
@@ -144,6 +148,73 @@ def test_another_request_under_one_name_is_refused(pairs, make, tmp_path):
         make(path, splitting=Splitting(0.2, 0.2))
 
 
+def test_shards_may_be_named_by_braces(pairs, make, tmp_path):
+    """As shells and webdataset understand them; a file of that very name comes first."""
+    tars = shards(pairs, tmp_path / "tars").parent
+    whole = records(make(tars / "{00000..00001}.tar"))
+    assert whole == records(make(tars / "*.tar", "starred"))
+    assert records(make(tars / "0000{1,0}.tar", "listed")).keys() == whole.keys()
+    first = records(make(tars / "{00000..00000}.tar", "one"))
+    assert {i for part in first.values() for i, _ in part} == {pair.image for pair in pairs[:150]}
+    (tars / "00001.tar").rename(tars / "{1..9}.tar")
+    odd = records(make(tars / "{1..9}.tar", "odd"))
+    assert {i for part in odd.values() for i, _ in part} == {pair.image for pair in pairs[150:]}
+    with pytest.raises(AligngapError, match=r"00001\.tar: no such file"):
+        make(tars / "{00000..00002}.tar", "missing")
+    with pytest.raises(UsageError, match="a brace has no other half"):
+        make(tars / "{00000..00002.tar", "half")
+
+
+def img2dataset(pairs, folder):
+    """What img2dataset leaves with its defaults: shards, and beside them what it says of them."""
+    folder.mkdir()
+    half = len(pairs) // 2
+    for number, part in enumerate((pairs[:half], pairs[half:])):
+        shard, rows = f"{number:05d}", []
+        with tarfile.open(folder / f"{shard}.tar", "w") as archive:
+            for place, pair in enumerate(part):
+                about = {
+                    "key": f"{shard}{place:04d}",
+                    "url": f"https://example.org/{pair.name}.jpg",
+                    "caption": pair.captions[0],
+                    "status": "success",
+                    "error_message": None,
+                    "width": 256,
+                    "height": 256,
+                    "original_width": 64,
+                    "original_height": 64,
+                    "exif": "{}",
+                    "sha256": hashlib.sha256(pair.image).hexdigest(),
+                }
+                rows.append(about)
+                add(archive, f"{about['key']}.jpg", pair.image)
+                add(archive, f"{about['key']}.txt", pair.captions[0].encode())
+                add(archive, f"{about['key']}.json", json.dumps(about, indent=4).encode())
+        pyarrow.parquet.write_table(pa.Table.from_pylist(rows), folder / f"{shard}.parquet")
+        stats = {"count": len(part), "successes": len(part), "failed_to_download": 0}
+        (folder / f"{shard}_stats.json").write_text(json.dumps(stats, indent=4))
+    return folder
+
+
+@pytest.mark.parametrize("given", ["", "*.tar", "{00000..00001}.tar"])
+def test_what_img2dataset_leaves(given, pairs, make, tmp_path):
+    """The folder as well, with the tables and statistics beside the shards."""
+    folder = img2dataset(pairs, tmp_path / "cc12m")
+    found = records(make(folder / given if given else folder))
+    one = {pair.image: (pair.captions[0],) for pair in pairs}
+    assert {image: texts for part in found.values() for image, texts in part} == one
+
+
+def test_its_tables_alone_are_told_for_what_they_are(pairs, make, tmp_path):
+    folder = img2dataset(pairs, tmp_path / "cc12m")
+    with pytest.raises(
+        UsageError, match=r"is \.json, \.parquet, \.tar; expected files of one kind"
+    ):
+        make(folder / "*")
+    with pytest.raises(AligngapError, match=r"no column of images among .*img2dataset"):
+        make(folder / "*.parquet")
+
+
 def test_what_no_corpus_can_be_made_of(pairs, make, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -160,22 +231,6 @@ def test_what_no_corpus_can_be_made_of(pairs, make, tmp_path):
     (tmp_path / "x.rar").write_bytes(b"Rar!")
     with pytest.raises(UsageError, match=r"is \.rar; expected files of one kind"):
         make(tmp_path / "x.rar")
-
-
-def test_a_pair_may_have_one_caption_beside_an_image(make, pairs, tmp_path):
-    """img2dataset's form: .jpg, .txt and a .json whose caption is the same."""
-    import tarfile
-
-    (tmp_path / "t").mkdir()
-    with tarfile.open(tmp_path / "t" / "0.tar", "w") as archive:
-        for pair in pairs[:40]:
-            add(archive, f"{pair.name}.png", pair.image)
-            add(archive, f"{pair.name}.txt", pair.captions[0].encode())
-            about = {"caption": pair.captions[0], "url": "http://a", "status": "success"}
-            add(archive, f"{pair.name}.json", json.dumps(about).encode())
-    found = records(make(tmp_path / "t"))
-    one = {pair.image: (pair.captions[0],) for pair in pairs[:40]}
-    assert {image: texts for part in found.values() for image, texts in part} == one
 
 
 def test_converted_records_are_the_indexed_ones(pairs, make, tmp_path):

@@ -1,0 +1,47 @@
+"""What of a config does not fit the corpora that it is to train on: said once, as a run begins."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from aligngap.data import mixture, records
+from aligngap.data.records import Source
+from aligngap.data.tokenizers.tokenizer import Tokenizer
+
+LOOKED_AT = 200  # Records of each corpus, evenly spread.
+MANY = 0.1  # Of the captions: so many cut off are worth a line.
+
+
+def misfits(config: ConfigDict, source: Source, tokenizer: Tokenizer) -> Iterator[str]:
+    """A sentence each, with what to change."""
+    parts = mixture.shares(config.data.corpus), mixture.parts_of(source)
+    for share, part in zip(*parts, strict=True):
+        whole = sum(each.weight for each in parts[0])
+        yield from _repeated(
+            config, share.name, round(config.batch_size * share.weight / whole), part
+        )
+        yield from _cut_off(config, share.name, part, tokenizer)
+
+
+def _repeated(config: ConfigDict, name: str, rows: int, source: Source) -> Iterator[str]:
+    if rows > len(source) and config.objective.mask_duplicates == "none":
+        yield (
+            f"a batch has {rows:,} pairs of {name}, which has {len(source):,} to train on, so that "
+            f"pairs are negatives of themselves: give batch_size={len(source)} or less, or "
+            "objective.mask_duplicates=group"
+        )
+
+
+def _cut_off(config: ConfigDict, name: str, source: Source, tokenizer: Tokenizer) -> Iterator[str]:
+    length = config.model.text.context_length
+    rows = np.unique(np.linspace(0, len(source) - 1, LOOKED_AT).astype(int))
+    texts = [text for row in rows.tolist() for text in records.captions_of(source, row)]
+    # One token more shows something else only of a text that goes on.
+    longer = tokenizer.encode(texts, length + 1)
+    cut = np.mean((longer[:, :length] != tokenizer.encode(texts, length)).any(axis=1))
+    if cut > MANY:
+        yield (
+            f"{cut:.0%} of the captions of {name} have more than the {length} tokens of "
+            "model.text.context_length: the rest of each is not seen"
+        )
