@@ -61,7 +61,7 @@ def begin(proxy, program, tmp_path):
     running = []
 
     def start(python, *arguments) -> Running:
-        own = environment(proxy.url, **program.cache)
+        own = environment(proxy, **program.cache)
         command = [str(python), "-m", "aligngap.cli", *map(str, arguments)]
         running.append(Running(command, own, tmp_path / f"said_{len(running)}.txt"))
         return running[-1]

@@ -2,6 +2,7 @@
 proxy before it that counts what clients ask for, and spoils what it is told to."""
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venv-s3" / "bin" / "python"  # launch/test.sh makes it.
 BUCKET = "pairs"
-STALL = 8.0  # Seconds; beyond the clients' time-outs of these tests.
+STALL = 8.0  # Seconds, where clients are told to wait for less.
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # As AWS's documents have it.
 
 
@@ -77,9 +78,12 @@ class Proxy:
     """Passes requests on to a store. `fault`: (a request, how many like it came before) →
     "", an HTTP status of an error, "reset", "stall", "drip" or "cut" (in the middle)."""
 
+    fault: Callable[[Asked, int], str]
+    patience: float  # Seconds that clients wait; a machine that is busy is no fault.
+
     def __init__(self, port: int) -> None:
         self.asked: list[Asked] = []
-        self.fault: Callable[[Asked, int], str] = lambda asked, before: ""
+        self.forget()
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"proxy": self, "store": port})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -98,6 +102,7 @@ class Proxy:
 
     def forget(self) -> None:
         self.asked.clear()
+        self.patience = 60.0
         self.fault = lambda asked, before: ""
 
     def end(self) -> None:
@@ -162,11 +167,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-def environment(url: str, **more: str) -> dict[str, str]:
-    """Of a client, as a user sets it: where the store is, credentials, time-outs of a second."""
-    config = '{"connect_timeout": 1, "read_timeout": 1, "retries": {"max_attempts": 2}}'
+def environment(proxy: Proxy, **more: str) -> dict[str, str]:
+    """Of a client, as a user sets it: where the store is, credentials, how long it waits."""
+    times = {"connect_timeout": proxy.patience, "read_timeout": proxy.patience}
+    config = json.dumps({**times, "retries": {"max_attempts": 2}})
     ours = {
-        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL": proxy.url,
         "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_DEFAULT_REGION": "us-east-1",
