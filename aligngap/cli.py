@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from aligngap import addresses
 from aligngap.errors import AligngapError, UsageError
 
 # name: what `aligngap --help` says of it. The room in `verbs/` has the same name.
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        _check_secrets(given)
         room, parsed = _parse_named(given) or _parse(given)
         parsed.command = given
         room.run(parsed)
@@ -51,6 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("aligngap: interrupted; the same command goes on from the last save", file=sys.stderr)
         return 1
     return 0
+
+
+def _check_secrets(given: list[str]) -> None:
+    """UsageError, before a command is parsed or recorded, for credentials in an address."""
+    for argument in filter(addresses.has_credentials, given):
+        raise UsageError(
+            f"{addresses.redacted(argument)} holds credentials, which pages and logs would repeat: "
+            f"{addresses.HOW}"
+        )
 
 
 def _parse(given: list[str]) -> tuple[Any, argparse.Namespace]:

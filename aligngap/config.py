@@ -91,7 +91,7 @@ def default() -> ConfigDict:
     data.leave_out = ()  # Corpora whose held-out names may stand in no other's caption to train on.
     data.replacement = False  # True: records are drawn with replacement, there are no epochs.
     # global: any order | block: blocks of neighbours, records shuffled within a window of blocks |
-    # "": block where records are better read in blocks (parquet), else global.
+    # "": block where records are better read in blocks (parquet, remote shards), else global.
     data.shuffle = ""
     data.block_size = 512  # Records, where a source has no blocks of its own.
     data.window_blocks = 8

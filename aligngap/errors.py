@@ -15,6 +15,15 @@ class UsageError(AligngapError):
     exit_code = 2
 
 
+class StoreError(AligngapError):
+    """Where records lie does not answer, or they were changed: the fault of no record, so that no
+    other may take its place. The same command goes on once it is mended."""
+
+
+class Gone(StoreError):
+    """The store answers, and has no such thing."""
+
+
 class Preempted(AligngapError):
     """A signal stopped the work after a save; the same command goes on (exit code 75)."""
 

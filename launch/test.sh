@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
 environment test
+environment_beside s3
 if .venv/bin/python -c 'import torch' 2>/dev/null; then
   environment_beside open_clip
 else

@@ -58,7 +58,7 @@ def read(config: ConfigDict, name: str) -> EvalSet:
     `name` is SPLIT or CORPUS/SPLIT.
     """
     corpus, split = corpora.named(config, name)
-    source, most = corpus.open(split), config.data.max_keywords
+    source, most = records.in_order(corpus.open(split)), config.data.max_keywords
     number: dict[int, int] = {}  # Of each group.
     found: dict[tuple[int, str], None] = {}  # (group, text), in order.
     rows, names = np.zeros(len(source), np.int64), []

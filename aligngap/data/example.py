@@ -15,7 +15,7 @@ from aligngap.data.semantics import OwnSemantics
 from aligngap.data.sentence_models import SentenceTokens
 from aligngap.data.stream import Place
 from aligngap.data.tokenizers.tokenizer import Tokenizer
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, StoreError
 
 MOST_SKIPPED = 100  # Records one after the other that cannot be read, before it is an error.
 MOST_HELD = 2**31  # Bytes of decoded records in a process; more are read each time.
@@ -76,6 +76,8 @@ class Example(grain.transforms.RandomMap):
             place = Place(element.corpus, (element.row + skipped) % length)
             try:
                 return {**self.row(place, rng), "replaced": np.array(skipped, np.int32)}
+            except StoreError:
+                raise  # Of no record: with another in its place the stream would not be the same.
             except AligngapError as error:
                 reasons.append(error)
         raise AligngapError(f"{reasons[0]}; nor can the next {len(reasons) - 1} records be used")

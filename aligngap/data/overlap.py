@@ -6,14 +6,15 @@ hold out. Names are compared as whole words in lower case.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int
 
 from aligngap import progress
+from aligngap.data import records
 from aligngap.data.corpus import Corpus
-from aligngap.data.records import Record, Source, blocks_of, captions_of
+from aligngap.data.records import Record, Source
 
 WORD = re.compile(r"\w+")
 Words = tuple[str, ...]
@@ -37,19 +38,26 @@ class Some:
         return self.source[int(self.rows[row])]
 
     def captions(self, row: int) -> tuple[str, ...]:
-        return captions_of(self.source, int(self.rows[row]))
+        return records.captions_of(self.source, int(self.rows[row]))
 
     @property
-    def blocks(self) -> np.ndarray | None:
-        blocks = blocks_of(self.source)
+    def by_blocks(self) -> bool:
+        return records.by_blocks(self.source)
+
+    def blocks(self, size: int) -> np.ndarray | None:
+        blocks = records.blocks_of(self.source, size)
         return None if blocks is None else np.searchsorted(self.rows, blocks).astype(np.uint64)
+
+    def in_blocks(self, size: int, most: int) -> Source:
+        return replace(self, source=records.in_blocks(self.source, size, most))
 
 
 def without(source: Source, held_out: set[Words], title: str) -> Source:
     """The records none of whose captions and keywords has one of these names; says how many
     that leaves out."""
     rows = progress.track(range(len(source)), f"Names in {title}", len(source), "records")
-    kept = [row for row in rows if not names_in(source[row], held_out)]
+    read = records.in_order(source)
+    kept = [row for row in rows if not names_in(read[row], held_out)]
     progress.say(
         f"{title}: {len(source) - len(kept):,} of {len(source):,} pairs name what is held out"
     )
@@ -81,7 +89,7 @@ def names_in(record: Record, held_out: set[Words]) -> set[Words]:
 def _names(corpus: Corpus, roles: Iterable[str]) -> Iterator[Words]:
     for role in roles:
         for split in corpus.named(role):
-            source = corpus.open(split)
+            source = records.in_order(corpus.open(split))
             for row in range(len(source)):
                 yield from map(words, source[row].captions)
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def batches(
     Row i of the endless stream depends on (seed, i) alone, and batch k is rows k·B to (k+1)·B. So
     neither workers nor processes nor a restart change what is seen.
     """
-    parts = _parts(config, source)
+    parts = _parts(config, _read_as_shuffled(config, source))
     example = Example(config, tokenizer, parts, sentence_tokens(config))
     places = _places(config, parts)
     own = list(range(config.batch_size)) if rows is None else list(rows)
@@ -160,11 +160,27 @@ def _order(config: ConfigDict, source: Source, number: int) -> stream.Order:
     seed = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
     if data.replacement:
         return stream.Drawn(len(source), seed)
-    own = records.blocks_of(source)
-    if data.shuffle == "global" or (data.shuffle == "" and own is None):
+    if not _in_blocks(config, source):
         return stream.Shuffled(len(source), seed)
+    own = records.blocks_of(source, data.block_size)
     blocks = stream.even_blocks(len(source), data.block_size) if own is None else np.asarray(own)
     return stream.Blocks(blocks, data.window_blocks, seed)
+
+
+def _in_blocks(config: ConfigDict, source: Source) -> bool:
+    data = config.data
+    asked = data.shuffle == "block" or (data.shuffle == "" and records.by_blocks(source))
+    return bool(asked and not data.replacement)
+
+
+def _read_as_shuffled(config: ConfigDict, source: Source) -> Source:
+    """What is shuffled in blocks is read in them. Threads that read ahead stand in two windows."""
+    if isinstance(source, Joined):
+        parts = [_read_as_shuffled(config, part) for part in source.parts]
+        return replace(source, parts=parts)
+    if not _in_blocks(config, source):
+        return source
+    return records.in_blocks(source, config.data.block_size, 2 * config.data.window_blocks)
 
 
 def check(config: ConfigDict, source: Source) -> None:

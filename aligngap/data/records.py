@@ -12,6 +12,7 @@ from aligngap.errors import AligngapError
 
 GROUPS = 2**31  # A record's group is below: an int32 in a batch.
 SEMANTICS = 384  # Dimensions of all-MiniLM-L6-v2's sentence embeddings.
+READ_AHEAD = 128  # Records of far shards, for who reads them in order.
 VOCABULARY = 2**20  # Records that a tokenizer learns from.
 Batch = dict[str, np.ndarray]
 
@@ -40,8 +41,10 @@ class Record:
 class Source(Protocol):
     """The records of a split, at random; picklable, for worker processes.
 
-    It may also have `captions(row) -> tuple[str, ...]`, where these cost less than the record, and
-    `blocks`, where neighbours are better read together: the first row of each block, and N.
+    It may also have `captions(row) -> tuple[str, ...]`, where these cost less than the record;
+    `blocks(size)`, which rows lie together: the first of each block of about so many, and N;
+    `by_blocks`, whether such neighbours are better read one after the other; and
+    `in_blocks(size, most) -> Source`, which reads a block at once and holds the latest `most`.
     """
 
     @property
@@ -61,10 +64,28 @@ def captions_of(source: Source, row: int) -> tuple[str, ...]:
     return found
 
 
-def blocks_of(source: Source) -> np.ndarray | None:
+def blocks_of(source: Source, size: int) -> np.ndarray | None:
     """Where the source's own blocks begin, and its length; None where it has none."""
-    found: np.ndarray | None = getattr(source, "blocks", None)
+    own = getattr(source, "blocks", None)
+    found: np.ndarray | None = own(size) if own else None
     return found
+
+
+def by_blocks(source: Source) -> bool:
+    """Whether the source is better read in blocks."""
+    return bool(getattr(source, "by_blocks", False))
+
+
+def in_blocks(source: Source, size: int, most: int) -> Source:
+    """The same records, read in blocks where that saves requests; `most` blocks are held."""
+    own = getattr(source, "in_blocks", None)
+    found: Source = own(size, most) if own else source
+    return found
+
+
+def in_order(source: Source) -> Source:
+    """The same records, for whoever reads them one after the other."""
+    return in_blocks(source, READ_AHEAD, 2)
 
 
 def group_of(record: Record, row: int) -> int:
@@ -152,5 +173,6 @@ def texts_of(source: Source) -> "Sequence[str]":
     """Every caption and keyword of a split, in order: what a vocabulary is learnt from. Of a split
     with more than VOCABULARY records, those of so many, evenly spread."""
     rows = range(0, len(source), max(1, len(source) // VOCABULARY))
-    found = (source[row] for row in rows)
+    read = in_order(source)
+    found = (read[row] for row in rows)
     return [text for record in found for text in (*record.captions, *record.keywords)]

@@ -103,8 +103,14 @@ class WithSemantics:
         return records.captions_of(self.source, row)
 
     @property
-    def blocks(self) -> np.ndarray | None:
-        return records.blocks_of(self.source)
+    def by_blocks(self) -> bool:
+        return records.by_blocks(self.source)
+
+    def blocks(self, size: int) -> np.ndarray | None:
+        return records.blocks_of(self.source, size)
+
+    def in_blocks(self, size: int, most: int) -> Source:
+        return dataclasses.replace(self, source=records.in_blocks(self.source, size, most))
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,7 @@ def write(
 def _parts(source: Source, first: int, size: int) -> Iterator[list[tuple[str, ...]]]:
     """The captions of so many records at a time, the next read while these are embedded."""
     pool = ThreadPoolExecutor(READERS)
-    read = partial(records.captions_of, source)
+    read = partial(records.captions_of, records.in_order(source))
     total = len(source)
     asked = (
         pool.map(read, range(start, min(start + size, total)))

@@ -1,6 +1,7 @@
 """A corpus that `aligngap prepare --source` made: an index of records that stay where they are."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from aligngap.data.corpora import tfds
@@ -31,7 +32,8 @@ class Prepared(Corpus):
         folder, name = self.data_dir / self._name, self.split(split).name
         if not indexed.about(folder)["converted"]:
             return indexed.Indexed(folder, name)
-        return tfds.opened(folder, name, record_of, indexed.version(folder, name))
+        blocks = partial(indexed.blocks, folder, name)
+        return tfds.opened(folder, name, record_of, indexed.version(folder, name), blocks)
 
     def prepare(self) -> None:
         """It is there."""

@@ -110,6 +110,7 @@ class TfdsSource:
     raw: Any  # TFDS's own random-access source.
     record: Any  # One of its examples → Record.
     version: str
+    blocks: Any = None  # As records.Source has it, of what it was made of.
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -119,14 +120,14 @@ class TfdsSource:
         return found
 
 
-def opened(folder: Path, split: str, record: Any, version: str) -> TfdsSource:
+def opened(folder: Path, split: str, record: Any, version: str, blocks: Any = None) -> TfdsSource:
     """A split of what TFDS's files in `folder` hold; AligngapError where they are damaged."""
     import tensorflow_datasets as tfds
 
     with reading(folder, "prepare it again"):
         builder = tfds.builder_from_directory(folder)
         check_shards(builder.info.splits[split])
-        return TfdsSource(builder.as_data_source(split=split), record, version)
+        return TfdsSource(builder.as_data_source(split=split), record, version, blocks)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 """What a user has → records: the formats of files, examined once and then read at random."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from aligngap.data import store
 from aligngap.data.sources.columnar import Arrow, Parquet
 from aligngap.data.sources.lines import Lines
 from aligngap.data.sources.raw import LeftOut, Place, Raw, Settings
@@ -15,12 +15,14 @@ class Format(Protocol):
 
     by_parts: bool  # A part is read as a whole, whichever of its records is asked for.
 
-    def parts(self, shard: Path) -> int:
-        """How many pieces of a shard are examined apart from each other."""
+    def parts(self, shard: str) -> int:
+        """How many pieces of a shard are examined apart from each other; a remote one is not
+        fetched for it."""
         ...
 
-    def places(self, shard: Path, part: int) -> Iterator[Place | LeftOut]:
-        """The records of a part in order, and what of it is none; the shard is on this machine."""
+    def places(self, shard: str, part: int) -> Iterator[Place | LeftOut]:
+        """The records of a part in order, and what of it is none; the shard is on this machine,
+        unless it is read by parts."""
         ...
 
     def read(self, shard: str, place: Place) -> Raw:
@@ -28,10 +30,10 @@ class Format(Protocol):
         ...
 
 
-def of(settings: Settings) -> Format:
-    """The format that settings name."""
+def of(settings: Settings, read: Callable[[str, int, int], bytes] = store.read) -> Format:
+    """The format that settings name; `read` brings the bytes of a place in a shard."""
     if settings.format == "lines":
         return Lines(settings.columns, settings.images)
     if settings.format == "tar":
-        return Tar(settings.columns)
+        return Tar(settings.columns, read)
     return (Parquet if settings.format == "parquet" else Arrow)(settings.columns)

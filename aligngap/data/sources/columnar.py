@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
 
-from aligngap.data import store
+from aligngap.addresses import is_remote
+from aligngap.data.sources.kept import Kept
+from aligngap.data.sources.parquet_ranges import remote_footer, remote_group
 from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw
 from aligngap.errors import AligngapError
 
@@ -33,16 +35,16 @@ class Parquet:
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
 
-    def parts(self, shard: Path) -> int:
-        return len(self._starts(str(shard))) - 1
+    def parts(self, shard: str) -> int:
+        return len(self._starts(shard)) - 1
 
-    def places(self, shard: Path, part: int) -> Iterator[Place | LeftOut]:
+    def places(self, shard: str, part: int) -> Iterator[Place | LeftOut]:
         """Those of the images that begin in a row group; the last may go on in the next ones."""
-        path, starts = str(shard), self._starts(str(shard))
-        last = self._image(path, starts[part] - 1) if part else b""
+        starts = self._starts(shard)
+        last = self._image(shard, starts[part] - 1) if part else b""
         first = starts[part]
         for row in range(starts[part], starts[-1]):
-            image = self._image(path, row)
+            image = self._image(shard, row)
             if image == last and image:
                 first += row == first  # Of what began in an earlier group.
                 continue
@@ -126,18 +128,24 @@ def names_paths(shard: str, columns: Columns) -> bool:
 @functools.lru_cache(maxsize=64)
 def _parquet(shard: str) -> Any:
     try:
-        return pyarrow.parquet.ParquetFile(store.opened(shard))
+        return pyarrow.parquet.ParquetFile(remote_footer(shard) if is_remote(shard) else shard)
     except (pa.ArrowInvalid, OSError) as error:
         raise AligngapError(f"{shard} is no parquet file that can be read: {error}") from error
 
 
-@functools.lru_cache(maxsize=GROUPS_KEPT)
-def _parquet_group(shard: str, group: int) -> Any:
+def _read_group(shard: str, group: int) -> Any:
+    file = _parquet(shard)
     try:
+        if is_remote(shard):
+            held = remote_group(shard, file.metadata, group)
+            return pyarrow.parquet.ParquetFile(held, metadata=file.metadata).read_row_group(group)
         with _READING:
-            return _parquet(shard).read_row_group(group)
+            return file.read_row_group(group)
     except (pa.ArrowException, OSError) as error:
         raise AligngapError(f"{shard}: row group {group} cannot be read: {error}") from error
+
+
+_parquet_group = Kept(_read_group, GROUPS_KEPT)  # Shard, group → a table.
 
 
 @functools.lru_cache(maxsize=64)

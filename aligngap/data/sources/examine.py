@@ -1,5 +1,6 @@
 """One part of a shard, looked at: where its records lie, what they are like, what is left out."""
 
+import contextlib
 import io
 import json
 import warnings
@@ -16,7 +17,7 @@ from aligngap import atomic
 from aligngap.data import images, sources, store
 from aligngap.data.records import Record
 from aligngap.data.sources.raw import LeftOut, Place, Raw, Rules, Settings, digest
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, StoreError
 
 # Of each record; and of each caption, one record's after the other's.
 OF_RECORDS: dict[str, Any] = {
@@ -35,6 +36,11 @@ class Part:
     role: str  # That the user gave the whole shard; "": none.
     number: int
     target: Path
+
+    @property
+    def fetched(self) -> Path:
+        """The folder for a remote shard, while it is looked at."""
+        return self.target.parents[1] / "fetched"
 
 
 @dataclass
@@ -58,33 +64,39 @@ class Findings:
         atomic.write(target, written.getvalue())
 
 
-def parts(settings: Settings, shard: str) -> int:
-    """Of a shard; a remote one is fetched for it."""
-    with store.local(shard) as path:
-        return sources.of(settings).parts(path)
-
-
 def examine(part: Part) -> int:
     """Writes the findings; returns how many records it looked at."""
     findings, looked = Findings(), 0
-    with store.local(part.shard) as path:
+    with _at_hand(part) as path:
         for found in _found(part, path):
             looked += 1
             try:
                 if isinstance(found, LeftOut):
                     raise found
-                _add(part, str(path), found, findings)
+                _add(part, path, found, findings)
             except LeftOut as reason:
                 findings.left_out.append((reason.reason, reason.detail))
     findings.write(part.target)
     return looked
 
 
-def _found(part: Part, path: Path) -> Iterator[Place | LeftOut]:
+@contextlib.contextmanager
+def _at_hand(part: Part) -> Iterator[str]:
+    """Where the shard can be read; a remote one is fetched, unless a part is all that is read."""
+    if sources.of(part.settings).by_parts:
+        yield part.shard
+        return
+    with store.local(part.shard, part.fetched) as path:
+        yield str(path)
+
+
+def _found(part: Part, path: str) -> Iterator[Place | LeftOut]:
     try:
         yield from sources.of(part.settings).places(path, part.number)
+    except StoreError:
+        raise
     except AligngapError as error:  # A shard, or the rest of it, that cannot be read.
-        yield LeftOut("a shard cannot be read", str(error))
+        yield LeftOut("a shard cannot be read", str(error).replace(path, part.shard))
 
 
 def _add(part: Part, path: str, place: Place, findings: Findings) -> None:

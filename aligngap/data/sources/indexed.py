@@ -3,17 +3,21 @@
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aligngap.addresses import is_remote
 from aligngap.data import sources, store
 from aligngap.data.records import Record
-from aligngap.data.sources import index
+from aligngap.data.sources import index, together
+from aligngap.data.sources.kept import Kept
 from aligngap.data.sources.raw import Place, Settings
-from aligngap.errors import AligngapError, UsageError
+from aligngap.data.sources.together import Together
+from aligngap.errors import AligngapError, StoreError, UsageError
 
 ABOUT = "corpus.json"
 FORMAT = 1  # Of ABOUT.
@@ -25,6 +29,8 @@ class Indexed:
 
     folder: Path
     split: str
+    block_size: int = 0  # Records of far shards that are read together; 0: each alone.
+    most: int = 0  # Such blocks that are held.
 
     @property
     def version(self) -> str:
@@ -35,17 +41,29 @@ class Indexed:
         return found
 
     @property
-    def blocks(self) -> np.ndarray | None:
-        path = index.blocks_path(self.folder, self.split)
-        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+    def by_blocks(self) -> bool:
+        """Whether neighbours are better read together: of row groups and of far shards."""
+        far = any(is_remote(shard["path"]) for shard in about(self.folder)["shards"])
+        return far or sources.of(_settings(self.folder)).by_parts
+
+    def blocks(self, size: int) -> np.ndarray:
+        """The first row of each, at most `size` neighbours of one shard, and the number of rows."""
+        return blocks(self.folder, self.split, size)
+
+    def in_blocks(self, size: int, most: int) -> "Indexed":
+        """The same records, those of far shards read in such blocks, of which `most` are held."""
+        return replace(self, block_size=size, most=most)
 
     def __getitem__(self, row: int) -> Record:
         if not 0 <= row < len(self):
             raise IndexError(row)
         number, offset, size = index.opened(index.path(self.folder, self.split), len(self))[row]
         settings = _settings(self.folder)
-        shard, place = _shard(self.folder, int(number)), Place(int(offset), int(size))
-        raw = sources.of(settings).read(shard, place)
+        shard, place = _checked(self.folder, int(number)), Place(int(offset), int(size))
+        if self.block_size and is_remote(shard):
+            raw = sources.of(settings, partial(_together(self).read, row)).read(shard, place)
+        else:
+            raw = sources.of(settings).read(shard, place)
         return settings.rules.record(raw)
 
 
@@ -72,18 +90,35 @@ def _settings(folder: Path) -> Settings:
     return Settings.of_json(about(folder)["settings"])
 
 
-@functools.lru_cache(maxsize=2**16)
 def _shard(folder: Path, number: int) -> str:
-    """A shard's path, once it is known to be what was indexed."""
+    """A shard's path, once it is known to be what was indexed: a store is asked once a process."""
     shard = about(folder)["shards"][number]
     if not shard["stamp"]:
         return str(folder / shard["path"])
     if store.stamp(shard["path"]) != shard["stamp"]:
-        raise AligngapError(
+        raise StoreError(
             f"{shard['path']} has changed since it was indexed: delete {folder} and prepare again"
         )
     found: str = shard["path"]
     return found
+
+
+_checked = Kept(_shard, 2**16)
+
+
+@functools.lru_cache(maxsize=8)
+def _together(source: Indexed) -> Together:
+    opened = index.opened(index.path(source.folder, source.split), len(source))
+    return Together(opened, source.blocks(source.block_size), source.most)
+
+
+def blocks(folder: Path, split: str, size: int) -> np.ndarray:
+    """Where the blocks of a split begin, in whatever form its records are now."""
+    path = index.blocks_path(folder, split)
+    if path.exists():  # Row groups, whatever their size.
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    records = about(folder)["splits"][split]["records"]
+    return together.blocks(index.opened(index.path(folder, split), records), size)
 
 
 def version(folder: Path, split: str) -> str:

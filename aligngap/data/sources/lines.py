@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from aligngap import addresses
 from aligngap.data import store
 from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, Gone, StoreError
 
+SITES = ("http", "https")  # Whose images are fetched first, for instance with img2dataset.
 PART = 2**20  # Bytes; a part has the lines that begin in it.
 Row = Mapping[str, Any]
 
@@ -26,11 +28,11 @@ class Lines:
     def __init__(self, columns: Columns, images: str) -> None:
         self._columns, self._images = columns, images
 
-    def parts(self, shard: Path) -> int:
-        return -(-shard.stat().st_size // PART)
+    def parts(self, shard: str) -> int:
+        return -(-store.size(shard) // PART)
 
-    def places(self, shard: Path, part: int) -> Iterator[Place | LeftOut]:
-        with shard.open("rb") as file:
+    def places(self, shard: str, part: int) -> Iterator[Place | LeftOut]:
+        with Path(shard).open("rb") as file:
             file.seek(max(0, part * PART - 1))
             if part:
                 file.readline()  # The line that began before; or just the end of one.
@@ -45,6 +47,8 @@ class Lines:
         try:
             image = store.read(path)
         except AligngapError as error:
+            if isinstance(error, StoreError) and not isinstance(error, Gone):
+                raise
             raise LeftOut("image is missing", str(error)) from error
         return Raw(
             image,
@@ -87,7 +91,11 @@ def gather(rows: Iterable[Row | LeftOut], columns: Columns, target: Path) -> Non
 def _line(row: Row, columns: Columns) -> dict[str, Any]:
     name = columns.image_in(row)
     if not row.get(name):
-        raise LeftOut("no image", str(row)[:100])
+        raise LeftOut("no image", addresses.redacted(str(row))[:100])
+    if addresses.has_credentials(str(row[name])):
+        raise LeftOut("credentials in an address", addresses.redacted(str(row[name])))
+    if addresses.scheme(str(row[name])) in SITES:
+        raise LeftOut("an image is only a URL", str(row[name]))
     if any(_broken(text) for text in row.values()):
         raise LeftOut("text is no UTF-8", ascii(row[name]))
     line = {

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from braceexpand import braceexpand
 
+from aligngap.addresses import is_remote
 from aligngap.data import store
 from aligngap.data.sources import columnar, tables
 from aligngap.data.sources.lines import Row
@@ -29,9 +30,10 @@ class Named:
 
 def named(given: str, role: str, columns: Columns) -> list[Named]:
     """UsageError or AligngapError where it is nothing that a corpus can be made of."""
-    paths = [path for name in _expanded(given) for path in store.paths(name)]
-    if len(paths) == 1 and Path(paths[0]).is_dir():
-        return _in_folder(Path(paths[0]), role, columns)
+    found = store.several(store.paths, _expanded(given))
+    paths = [path for matching in found for path in matching]
+    if len(paths) == 1 and store.is_folder(paths[0]):
+        return _in_folder(paths[0], role, columns)
     return _of_files(given, paths, role, columns)
 
 
@@ -52,24 +54,27 @@ def _of_files(given: str, paths: Sequence[str], role: str, columns: Columns) -> 
     if suffixes == {".parquet"} and not columnar.names_paths(paths[0], columns):
         return [Named("parquet", tuple(paths), role)]
     if len(suffixes) == 1 and suffixes <= {*TABLES}:
-        return [Named("table", (path,), role, str(Path(path).absolute().parent)) for path in paths]
+        return [Named("table", (path,), role, store.parent(path)) for path in paths]
     raise UsageError(
         f"{given} is {', '.join(sorted(suffixes))}; expected files of one kind: *.tar, "
         f"*{', *'.join(TABLES)}, or one folder"
     )
 
 
-def rows(given: Named, root: str, columns: Columns) -> Iterator[Row | LeftOut]:
-    """The rows of a table or a folder, their images named from `root` where they lie below it."""
-    (path,) = (Path(path) for path in given.paths)
-    found: Iterator[Row | LeftOut]
-    if given.format == "folder":
-        names = [name for name in _relative(path) if Path(name).suffix.lower() in IMAGES]
-        found = tables.folder(path, names)
-    else:
-        found = tables.rows(path, columns)
-    for row in found:
+def rows(given: Named, root: str, columns: Columns, fetched: Path) -> Iterator[Row | LeftOut]:
+    """The rows of a table or a folder, their images named from `root` where they lie below it; a
+    remote table is held in the folder `fetched` meanwhile."""
+    for row in _rows(given, columns, fetched):
         yield row if isinstance(row, LeftOut) else _placed(row, given, root, columns)
+
+
+def _rows(given: Named, columns: Columns, fetched: Path) -> Iterator[Row | LeftOut]:
+    (path,) = given.paths
+    if given.format == "folder":
+        yield from tables.folder(path, store.listing(path), IMAGES)
+        return
+    with store.local(path, fetched) as table:
+        yield from tables.rows(table, columns)
 
 
 def _placed(row: Row, given: Named, root: str, columns: Columns) -> Row:
@@ -80,37 +85,45 @@ def _placed(row: Row, given: Named, root: str, columns: Columns) -> Row:
     return {**row, **role, name: store.joined(given.images, str(row[name]))}
 
 
-def _in_folder(folder: Path, role: str, columns: Columns) -> list[Named]:
+def _in_folder(folder: str, role: str, columns: Columns) -> list[Named]:
+    names = store.listing(folder)
+    if {"dataset_dict.json", "state.json"} & {*names}:
+        return _saved(folder, role)
+    for kind in (".tar", ".parquet"):
+        if shards := [store.joined(folder, name) for name in names if name.endswith(kind)]:
+            return _of_files(folder, shards, role, columns)
+    if not any(_suffix(name) in IMAGES for name in names):
+        raise UsageError(f"{folder} holds no image, *.tar or *.parquet, and no saved dataset")
+    return [Named("folder", (folder,), role, store.absolute(folder))]
+
+
+def _saved(given: str, role: str) -> list[Named]:
+    """What `save_to_disk` left: one dataset, or a folder of them."""
+    if is_remote(given):
+        raise UsageError(
+            f"{given} is a saved Hugging Face dataset: its Arrow files are mapped into memory, "
+            "which takes them on this machine. Copy it here, or write it as parquet "
+            "(Dataset.to_parquet)"
+        )
+    folder = Path(given)
     if (folder / "dataset_dict.json").is_file():
         splits = _json(folder / "dataset_dict.json")["splits"]
         return [
             part
             for split in splits
-            for part in _in_folder(folder / Path(split).name, role or _role(split), columns)
+            for part in _saved(str(folder / Path(split).name), role or _role(split))
         ]
-    if (folder / "state.json").is_file():
-        files = _json(folder / "state.json")["_data_files"]
-        paths = tuple(str(folder / Path(file["filename"]).name) for file in files)
-        return [Named("arrow", paths, role)]
-    names = _relative(folder)
-    for kind in (".tar", ".parquet"):
-        if shards := [str(folder / name) for name in names if name.endswith(kind)]:
-            return _of_files(str(folder), shards, role, columns)
-    if not any(Path(name).suffix.lower() in IMAGES for name in names):
-        raise UsageError(f"{folder} holds no image, *.tar or *.parquet, and no saved dataset")
-    return [Named("folder", (str(folder),), role, str(folder.absolute()))]
+    files = _json(folder / "state.json")["_data_files"]
+    paths = tuple(str(folder / Path(file["filename"]).name) for file in files)
+    return [Named("arrow", paths, role)]
 
 
 def _role(split: str) -> str:
     return tables.ROLES.get(split.lower(), "")
 
 
-def _relative(folder: Path) -> list[str]:
-    return [Path(path).relative_to(folder).as_posix() for path in store.listing(str(folder))]
-
-
 def _suffix(path: str) -> str:
-    return Path(path.removesuffix(".gz")).suffix.lower()
+    return PurePosixPath(path.removesuffix(".gz")).suffix.lower()
 
 
 def _json(path: Path) -> Mapping[str, list]:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from aligngap import atomic, lock, progress
-from aligngap.data import store
+from aligngap.addresses import is_remote
+from aligngap.data import sources, store
+from aligngap.data.records import in_order
 from aligngap.data.sources import examine, indexed, lines, plan, workers
 from aligngap.data.sources.convert import Conversion, convert
 from aligngap.data.sources.examine import Part
@@ -51,7 +53,8 @@ def prepare(request: Request, data_dir: Path, processes: int) -> Path:
             for role, given in request.sources.items()
             for part in plan.named(given, role, request.columns)
         ]
-        asked = _asked(request, found)
+        stamps = _stamps(found)
+        asked = _asked(request, stamps)
         if (final / ABOUT).exists():
             _same(final, asked)
             progress.say(f"{request.name} is already in {final}")
@@ -62,13 +65,14 @@ def prepare(request: Request, data_dir: Path, processes: int) -> Path:
             settings, shards = _shards(request, found, building)
             parts = _parts(settings, shards, building)
             _examine(parts, processes)
+            shutil.rmtree(building / "fetched", ignore_errors=True)
             merged = merge(parts, request.splitting, building / "corpus")
             about = {
                 "format": indexed.FORMAT,
                 "name": request.name,
                 "asked": asked,
                 "settings": settings.as_json(),
-                "shards": [_shard(shard) for shard, _ in shards],
+                "shards": [_shard(shard, stamps) for shard, _ in shards],
                 "converted": request.convert,
                 **merged.as_json(building / "corpus"),
             }
@@ -82,15 +86,17 @@ def prepare(request: Request, data_dir: Path, processes: int) -> Path:
 
 def _conversion(request: Request, folder: Path) -> Conversion:
     found = indexed.about(folder)
-    splits = {split: indexed.Indexed(folder, split) for split in found["splits"]}
+    splits = {split: in_order(indexed.Indexed(folder, split)) for split in found["splits"]}
     return Conversion(request.name, splits, tuple(found["kinds"]), request.resize, folder)
 
 
-def _asked(request: Request, found: Sequence[Named]) -> dict[str, Any]:
-    """What the corpus depends on: request and files, with their sizes and times of change."""
-    stamps = {
-        path: store.stamp(path) for part in found for path in part.paths if part.format != "folder"
-    }
+def _stamps(found: Sequence[Named]) -> dict[str, str]:
+    """The files, with their sizes and times of change."""
+    return store.stamps([p for part in found for p in part.paths if part.format != "folder"])
+
+
+def _asked(request: Request, stamps: dict[str, str]) -> dict[str, Any]:
+    """What the corpus depends on: request and files."""
     asked: dict[str, Any] = json.loads(atomic.as_json(asdict(request) | {"stamps": stamps}))
     return asked
 
@@ -108,6 +114,7 @@ def _same(final: Path, asked: dict[str, Any]) -> None:
 def _begin(building: Path, asked: dict[str, Any]) -> None:
     """Goes on with what was begun for the same files and settings, else begins anew."""
     note = building / "asked.json"
+    shutil.rmtree(building / "fetched", ignore_errors=True)  # Of a pass that was killed.
     if note.exists() and json.loads(note.read_text(encoding="utf-8")) == asked:
         progress.say(f"Going on with what {building} holds")
         return
@@ -128,33 +135,32 @@ def _shards(
         root = request.images or found[0].images
         target = building / "corpus" / LINES
         if not target.exists():
-            rows = (row for part in found for row in plan.rows(part, root, request.columns))
+            fetched = building / "fetched"
+            rows = (r for part in found for r in plan.rows(part, root, request.columns, fetched))
             lines.gather(rows, request.columns, target)
         settings = Settings("lines", request.columns, request.rules, root)
         return settings, [(str(target), "")]
     if len(formats) > 1:
         raise UsageError(f"--source, --validation and --test are {formats}; expected one format")
     settings = Settings(formats.pop(), request.columns, request.rules)
-    return settings, [
-        (str(Path(path).absolute()) if Path(path).exists() else path, part.role)
-        for part in found
-        for path in part.paths
-    ]
+    return settings, [(store.absolute(path), part.role) for part in found for path in part.paths]
 
 
-def _shard(shard: str) -> dict[str, str]:
-    """Of lines only the name: the corpus's folder is about to be renamed, and may be again."""
+def _shard(shard: str, stamps: dict[str, str]) -> dict[str, str]:
+    """Of lines only the name: the corpus's folder is about to be renamed, and may be again. A
+    remote one as it was when the pass began."""
     if Path(shard).name == LINES:
         return {"path": LINES, "stamp": ""}
-    return {"path": shard, "stamp": store.stamp(shard)}
+    return {"path": shard, "stamp": stamps[shard] if is_remote(shard) else store.stamp(shard)}
 
 
 def _parts(settings: Settings, shards: Sequence[tuple[str, str]], building: Path) -> list[Part]:
     """Everything to be examined, in order."""
+    counts = store.several(sources.of(settings).parts, [shard for shard, _ in shards])
     return [
         Part(settings, shard, role, number, building / "parts" / f"{shard_number}-{number}.npz")
-        for shard_number, (shard, role) in enumerate(shards)
-        for number in range(examine.parts(settings, shard))
+        for shard_number, ((shard, role), count) in enumerate(zip(shards, counts, strict=True))
+        for number in range(count)
     ]
 
 

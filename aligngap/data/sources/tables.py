@@ -5,10 +5,11 @@ import gzip
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from aligngap.data import store
 from aligngap.data.sources.lines import Row
 from aligngap.data.sources.raw import Columns, LeftOut
 from aligngap.errors import AligngapError, UsageError
@@ -112,18 +113,24 @@ def _parquet(path: Path) -> Iterator[Row]:
         yield from batch.to_pylist()
 
 
-def folder(path: Path, images: Iterable[str]) -> Iterator[Row]:
+def folder(path: str, names: Sequence[str], suffixes: Sequence[str]) -> Iterator[Row]:
     """An image with what its `.txt` says, or its `.json`; its class of `folder` is the first of
-    the folders that it lies in."""
-    for name in images:
-        file = path / name
+    the folders that it lies in. `names`: all that is there; `suffixes`: those of images."""
+    images = [name for name in names if PurePosixPath(name).suffix.lower() in suffixes]
+    there, beside = {*names}, (".txt", ".json")
+    sidecars = [
+        [s for kind in beside if (s := str(PurePosixPath(name).with_suffix(kind))) in there]
+        for name in images
+    ]
+    contents = store.read_each(store.joined(path, s) for own in sidecars for s in own)
+    for name, own in zip(images, sidecars, strict=True):
         row: dict[str, Any] = {"image": name, "folder": name.partition("/")[0]}
-        text, about = file.with_suffix(".txt"), file.with_suffix(".json")
-        if text.is_file():
-            row["caption"] = text.read_text(encoding="utf-8-sig", errors="surrogateescape")
-        if about.is_file():
-            found = json.loads(about.read_text(encoding="utf-8-sig", errors="surrogateescape"))
-            row = {**found, **row}
+        for sidecar in own:
+            text = next(contents).decode("utf-8-sig", "surrogateescape")
+            if sidecar.endswith(".txt"):
+                row["caption"] = text
+            else:
+                row = {**json.loads(text), **row}
         yield row
 
 

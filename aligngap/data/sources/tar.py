@@ -7,7 +7,7 @@ its image and its texts. Nothing is unpacked and no name is ever followed.
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,19 +23,21 @@ class Tar:
 
     by_parts = False
 
-    def __init__(self, columns: Columns) -> None:
-        self._columns = columns
+    def __init__(
+        self, columns: Columns, read: Callable[[str, int, int], bytes] = store.read
+    ) -> None:
+        self._columns, self._read = columns, read
 
-    def parts(self, shard: Path) -> int:
+    def parts(self, shard: str) -> int:
         """A shard is scanned from its begin to its end."""
         return 1
 
-    def places(self, shard: Path, part: int) -> Iterator[Place | LeftOut]:
+    def places(self, shard: str, part: int) -> Iterator[Place | LeftOut]:
         """The samples of a shard on this machine, in order, and what of it is none."""
         seen: set[str] = set()
         last = ""
         start = end = 0
-        for entry in _members(shard):
+        for entry in _members(Path(shard)):
             if isinstance(entry, LeftOut):
                 yield entry
             elif not (entry.isreg() or entry.isdir()):
@@ -54,7 +56,7 @@ class Tar:
 
     def read(self, shard: str, place: Place) -> Raw:
         """What a sample has; LeftOut where something is missing."""
-        members, name = _contents(store.read(shard, *place))
+        members, name = _contents(self._read(shard, *place))
         try:
             return self._raw(members, name)
         except LeftOut as reason:
