@@ -1,8 +1,11 @@
 """The records of a prepared corpus, each read from its shard when it is asked for."""
 
+import contextlib
 import functools
 import hashlib
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,30 @@ class Indexed:
         shard, place = _shard(self.folder, int(number)), Place(int(offset), int(size))
         raw = sources.of(settings).read(shard, place)
         return settings.rules.record(raw)
+
+
+def records(folder: Path, split: str, rows: range) -> Iterator[Record]:
+    """Neighbouring rows of a split, shard by shard; the folder may lie where `store` reads."""
+    width = index.RECORD.itemsize
+    places = store.read(str(index.path(folder, split)), rows.start * width, len(rows) * width)
+    settings = _settings(folder)
+    entries = np.frombuffer(places, index.RECORD).tolist()
+    for number, own in itertools.groupby(entries, lambda entry: entry[0]):
+        with _at_hand(folder, number) as shard:
+            for _, *place in own:
+                raw = sources.of(settings).read(shard, Place(*place))
+                yield settings.rules.record(raw)
+
+
+@contextlib.contextmanager
+def _at_hand(folder: Path, number: int) -> Iterator[str]:
+    """A shard to read much of: on this machine, but for lines, of which one file has all."""
+    shard = _shard(folder, number)
+    if _settings(folder).format == "lines":
+        yield shard
+        return
+    with store.local(shard) as path:
+        yield str(path)
 
 
 @functools.cache

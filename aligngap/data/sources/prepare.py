@@ -14,10 +14,10 @@ from typing import Any
 
 from aligngap import atomic, lock, progress
 from aligngap.data import store
-from aligngap.data.sources import examine, indexed, lines, plan, workers
-from aligngap.data.sources.convert import Conversion, convert
-from aligngap.data.sources.examine import Part
+from aligngap.data.sources import indexed, lines, plan
+from aligngap.data.sources.convert import Conversion
 from aligngap.data.sources.indexed import ABOUT
+from aligngap.data.sources.machines import Machines
 from aligngap.data.sources.merge import merge
 from aligngap.data.sources.plan import Named
 from aligngap.data.sources.raw import Columns, Rules, Settings
@@ -41,7 +41,7 @@ class Request:
     resize: int = 0  # Then: pixels of the shorter side of larger images; 0: as they are.
 
 
-def prepare(request: Request, data_dir: Path, processes: int) -> Path:
+def prepare(request: Request, data_dir: Path, machines: Machines) -> Path:
     """The corpus's folder, made unless it is there already."""
     final, building = data_dir / request.name, data_dir / f".{request.name}.preparing"
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -60,8 +60,9 @@ def prepare(request: Request, data_dir: Path, processes: int) -> Path:
                 raise UsageError(f"{final} is there and no prepared corpus: take another --name")
             _begin(building, asked)
             settings, shards = _shards(request, found, building)
-            parts = _parts(settings, shards, building)
-            _examine(parts, processes)
+            parts = machines.examine(settings, shards, building)
+            if not parts:
+                raise AligngapError("there is nothing to examine")
             merged = merge(parts, request.splitting, building / "corpus")
             about = {
                 "format": indexed.FORMAT,
@@ -74,7 +75,7 @@ def prepare(request: Request, data_dir: Path, processes: int) -> Path:
             }
             atomic.write_json(building / "corpus" / ABOUT, about)
             if request.convert:
-                convert(_conversion(request, building / "corpus"), processes)
+                machines.convert(_conversion(request, building / "corpus"))
             (building / "corpus").rename(final)
         shutil.rmtree(building, ignore_errors=True)
     return final
@@ -147,24 +148,3 @@ def _shard(shard: str) -> dict[str, str]:
     if Path(shard).name == LINES:
         return {"path": LINES, "stamp": ""}
     return {"path": shard, "stamp": store.stamp(shard)}
-
-
-def _parts(settings: Settings, shards: Sequence[tuple[str, str]], building: Path) -> list[Part]:
-    """Everything to be examined, in order."""
-    return [
-        Part(settings, shard, role, number, building / "parts" / f"{shard_number}-{number}.npz")
-        for shard_number, (shard, role) in enumerate(shards)
-        for number in range(examine.parts(settings, shard))
-    ]
-
-
-def _examine(parts: Sequence[Part], processes: int) -> None:
-    missing = [part for part in parts if not part.target.exists()]
-    with progress.Bar("Examining", len(parts), "parts", initial=len(parts) - len(missing)) as bar:
-        looked = 0
-        for count in workers.each(examine.examine, missing, processes):
-            looked += count
-            bar.note(f"{looked} records")
-            bar.advance()
-    if not parts:
-        raise AligngapError("there is nothing to examine")

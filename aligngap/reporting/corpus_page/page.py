@@ -132,10 +132,9 @@ def _picture(encoded: bytes) -> str:
 
 
 def summary(folder: Path) -> Iterator[str]:
-    """The lines that the command prints."""
+    """What the command prints of it."""
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     for name, split in about["splits"].items():
         yield f"{name:<11} {split['records']:>12,} images {split['captions']:>12,} captions"
     for reason, count in sorted(about["left_out"].items(), key=lambda item: -item[1]):
         yield f"{'left out':<11} {count:>12,} {reason}"
-    yield f"{folder / PAGE} shows it; data.corpus={folder.name} trains on it"
