@@ -11,6 +11,7 @@ import io
 import json
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import apache_beam as beam
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from etils import epath
+from PIL import Image
 from tensorflow_datasets.core import utils
 
 from aligngap import progress
@@ -181,11 +183,14 @@ def _note(counts: list[tuple[int, int]], shared: str) -> None:
 
 def _parts(given: tuple[int, str, str, int], settings: Settings) -> Iterator[Part]:
     number, shard, role, count = given
+    own = Path(tempfile.gettempdir())  # Findings go elsewhere; what else a machine needs goes here.
     for part in range(count):
-        yield Part(settings, shard, role, part, Path(f"{number}-{part}.npz"))
+        yield Part(settings, shard, role, part, own / "parts" / f"{number}-{part}.npz")
 
 
 def _examine(part: Part, shared: str) -> None:
+    # A runner's threads would undo each other's filters, were this not in all of them.
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
     target = epath.Path(shared) / "parts" / part.target.name
     if not target.exists():
         found, looked = examine.examined(part)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from aligngap import atomic
 from aligngap.data import images, sources, store
@@ -135,6 +135,8 @@ def size_of(encoded: bytes, check: str) -> tuple[int, int]:
                 image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LeftOut("image is too large to decode", str(error)) from error
+    except UnidentifiedImageError as error:  # Its words have an address in memory.
+        raise LeftOut("image cannot be decoded", "unknown format") from error
     except Exception as error:  # Pillow's readers raise anything for a broken file.
         raise LeftOut("image cannot be decoded", " ".join(str(error).split())) from error
     return size
