@@ -26,7 +26,7 @@ from tensorflow_datasets.core import utils
 
 from aligngap import progress
 from aligngap.data.sources import examine, machines
-from aligngap.data.sources.beam_builder import Builder
+from aligngap.data.sources.beam_builder import Builder, is_store
 from aligngap.data.sources.convert import Conversion
 from aligngap.data.sources.examine import Part
 from aligngap.data.sources.indexed import ABOUT
@@ -41,7 +41,7 @@ OPTION = re.compile(r"[A-Za-z]\w*(=.*)?")
 def prepare_by_beam(request: Request, data_dir: str, options: str) -> Path:
     """`prepare`; `data_dir` may also be in an object store."""
     parsed(options)
-    if "://" in data_dir:
+    if is_store(data_dir):
         return _prepare_there(request, epath.Path(data_dir), options)
     here = Path(data_dir).absolute()
     building = here / f".{request.name}.preparing"
@@ -92,12 +92,13 @@ class ManyMachines:
             self._put(file)
         tfds.disable_progress_bar()
         builder = Builder(conversion, self.shared)
-        config = tfds.download.DownloadConfig(beam_options=parsed(self.options))
-        with self._running("copying"), contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare(download_config=config)
-        self.copies.mkdir(parents=True, exist_ok=True)
+        with self._running("copying"):
+            builder.write(parsed(self.options))
         for file in builder.data_path.iterdir():
-            file.rename(self.copies / file.name)
+            if is_store(self.copies):  # Which has no empty folders to rename into.
+                file.copy(self.copies / file.name, overwrite=True)
+            else:
+                file.rename(self.copies / file.name)
 
     def _begin(self, building: Path) -> None:
         """Whatever was found in the shared folder for another request goes."""
@@ -141,7 +142,8 @@ class ManyMachines:
 
     @contextlib.contextmanager
     def _running(self, what: str) -> Iterator[None]:
-        progress.say(f"Beam is {what} ({self.options})")
+        # Of the options no more: some are credentials.
+        progress.say(f"Beam is {what} with {_runner(parsed(self.options))}")
         try:
             yield
         except Exception as error:  # Of any kind: a machine's comes as text inside another.
@@ -217,13 +219,18 @@ def parsed(options: str) -> PipelineOptions:
         with contextlib.redirect_stderr(said):
             found = PipelineOptions([f"--{option}" for option in given])
             found.get_all_options()
-            beam.runners.create_runner(found.view_as(StandardOptions).runner)
+            beam.runners.create_runner(_runner(found))
     except SystemExit:
         reason = _last(said.getvalue()).rpartition("error: ")[2]
         raise UsageError(f"--beam_pipeline_options: {reason}") from None
     except ValueError as error:
         raise UsageError(f"--beam_pipeline_options: {error}") from None
     return found
+
+
+def _runner(options: PipelineOptions) -> str:
+    chosen = options.view_as(StandardOptions)
+    return str(chosen.runner or chosen.DEFAULT_RUNNER)
 
 
 def _reason(error: Exception) -> str:

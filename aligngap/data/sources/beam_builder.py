@@ -20,6 +20,7 @@ from aligngap.data.sources.convert import (
     example_of,
     features_of,
 )
+from aligngap.errors import AligngapError
 
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -32,6 +33,22 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         self.name = dataset(conversion)
         self._conversion, self._corpus = conversion, str(shared / "corpus")
         super().__init__(data_dir=str(shared), file_format="array_record")
+
+    def write(self, options: Any) -> None:
+        """What `download_and_prepare` does, but in place: it would rename the whole folder at the
+        end, for which a store copies every file, and which fsspec's S3 cannot do at all."""
+        if self.data_path.exists():  # Left by a run that was killed.
+            self.data_path.rmtree()
+        self.data_path.mkdir(parents=True)
+        config = tfds.download.DownloadConfig(beam_options=options)
+        self._download_and_prepare(dl_manager=None, download_config=config)
+        for split, source in self._conversion.splits.items():
+            written = self.info.splits[split].num_examples
+            if written != len(source):  # Rows are told apart by TFDS: none can be there twice.
+                raise AligngapError(
+                    f"the runner lost records: {written} of {len(source)} of {split} were written"
+                )
+        self.info.write_to_directory(self.data_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -70,13 +87,18 @@ class _Writer(writer.ExampleWriter):
 
     def write(self, path: Any, examples: Iterable[tuple[Any, bytes]]) -> None:
         same = ((key, _in_order(example)) for key, example in examples)
-        if "://" not in str(path):
+        if not is_store(path):
             super().write(path, same)
             return
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "shard"
             super().write(local, same)
             epath.Path(local).copy(path)
+
+
+def is_store(path: Any) -> bool:
+    """Whether a folder is no part of a machine's file system."""
+    return "://" in str(path)
 
 
 def _in_order(example: bytes) -> bytes:

@@ -67,9 +67,9 @@ def records(folder: Path, split: str, rows: range) -> Iterator[Record]:
 
 @contextlib.contextmanager
 def _at_hand(folder: Path, number: int) -> Iterator[str]:
-    """A shard to read much of: on this machine, but for lines, of which one file has all."""
-    shard = _shard(folder, number)
-    if _settings(folder).format == "lines":
+    """A shard to read much of: on this machine, unless it is read by parts, or one file has all."""
+    shard, settings = _shard(folder, number), _settings(folder)
+    if settings.format == "lines" or sources.of(settings).by_parts:
         yield shard
         return
     with store.local(shard) as path:

@@ -54,7 +54,7 @@ def prepare(request: Request, data_dir: Path, machines: Machines) -> Path:
         asked = _asked(request, found)
         if (final / ABOUT).exists():
             _same(final, asked)
-            progress.say(f"{request.name} is already in {final}")
+            progress.say(f"{request.name} is already prepared, of the same files")
         else:
             if final.exists():
                 raise UsageError(f"{final} is there and no prepared corpus: take another --name")
