@@ -26,6 +26,7 @@ from aligngap.unit import unit_rows_numpy
 GIB = 2**30
 LITTLE_DISK = 5 * GIB
 OPTIONAL = {
+    "apache_beam": "conversion on many machines (pip install 'aligngap[beam]')",
     "ot": "optimal transport in `aligngap gap close` (pip install 'aligngap[laboratory]')",
     "torch": "importing weights from .pt files (pip install 'aligngap[interop]')",
     "wandb": "curves in W&B (pip install 'aligngap[wandb]')",

@@ -13,6 +13,7 @@ if .venv/bin/python -c 'import torch' 2>/dev/null; then
 else
   say "No torch: no .venv-open_clip"
 fi
+environment_beside beam
 
 if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   say "Installing chromium, for the tests of pages"

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aligngap.flags import positive
@@ -58,6 +59,11 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         "--resize", type=positive, default=0, help="with --convert: pixels of the shorter side"
     )
     group.add_argument("--workers", type=positive, default=os.cpu_count(), help="processes")
+    group.add_argument(
+        "--beam_pipeline_options",
+        metavar="runner=NAME,...",
+        help="with --convert: on the machines of an Apache Beam runner, as `tfds build` takes them",
+    )
 
 
 def _add_columns(group: argparse._ArgumentGroup) -> None:
@@ -119,13 +125,50 @@ def run(arguments: argparse.Namespace) -> None:
 def _of_files(arguments: argparse.Namespace) -> None:
     """The corpus, and the page that shows it."""
     from aligngap.config import data_dir
+    from aligngap.data.sources.machines import ThisMachine
     from aligngap.data.sources.prepare import prepare
     from aligngap.reporting.corpus_page import page
 
-    folder = prepare(_request(arguments), data_dir(arguments.data_dir), arguments.workers)
+    if arguments.beam_pipeline_options is not None:
+        _by_beam(arguments)
+        return
+    machines = ThisMachine(arguments.workers)
+    folder = prepare(_request(arguments), data_dir(arguments.data_dir), machines)
     page.write(folder)
+    _say(folder, f"{folder / page.PAGE} shows it; to train on it: {page.flags(folder)}")
+
+
+def _by_beam(arguments: argparse.Namespace) -> None:
+    """The same by other machines; of a corpus in an object store there is no page yet."""
+    from aligngap.config import data_dir
+    from aligngap.errors import AligngapError, UsageError
+    from aligngap.reporting.corpus_page import page
+
+    if not arguments.convert:
+        raise UsageError("--beam_pipeline_options say who copies records: they go with --convert")
+    request = _request(arguments)
+    try:
+        from aligngap.data.sources import beam
+    except ImportError as error:
+        raise AligngapError(
+            f"--beam_pipeline_options need Apache Beam ({error}): pip install 'aligngap[beam]'"
+        ) from error
+    remote = "://" in arguments.data_dir
+    where = arguments.data_dir if remote else str(data_dir(arguments.data_dir))
+    folder = beam.prepare_by_beam(request, where, arguments.beam_pipeline_options)
+    if remote:
+        _say(folder, f"{folder} holds it; copied to a data_dir here, data.corpus={folder.name}")
+    else:
+        page.write(folder)
+        _say(folder, f"{folder / page.PAGE} shows it; to train on it: {page.flags(folder)}")
+
+
+def _say(folder: Path, last: str) -> None:
+    from aligngap.reporting.corpus_page import page
+
     for line in page.summary(folder):
         print(line)
+    print(last)
 
 
 def _request(arguments: argparse.Namespace) -> "Request":

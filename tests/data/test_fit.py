@@ -6,6 +6,7 @@ import pytest
 from aligngap.config import default, tower
 from aligngap.data import corpora, example, fit, pipeline
 from aligngap.data.records import texts_of
+from aligngap.data.sources.machines import ThisMachine
 from aligngap.data.sources.prepare import Request, prepare
 from aligngap.data.sources.raw import Columns, Rules
 from aligngap.data.sources.splitting import Splitting
@@ -24,7 +25,7 @@ def config(pairs, tmp_path):
     for name, part in (("some", some[:60]), ("few", [some[i] for i in range(61, 121, 3)])):
         source = {"": str(table(part, tmp_path / name))}
         request = Request(name, source, Columns(), Rules(), Splitting(0.0, 0.0))
-        prepare(request, tmp_path / "data", 1)
+        prepare(request, tmp_path / "data", ThisMachine(1))
     config = default()
     config.data.data_dir, config.data.corpus = str(tmp_path / "data"), "some"
     config.batch_size = 60

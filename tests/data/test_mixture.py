@@ -12,6 +12,7 @@ from aligngap.config import default, tower, validate
 from aligngap.data import corpora, mixture, overlap, pipeline, semantics
 from aligngap.data.mixture import Share
 from aligngap.data.records import texts_of
+from aligngap.data.sources.machines import ThisMachine
 from aligngap.data.sources.prepare import Request, prepare
 from aligngap.data.sources.raw import Columns, Rules
 from aligngap.data.sources.splitting import Splitting
@@ -34,7 +35,7 @@ def data_dir(pairs, tmp_path_factory):
     }
     for name, source in given.items():
         request = Request(name, {"": str(source)}, Columns(), Rules(), Splitting(0.1, 0.1))
-        prepare(request, folder / "data", 1)
+        prepare(request, folder / "data", ThisMachine(1))
     return folder / "data"
 
 

@@ -21,6 +21,7 @@ from aligngap.data.corpora.prepared import Prepared, exists
 from aligngap.data.corpus import Corpus, Licence, Split
 from aligngap.data.records import Source
 from aligngap.data.sources import workers
+from aligngap.data.sources.machines import ThisMachine
 from aligngap.data.sources.prepare import Request, prepare
 from aligngap.data.sources.raw import Columns, Rules, digest
 from aligngap.data.sources.splitting import Splitting
@@ -92,7 +93,7 @@ class Packaged(Corpus):
         request = Request(
             self.name, {"": str(shards)}, Columns(labels=self.kinds), Rules(), self.shares
         )
-        prepare(request, self.data_dir, os.cpu_count() or 1)
+        prepare(request, self.data_dir, ThisMachine(os.cpu_count() or 1))
 
     def _prepared(self) -> Prepared:
         if not exists(self.data_dir, self.name):

@@ -148,14 +148,19 @@ def _shards(conversion: Conversion) -> Iterator[Shard]:
     for split, source in conversion.splits.items():
         count = -(-len(source) // RECORDS)
         for number in range(count):
-            name = f"{_dataset(conversion)}-{split}.array_record-{number:05d}-of-{count:05d}"
+            name = f"{dataset(conversion)}-{split}.array_record-{number:05d}-of-{count:05d}"
             start, stop = number * RECORDS, min(len(source), (number + 1) * RECORDS)
             yield Shard(conversion, split, start, stop, conversion.folder / name)
 
 
-def _dataset(conversion: Conversion) -> str:
+def dataset(conversion: Conversion) -> str:
     """In files' names, where TFDS reads "-" as the end of it."""
     return conversion.name.replace("-", "_")
+
+
+def description(conversion: Conversion) -> str:
+    """What TFDS's metadata say of it."""
+    return f"{conversion.name}, converted by aligngap"
 
 
 def _write_metadata(conversion: Conversion, shards: list[Shard]) -> None:
@@ -163,7 +168,7 @@ def _write_metadata(conversion: Conversion, shards: list[Shard]) -> None:
 
     template = tfds.core.ShardedFileTemplate(
         data_dir=conversion.folder,
-        dataset_name=_dataset(conversion),
+        dataset_name=dataset(conversion),
         filetype_suffix="array_record",
     )
     splits = []
@@ -181,6 +186,6 @@ def _write_metadata(conversion: Conversion, shards: list[Shard]) -> None:
         data_dir=conversion.folder,
         features=features_of(conversion.kinds),
         split_infos=splits,
-        description=f"{conversion.name}, converted by aligngap",
+        description=description(conversion),
         check_data=False,  # It would read an example with TensorFlow.
     )

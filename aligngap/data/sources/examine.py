@@ -51,8 +51,8 @@ class Findings:
     classes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
-    def write(self, target: Path) -> None:
-        """As .npz, whole or not at all."""
+    def as_npz(self) -> bytes:
+        """What `read_findings` reads."""
         about = {"classes": {kind: sorted(names) for kind, names in self.classes.items()}}
         text = json.dumps(about | {"left_out": self.left_out}).encode()
         arrays: dict[str, Any] = {
@@ -61,11 +61,18 @@ class Findings:
         }
         written = io.BytesIO()
         np.savez(written, about=np.frombuffer(text, np.uint8), **arrays)
-        atomic.write(target, written.getvalue())
+        return written.getvalue()
 
 
 def examine(part: Part) -> int:
-    """Writes the findings; returns how many records it looked at."""
+    """Writes the findings, whole or not at all; returns how many records it looked at."""
+    found, looked = examined(part)
+    atomic.write(part.target, found)
+    return looked
+
+
+def examined(part: Part) -> tuple[bytes, int]:
+    """(the findings as .npz, how many records were looked at)."""
     findings, looked = Findings(), 0
     with _at_hand(part) as path:
         for found in _found(part, path):
@@ -76,8 +83,7 @@ def examine(part: Part) -> int:
                 _add(part, path, found, findings)
             except LeftOut as reason:
                 findings.left_out.append((reason.reason, reason.detail))
-    findings.write(part.target)
-    return looked
+    return findings.as_npz(), looked
 
 
 @contextlib.contextmanager
@@ -141,7 +147,7 @@ def size_of(encoded: bytes, check: str) -> tuple[int, int]:
                 image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LeftOut("image is too large to decode", str(error)) from error
-    except UnidentifiedImageError as error:  # Its words name an object, each time another.
+    except UnidentifiedImageError as error:  # Its words have an address in memory.
         raise LeftOut("image cannot be decoded", "unknown format") from error
     except Exception as error:  # Pillow's readers raise anything for a broken file.
         raise LeftOut("image cannot be decoded", " ".join(str(error).split())) from error

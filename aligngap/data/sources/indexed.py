@@ -1,8 +1,12 @@
 """The records of a prepared corpus, each read from its shard when it is asked for."""
 
+import contextlib
 import functools
 import hashlib
+import itertools
 import json
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -65,6 +69,30 @@ class Indexed:
         else:
             raw = sources.of(settings).read(shard, place)
         return settings.rules.record(raw)
+
+
+def records(folder: Path, split: str, rows: range) -> Iterator[Record]:
+    """Neighbouring rows of a split, shard by shard; the folder may lie where `store` reads."""
+    width = index.RECORD.itemsize
+    places = store.read(str(index.path(folder, split)), rows.start * width, len(rows) * width)
+    settings = _settings(folder)
+    entries = np.frombuffer(places, index.RECORD).tolist()
+    for number, own in itertools.groupby(entries, lambda entry: entry[0]):
+        with _at_hand(folder, number) as shard:
+            for _, *place in own:
+                raw = sources.of(settings).read(shard, Place(*place))
+                yield settings.rules.record(raw)
+
+
+@contextlib.contextmanager
+def _at_hand(folder: Path, number: int) -> Iterator[str]:
+    """A shard to read much of: on this machine, unless it is read by parts, or one file has all."""
+    shard, settings = _shard(folder, number), _settings(folder)
+    if settings.format == "lines" or sources.of(settings).by_parts:
+        yield shard
+        return
+    with store.local(shard, Path(tempfile.gettempdir())) as path:
+        yield str(path)
 
 
 @functools.cache

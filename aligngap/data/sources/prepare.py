@@ -14,12 +14,12 @@ from typing import Any
 
 from aligngap import atomic, lock, progress
 from aligngap.addresses import is_remote
-from aligngap.data import sources, store
+from aligngap.data import store
 from aligngap.data.records import in_order
-from aligngap.data.sources import examine, indexed, lines, plan, workers
-from aligngap.data.sources.convert import Conversion, convert
-from aligngap.data.sources.examine import Part
+from aligngap.data.sources import indexed, lines, plan
+from aligngap.data.sources.convert import Conversion
 from aligngap.data.sources.indexed import ABOUT
+from aligngap.data.sources.machines import Machines
 from aligngap.data.sources.merge import merge
 from aligngap.data.sources.plan import Named
 from aligngap.data.sources.raw import Columns, Rules, Settings
@@ -43,7 +43,7 @@ class Request:
     resize: int = 0  # Then: pixels of the shorter side of larger images; 0: as they are.
 
 
-def prepare(request: Request, data_dir: Path, processes: int) -> Path:
+def prepare(request: Request, data_dir: Path, machines: Machines) -> Path:
     """The corpus's folder, made unless it is there already."""
     final, building = data_dir / request.name, data_dir / f".{request.name}.preparing"
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -57,14 +57,15 @@ def prepare(request: Request, data_dir: Path, processes: int) -> Path:
         asked = _asked(request, stamps)
         if (final / ABOUT).exists():
             _same(final, asked)
-            progress.say(f"{request.name} is already in {final}")
+            progress.say(f"{request.name} is already prepared, of the same files")
         else:
             if final.exists():
                 raise UsageError(f"{final} is there and no prepared corpus: take another --name")
             _begin(building, asked)
             settings, shards = _shards(request, found, building)
-            parts = _parts(settings, shards, building)
-            _examine(parts, processes)
+            parts = machines.examine(settings, shards, building)
+            if not parts:
+                raise AligngapError("there is nothing to examine")
             shutil.rmtree(building / "fetched", ignore_errors=True)
             merged = merge(parts, request.splitting, building / "corpus")
             about = {
@@ -78,7 +79,7 @@ def prepare(request: Request, data_dir: Path, processes: int) -> Path:
             }
             atomic.write_json(building / "corpus" / ABOUT, about)
             if request.convert:
-                convert(_conversion(request, building / "corpus"), processes)
+                machines.convert(_conversion(request, building / "corpus"))
             (building / "corpus").rename(final)
         shutil.rmtree(building, ignore_errors=True)
     return final
@@ -152,25 +153,3 @@ def _shard(shard: str, stamps: dict[str, str]) -> dict[str, str]:
     if Path(shard).name == LINES:
         return {"path": LINES, "stamp": ""}
     return {"path": shard, "stamp": stamps[shard] if is_remote(shard) else store.stamp(shard)}
-
-
-def _parts(settings: Settings, shards: Sequence[tuple[str, str]], building: Path) -> list[Part]:
-    """Everything to be examined, in order."""
-    counts = store.several(sources.of(settings).parts, [shard for shard, _ in shards])
-    return [
-        Part(settings, shard, role, number, building / "parts" / f"{shard_number}-{number}.npz")
-        for shard_number, ((shard, role), count) in enumerate(zip(shards, counts, strict=True))
-        for number in range(count)
-    ]
-
-
-def _examine(parts: Sequence[Part], processes: int) -> None:
-    missing = [part for part in parts if not part.target.exists()]
-    with progress.Bar("Examining", len(parts), "parts", initial=len(parts) - len(missing)) as bar:
-        looked = 0
-        for count in workers.each(examine.examine, missing, processes):
-            looked += count
-            bar.note(f"{looked} records")
-            bar.advance()
-    if not parts:
-        raise AligngapError("there is nothing to examine")

@@ -56,7 +56,7 @@ def write(folder: Path) -> None:
     examples = _examples(folder / LEFT_OUT)
     content = {
         "name": corpus.name,
-        "flags": _flags(folder),
+        "flags": flags(folder),
         "lacking": list(_lacking(about, corpus)),
         "records": f"{records:,}",
         "captions": f"{sum(split['captions'] for split in about['splits'].values()):,}",
@@ -150,14 +150,13 @@ def _picture(encoded: bytes) -> str:
 
 
 def summary(folder: Path) -> Iterator[str]:
-    """The lines that the command prints."""
+    """What the command prints of it."""
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     for name, split in about["splits"].items():
         yield f"{name:<11} {split['records']:>12,} images {split['captions']:>12,} captions"
     for reason, count in sorted(about["left_out"].items(), key=lambda item: -item[1]):
         yield f"{'left out':<11} {count:>12,} {reason}"
     yield from _lacking(about, Prepared(folder.parent, folder.name))
-    yield f"{folder / PAGE} shows it; to train on it: {_flags(folder)}"
 
 
 def _lacking(about: dict[str, Any], corpus: Prepared) -> Iterator[str]:
@@ -170,7 +169,7 @@ def _lacking(about: dict[str, Any], corpus: Prepared) -> Iterator[str]:
             yield f"no image fell to {role}: {corpus.advice(role)}"
 
 
-def _flags(folder: Path) -> str:
+def flags(folder: Path) -> str:
     """What of a config says that it is trained on."""
     here = "" if folder.parent == data_dir("") else f" --config.data.data_dir={folder.parent}"
     return f"--config.data.corpus={folder.name}{here}"

@@ -3,6 +3,7 @@
 import pytest
 
 from aligngap.data import corpora
+from aligngap.data.sources.machines import ThisMachine
 from aligngap.data.sources.prepare import Request, prepare
 from aligngap.data.sources.raw import Columns, Rules
 from aligngap.data.sources.splitting import Splitting
@@ -21,7 +22,7 @@ def make(tmp_path):
             splitting or Splitting(),
             **kw,
         )
-        prepare(request, tmp_path / "data", 1)
+        prepare(request, tmp_path / "data", ThisMachine(1))
         return corpora.find(name, tmp_path / "data")
 
     return made

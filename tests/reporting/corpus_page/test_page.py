@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from aligngap.data import corpora
+from aligngap.data.sources.machines import ThisMachine
 from aligngap.data.sources.prepare import Request, prepare
 from aligngap.data.sources.raw import Columns, Rules
 from aligngap.data.sources.splitting import Splitting
@@ -26,7 +27,9 @@ def written(tmp_path):
 
     def made(source, name="mine", columns=None, rules=None, splitting=None, **kw):
         about = columns or Columns(), rules or Rules(), splitting or Splitting()
-        folder = prepare(Request(name, {"": str(source)}, *about, **kw), tmp_path / "data", 1)
+        folder = prepare(
+            Request(name, {"": str(source)}, *about, **kw), tmp_path / "data", ThisMachine(1)
+        )
         corpus_page.write(folder)
         return folder
 
