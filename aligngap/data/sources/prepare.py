@@ -125,10 +125,11 @@ def _shards(
     """(settings, [(shard, role)]); tables and folders are gathered into one shard of lines."""
     formats = {part.format for part in found}
     if formats <= {"table", "folder"}:
-        root = request.images or found[0].images
+        tables = [plan.below(part, request.images) for part in found]
+        root = tables[0].images
         target = building / "corpus" / LINES
         if not target.exists():
-            rows = (row for part in found for row in plan.rows(part, root, request.columns))
+            rows = (row for part in tables for row in plan.rows(part, root, request.columns))
             lines.gather(rows, request.columns, target)
         settings = Settings("lines", request.columns, request.rules, root)
         return settings, [(str(target), "")]
