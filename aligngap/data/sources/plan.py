@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from braceexpand import UnbalancedBracesError, braceexpand
+from braceexpand import braceexpand
 
 from aligngap.data import store
 from aligngap.data.sources import columnar, tables
@@ -41,7 +41,7 @@ def _expanded(given: str) -> list[str]:
         return [given]
     try:
         return list(braceexpand(given, escape=False))
-    except UnbalancedBracesError as error:
+    except ValueError as error:
         raise UsageError(f"{given}: a brace has no other half") from error
 
 
