@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from braceexpand import braceexpand
@@ -59,6 +59,13 @@ def _of_files(given: str, paths: Sequence[str], role: str, columns: Columns) -> 
         f"{given} is {', '.join(sorted(suffixes))}; expected files of one kind: *.tar, "
         f"*{', *'.join(TABLES)}, or one folder"
     )
+
+
+def below(given: Named, images: str) -> Named:
+    """The same, the paths in a table relative to a folder that the user names; "": its own."""
+    if not images or given.format != "table":
+        return given
+    return replace(given, images=store.absolute(images) if Path(images).exists() else images)
 
 
 def rows(given: Named, root: str, columns: Columns, fetched: Path) -> Iterator[Row | LeftOut]:

@@ -133,11 +133,12 @@ def _shards(
     """(settings, [(shard, role)]); tables and folders are gathered into one shard of lines."""
     formats = {part.format for part in found}
     if formats <= {"table", "folder"}:
-        root = request.images or found[0].images
+        tables = [plan.below(part, request.images) for part in found]
+        root = tables[0].images
         target = building / "corpus" / LINES
         if not target.exists():
             fetched = building / "fetched"
-            rows = (r for part in found for r in plan.rows(part, root, request.columns, fetched))
+            rows = (r for part in tables for r in plan.rows(part, root, request.columns, fetched))
             lines.gather(rows, request.columns, target)
         settings = Settings("lines", request.columns, request.rules, root)
         return settings, [(str(target), "")]

@@ -1,6 +1,7 @@
 """The same pairs in every form that people have them in, as their tools would write them."""
 
 import csv
+import hashlib
 import io
 import json
 import tarfile
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from aligngap.data import corpora
+from aligngap.data import corpora, images
 
 
 class Pair(NamedTuple):
@@ -139,6 +140,50 @@ def saved(pairs: Sequence[Pair], folder: Path) -> Path:
     (folder / "state.json").write_text(json.dumps(state))
     (folder / "dataset_info.json").write_text("{}")
     return folder
+
+
+def jpegs(pairs: Sequence[Pair]) -> list[Pair]:
+    """The same pictures as JPEGs of 256 pixels, as img2dataset resizes them."""
+    found = []
+    for pair in pairs:
+        written = io.BytesIO()
+        images.decode(pair.image).resize((256, 256)).save(written, "JPEG", quality=95)
+        found.append(pair._replace(image=written.getvalue()))
+    return found
+
+
+def img2dataset(pairs: Sequence[Pair], folder: Path) -> Path:
+    """What img2dataset leaves with its defaults: shards, and beside them what it says of them."""
+    folder.mkdir(parents=True)
+    half = -(-len(pairs) // 2)
+    for number, part in enumerate((pairs[:half], pairs[half:])):
+        shard = f"{number:05d}"
+        rows = [_downloaded(f"{shard}{place:04d}", pair) for place, pair in enumerate(part)]
+        with tarfile.open(folder / f"{shard}.tar", "w") as archive:
+            for row, pair in zip(rows, part, strict=True):
+                add(archive, f"{row['key']}.jpg", pair.image)
+                add(archive, f"{row['key']}.json", json.dumps(row, indent=4).encode())
+                add(archive, f"{row['key']}.txt", pair.captions[0].encode())
+        pyarrow.parquet.write_table(pa.Table.from_pylist(rows), folder / f"{shard}.parquet")
+        stats = {"count": len(part), "successes": len(part), "failed_to_download": 0}
+        (folder / f"{shard}_stats.json").write_text(json.dumps(stats, indent=4))
+    return folder
+
+
+def _downloaded(key: str, pair: Pair) -> dict[str, object]:
+    return {
+        "key": key,
+        "url": f"https://example.org/{pair.name}.jpg",
+        "caption": pair.captions[0],
+        "status": "success",
+        "error_message": None,
+        "width": 256,
+        "height": 256,
+        "original_width": 640,
+        "original_height": 480,
+        "exif": "{}",
+        "sha256": hashlib.sha256(pair.image).hexdigest(),
+    }
 
 
 # form: (how it is written, what the command needs beside --source and --name)

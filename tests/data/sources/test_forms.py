@@ -1,13 +1,9 @@
 """The same pairs in every form give the same records, split alike."""
 
 import dataclasses
-import hashlib
 import json
 import pickle
-import tarfile
 
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 
 from aligngap.data import images
@@ -15,7 +11,7 @@ from aligngap.data.sources.raw import Columns
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
 
-from forms import FORMS, add, karpathy, shards, table
+from forms import FORMS, img2dataset, jpegs, karpathy, shards, table
 
 ROLES = ("train", "validation", "test")
 
@@ -101,6 +97,23 @@ def test_files_may_say_the_split(pairs, make, tmp_path):
     assert {image for image, _ in by_shard["test"]} == {pair.image for pair in pairs[150:]}
 
 
+def test_paths_may_be_relative_to_a_folder_of_their_own(pairs, make, tmp_path, monkeypatch):
+    """Of all tables, and wherever the command was given."""
+    table(pairs, tmp_path / "pictures")
+    rows = (tmp_path / "pictures" / "pairs.csv").read_text().splitlines()
+    (tmp_path / "tables").mkdir()
+    for name, part in (("a", rows[1:200]), ("b", rows[200:])):
+        (tmp_path / "tables" / f"{name}.csv").write_text("\n".join([rows[0], *part]))
+    monkeypatch.chdir(tmp_path)
+    by, held = Splitting(0.0, 0.1), {"test": "tables/b.csv"}
+    corpus = make("tables/a.csv", roles=held, images="pictures", splitting=by)
+    monkeypatch.chdir("/")
+    found = records(corpus)
+    images = {image for part in found.values() for image, _ in part}
+    assert images == {pair.image for pair in pairs}
+    assert len(found["test"]) == len(images) - len({row.split(",")[0] for row in rows[1:200]})
+
+
 def test_karpathys_splits_are_kept(pairs, make, tmp_path):
     path = karpathy(pairs, tmp_path / "k")
     found = json.loads(path.read_text())
@@ -165,40 +178,10 @@ def test_shards_may_be_named_by_braces(pairs, make, tmp_path):
         make(tars / "{00000..00002.tar", "half")
 
 
-def img2dataset(pairs, folder):
-    """What img2dataset leaves with its defaults: shards, and beside them what it says of them."""
-    folder.mkdir()
-    half = len(pairs) // 2
-    for number, part in enumerate((pairs[:half], pairs[half:])):
-        shard, rows = f"{number:05d}", []
-        with tarfile.open(folder / f"{shard}.tar", "w") as archive:
-            for place, pair in enumerate(part):
-                about = {
-                    "key": f"{shard}{place:04d}",
-                    "url": f"https://example.org/{pair.name}.jpg",
-                    "caption": pair.captions[0],
-                    "status": "success",
-                    "error_message": None,
-                    "width": 256,
-                    "height": 256,
-                    "original_width": 64,
-                    "original_height": 64,
-                    "exif": "{}",
-                    "sha256": hashlib.sha256(pair.image).hexdigest(),
-                }
-                rows.append(about)
-                add(archive, f"{about['key']}.jpg", pair.image)
-                add(archive, f"{about['key']}.txt", pair.captions[0].encode())
-                add(archive, f"{about['key']}.json", json.dumps(about, indent=4).encode())
-        pyarrow.parquet.write_table(pa.Table.from_pylist(rows), folder / f"{shard}.parquet")
-        stats = {"count": len(part), "successes": len(part), "failed_to_download": 0}
-        (folder / f"{shard}_stats.json").write_text(json.dumps(stats, indent=4))
-    return folder
-
-
 @pytest.mark.parametrize("given", ["", "*.tar", "{00000..00001}.tar"])
 def test_what_img2dataset_leaves(given, pairs, make, tmp_path):
     """The folder as well, with the tables and statistics beside the shards."""
+    pairs = jpegs(pairs)
     folder = img2dataset(pairs, tmp_path / "cc12m")
     found = records(make(folder / given if given else folder))
     one = {pair.image: (pair.captions[0],) for pair in pairs}
