@@ -108,7 +108,9 @@ def batches(
     def why(batch: int, row: int) -> str:
         return example.why(places[(first + batch) * config.batch_size + own[row]])
 
-    return Batches(_told(read), why)
+    reading = iter(read)
+    reading.start_prefetch()  # The first batches are made while a run evaluates or compiles.
+    return Batches(_told(reading), why)
 
 
 def _parts(config: ConfigDict, source: Source) -> list[Part]:

@@ -103,6 +103,7 @@ def _train(
         saved_step, saved_at = start.step, time.monotonic()
 
         for step in range(start.step + 1, config.steps + 1):
+            # Goes to the devices while they work on the step before, whose metrics are read below.
             batch = meshes.global_batch(next(batches), config.batch_size, mesh)
             own = _own_request(interruption, config, saved_at)
             requests = agreement.requests(own, mesh, batches.replaced)

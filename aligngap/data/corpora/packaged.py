@@ -141,28 +141,36 @@ def render(chunk: Chunk) -> tuple[int, list[bytes]]:
 
 
 def _png(picture: Picture) -> bytes:
-    try:
-        with images.telling(picture.name):
-            image = _drawn(picture.content) if picture.kind == "svg" else _opened(picture.content)
-    except AligngapError:
-        return b""
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    if len(image.getcolors(1) or ()) == 1:
+    image = rendered(picture)
+    if image is None:
         return b""
     written = io.BytesIO()
     image.save(written, "PNG")
     return written.getvalue()
 
 
-def _drawn(svg: bytes) -> Image.Image:
+def rendered(picture: Picture, side: int = SIDE, page: int = DRAWN) -> Image.Image | None:
+    """At most `side` pixels a side, a drawing from a page of at most `page`; None: it cannot be
+    rendered or is blank."""
+    drawing = picture.kind == "svg"
+    try:
+        with images.telling(picture.name):
+            image = _drawn(picture.content, page) if drawing else _opened(picture.content)
+    except AligngapError:
+        return None
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return None if len(image.getcolors(1) or ()) == 1 else image
+
+
+def _drawn(svg: bytes, pixels: int) -> Image.Image:
     """A drawing on white, without the page around it."""
     text = svg.decode("utf-8", "replace")
     # Without this machine's fonts: on another one there are others.
     page: dict[str, Any] = {"background": "white", "dpi": DPI, "skip_system_fonts": True}
     draw: Any = functools.partial(resvg_py.svg_to_bytes, text, **page)
-    image = images.decode(bytes(draw(width=DRAWN)))
-    if image.height > DRAWN:
-        image = images.decode(bytes(draw(height=DRAWN)))
+    image = images.decode(bytes(draw(width=pixels)))
+    if image.height > pixels:
+        image = images.decode(bytes(draw(height=pixels)))
     # Many stand in a corner of a page.
     return image.crop(ImageChops.difference(image, Image.new("RGB", image.size, "white")).getbbox())
 
