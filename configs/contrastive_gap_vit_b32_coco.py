@@ -5,8 +5,9 @@ anew at D dimensions, everything fine-tuned on COCO with each of the paper's los
     aligngap train --config=configs/contrastive_gap_vit_b32_coco.py:cua --workdir=runs/cua_32 \\
         --init_from=runs/openai_b32 --config.model.embed_dim=32 --config.seed=24
 
-Presets: clip, cua, cuaxu; the paper's D: 32, 64, 128; its seeds: 24, 42, 44. COCO has no builder
-here yet, so it is trained on another corpus with --config.data.corpus. The authors drop a pair of
+Presets: clip, cua, cuaxu; the paper's D: 32, 64, 128; its seeds: 24, 42, 44. The corpus is made of
+COCO's files with `aligngap prepare --source=annotations/captions_train2017.json
+--images=train2017 --name=coco`; another one by --config.data.corpus. The authors drop a pair of
 whose caption its batch has one already; here such pairs are no negatives of each other.
 """
 
