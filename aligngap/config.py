@@ -16,6 +16,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from aligngap.addresses import is_remote
 from aligngap.errors import UsageError
 
 TIES = ("none", "transformer", "transformer+projection")
@@ -315,7 +316,13 @@ def validate(config: ConfigDict) -> None:
 
 
 def data_dir(path: str) -> Path:
-    """Where corpora are prepared: the path given, else where TFDS keeps its own."""
+    """Where corpora are prepared: the path given, else where TFDS keeps its own. UsageError for one
+    in a store."""
+    if is_remote(path):
+        raise UsageError(
+            f"data_dir={path}: corpora are read from a folder of this machine; copy them (only "
+            "shards may stay in a store: aligngap prepare --source)"
+        )
     return Path(path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 

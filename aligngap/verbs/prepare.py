@@ -94,6 +94,9 @@ def _add_rules(group: argparse._ArgumentGroup) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prepares whatever is named; with --list nothing is fetched."""
+    if arguments.beam_pipeline_options is not None:
+        _by_beam(arguments)
+        return
     from aligngap.config import data_dir, default
     from aligngap.data import corpora, semantics, tokenizers
     from aligngap.errors import UsageError
@@ -129,9 +132,6 @@ def _of_files(arguments: argparse.Namespace) -> None:
     from aligngap.data.sources.prepare import prepare
     from aligngap.reporting.corpus_page import page
 
-    if arguments.beam_pipeline_options is not None:
-        _by_beam(arguments)
-        return
     machines = ThisMachine(arguments.workers)
     folder = prepare(_request(arguments), data_dir(arguments.data_dir), machines)
     page.write(folder)
@@ -140,12 +140,15 @@ def _of_files(arguments: argparse.Namespace) -> None:
 
 def _by_beam(arguments: argparse.Namespace) -> None:
     """The same by other machines; of a corpus in an object store there is no page yet."""
+    from aligngap.addresses import is_remote
     from aligngap.config import data_dir
     from aligngap.errors import AligngapError, UsageError
     from aligngap.reporting.corpus_page import page
 
     if not arguments.convert:
         raise UsageError("--beam_pipeline_options say who copies records: they go with --convert")
+    if also := [x for x in ("corpus", "tokenizer", "semantics") if getattr(arguments, x)]:
+        raise UsageError(f"--beam_pipeline_options: give --{also[0]} in a command of its own")
     request = _request(arguments)
     try:
         from aligngap.data.sources import beam
@@ -153,7 +156,7 @@ def _by_beam(arguments: argparse.Namespace) -> None:
         raise AligngapError(
             f"--beam_pipeline_options need Apache Beam ({error}): pip install 'aligngap[beam]'"
         ) from error
-    remote = "://" in arguments.data_dir
+    remote = is_remote(arguments.data_dir)
     where = arguments.data_dir if remote else str(data_dir(arguments.data_dir))
     folder = beam.prepare_by_beam(request, where, arguments.beam_pipeline_options)
     if remote:

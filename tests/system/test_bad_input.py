@@ -128,6 +128,7 @@ def test_unwritable_workdir(program, tmp_path):
         (["evaluate", "--workdir=nowhere", "--stap=1"], 2, ["--stap"]),
         (["report", "--workdir=nowhere", "--output=x.html"], 1, ["nowhere/config.json"]),
         (["prepare", "--corpus=pictures"], 2, ["'pictures'"]),
+        (["prepare", "--corpus=stamps", "--data_dir=gs://a/b"], 2, ["gs://a/b", "--source"]),
         (["gap", "--image=a.npy", "--text=b.npy", "--output=o"], 1, ["a.npy"]),
     ],
 )

@@ -25,9 +25,10 @@ from PIL import Image
 from tensorflow_datasets.core import utils
 
 from aligngap import progress
+from aligngap.addresses import is_remote
 from aligngap.data import sources
 from aligngap.data.sources import examine, machines
-from aligngap.data.sources.beam_builder import Builder, is_store
+from aligngap.data.sources.beam_builder import Builder
 from aligngap.data.sources.convert import Conversion
 from aligngap.data.sources.examine import Part
 from aligngap.data.sources.indexed import ABOUT
@@ -42,7 +43,7 @@ OPTION = re.compile(r"[A-Za-z]\w*(=.*)?")
 def prepare_by_beam(request: Request, data_dir: str, options: str) -> Path:
     """`prepare`; `data_dir` may also be in an object store."""
     parsed(options)
-    if is_store(data_dir):
+    if is_remote(data_dir):
         return _prepare_there(request, epath.Path(data_dir), options)
     here = Path(data_dir).absolute()
     building = here / f".{request.name}.preparing"
@@ -96,7 +97,7 @@ class ManyMachines:
         with self._running("copying"):
             builder.write(parsed(self.options))
         for file in builder.data_path.iterdir():
-            if is_store(self.copies):  # Which has no empty folders to rename into.
+            if is_remote(str(self.copies)):  # Which has no empty folders to rename into.
                 file.copy(self.copies / file.name, overwrite=True)
             else:
                 file.rename(self.copies / file.name)

@@ -11,6 +11,7 @@ from etils import epath
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
+from aligngap.addresses import is_remote
 from aligngap.data.sources import indexed
 from aligngap.data.sources.convert import (
     RECORDS,
@@ -87,18 +88,13 @@ class _Writer(writer.ExampleWriter):
 
     def write(self, path: Any, examples: Iterable[tuple[Any, bytes]]) -> None:
         same = ((key, _in_order(example)) for key, example in examples)
-        if not is_store(path):
+        if not is_remote(str(path)):
             super().write(path, same)
             return
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "shard"
             super().write(local, same)
             epath.Path(local).copy(path)
-
-
-def is_store(path: Any) -> bool:
-    """Whether a folder is no part of a machine's file system."""
-    return "://" in str(path)
 
 
 def _in_order(example: bytes) -> bytes:
