@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from damaged import broken, readable
-from forms import FORMS, add, drawings, shards, table
+from forms import FORMS, add, drawings, img2dataset, jpegs, shards
 from programs import ROOT, Program
 from workdirs import metrics
 
@@ -67,6 +67,7 @@ def from_files_to_page(program, form, pairs, folder):
     return prepared.stdout, metrics(run), evaluated, page.read_text("utf-8")
 
 
+@pytest.mark.timeout(1800)  # Twenty programs: a minute on two idle cores, longer on busy ones.
 def test_a_thousand_pairs_in_five_forms_from_files_to_a_page(newcomer, pictograms_dir, tmp_path):
     """One command each. Where the order is the same, so is every number that comes of it."""
     pairs = drawings(pictograms_dir, 1000)
@@ -99,29 +100,36 @@ def test_a_thousand_pairs_in_five_forms_from_files_to_a_page(newcomer, pictogram
     assert np.isfinite(told("parquet")[0]).all()
 
 
-def test_lines_that_say_what_to_do(newcomer, pictograms_dir, tmp_path):
-    """Of a split that got no image, and of semantics that nobody made: their command makes them."""
-    source = table(drawings(pictograms_dir, 150), tmp_path / "files")
+def test_shards_of_img2dataset_by_the_recipe_for_cc12m(newcomer, pictograms_dir, tmp_path):
+    """What is missing on the way is told in lines that say the command."""
+    folder = img2dataset(jpegs(drawings(pictograms_dir, 150)), tmp_path / "cc12m")
     where = f"--data_dir={newcomer.data_dir}"
-    given = (f"--source={source}", "--name=mine", "--test_share=0.0001", where)
-    said = done(newcomer, "prepare", *given).stdout
+    given = (f"--source={folder}/{{00000..00001}}.tar", "--name=cc12m", "--check=header", where)
+    said = done(newcomer, "prepare", *given, "--test_share=0.0001", "--tokenizer=clip").stdout
     assert "no image fell to test: delete" in said
-    assert f"--config.data.corpus=mine --config.data.data_dir={newcomer.data_dir}" in said
-    refused = train(newcomer, "mine", tmp_path / "run", "alignclip")
+    assert f"--config.data.corpus=cc12m --config.data.data_dir={newcomer.data_dir}" in said
+    config = f"--config={ROOT / 'configs' / 'alignclip_vit_b16_cc12m.py'}"
+    run, sizes = tmp_path / "run", {**SMALLER, "model.image.size": 32, "evaluation.batch_size": 32}
+    sizes |= {f"model.{tower}.heads": 2 for tower in ("image", "text")} | {"model.text.layers": 1}
+    del sizes["model.text.vocab_size"]
+    flags = [f"--config.{name}={value}" for name, value in sizes.items()]
+    training = ["train", config, f"--config.data.data_dir={newcomer.data_dir}", *flags]
+    refused = newcomer.run(*training, f"--workdir={run}")
     assert refused.returncode == 2, refused.stderr
     (line,) = refused.stderr.strip().splitlines()
-    assert "re-scales by semantics, which mine does not have" in line
-    assert not (tmp_path / "run").exists()
+    assert "re-scales by semantics, which cc12m does not have" in line
+    assert not run.exists()
     command = shlex.split(re.search("`aligngap (.*?)`", line)[1])
     assert command[0] == "prepare"
     done(newcomer, *command)
-    trained = train(newcomer, "mine", tmp_path / "run", "alignclip")
-    assert trained.returncode == 0, trained.stderr
-    losses = [line for line in metrics(tmp_path / "run") if "train/loss" in line]
+    assert "FLOP a step" in done(newcomer, *training, "--dry_run").stdout
+    done(newcomer, *training, f"--workdir={run}")
+    losses = [line for line in metrics(run) if "train/loss" in line]
+    assert len(losses) == 4
     assert all(line["train/separation_image"] > 0 for line in losses)
-    nothing = newcomer.run("evaluate", f"--workdir={tmp_path / 'run'}")
+    nothing = newcomer.run("evaluate", f"--workdir={run}")
     assert nothing.returncode == 2
-    assert "mine has no split for test" in nothing.stderr
+    assert "cc12m has no split for test" in nothing.stderr
     assert "--test_share" in nothing.stderr
 
 
