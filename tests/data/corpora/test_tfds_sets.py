@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
 from PIL import Image
 
+from aligngap.config import default
 from aligngap.data import corpora, eval_set, fetch, inputs
 from aligngap.data.corpora import imagenet_names, tfds_features
 from aligngap.data.corpora.tfds_sets import TfdsSet
@@ -46,9 +46,9 @@ def copied(written, tmp_path):
 
 
 def a_config(data_dir, corpus="cifar10", **data):
-    own = {"train_split": "", "validation_split": "", "test_splits": (), "max_keywords": 0}
-    own["leave_out"] = ()
-    return ConfigDict({"data": {"corpus": corpus, "data_dir": str(data_dir), **own, **data}})
+    config = default()
+    config.data.update(corpus=corpus, data_dir=str(data_dir), **data)
+    return config
 
 
 def one_line(error, caught):

@@ -18,6 +18,7 @@ from test_kills import contents
 from aligngap.cli import main
 from aligngap.data import corpora
 
+import store_server
 from forms import Pair, add, parquet, table
 
 ROOT = Path(__file__).parents[3]
@@ -213,14 +214,13 @@ def test_what_beam_is_not_for(pairs, tmp_path, capsys):
 @pytest.fixture
 def store(tmp_path):
     """An S3 store, and the environment of a client."""
-    server = pytest.importorskip("store_server", reason="no remote shards")
-    if not server.PYTHON.exists():
+    if not store_server.PYTHON.exists():
         pytest.skip("no .venv-s3; launch/test.sh makes it")
-    started = server.Store(tmp_path / "log")
+    started = store_server.Store(tmp_path / "log")
     (packages,) = (ROOT / ".venv-s3").glob("lib/*/site-packages")
-    own = server.environment(f"http://127.0.0.1:{started.port}")
-    own["FSSPEC_S3_CONFIG_KWARGS"] = "{}"  # The clients' usual time-outs.
-    yield started, own | {"PYTHONPATH": f"{ROOT}:{packages}"}
+    proxy = store_server.Proxy(started.port)
+    yield started, store_server.environment(proxy) | {"PYTHONPATH": f"{ROOT}:{packages}"}
+    proxy.end()
     started.end()
 
 

@@ -1,6 +1,7 @@
 """`aligngap prepare --source` killed again and again ends with the bytes of one left alone."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import time
@@ -60,16 +61,18 @@ def test_killed_at_random_moments(write, more, many, tmp_path):
     given = write(many, tmp_path / "given")
     if write is shards:
         given = given.parent
+    data = tmp_path / "data"  # The page names it: so it is the same for both.
     start = time.monotonic()
-    alone = subprocess.run(command(given, tmp_path / "alone", *more), capture_output=True)
+    alone = subprocess.run(command(given, data, *more), capture_output=True)
     seconds = time.monotonic() - start
     assert alone.returncode == 0, alone.stderr
+    wanted = contents(data)
+    shutil.rmtree(data)
     random, interrupted = np.random.default_rng(0), 0
     for _ in range(KILLS):
         after = random.uniform(0.0, 0.3) * seconds
-        arguments = command(given, tmp_path / "killed", *more)
-        interrupted += killed(arguments, tmp_path / "killed", after)
-    done = subprocess.run(command(given, tmp_path / "killed", *more), capture_output=True)
+        interrupted += killed(command(given, data, *more), data, after)
+    done = subprocess.run(command(given, data, *more), capture_output=True)
     assert done.returncode == 0, done.stderr
     assert interrupted
-    assert contents(tmp_path / "killed") == contents(tmp_path / "alone")
+    assert contents(data) == wanted
