@@ -97,6 +97,14 @@ def test_files_may_say_the_split(pairs, make, tmp_path):
     assert {image for image, _ in by_shard["test"]} == {pair.image for pair in pairs[150:]}
 
 
+def test_shards_may_be_named_by_numbers(pairs, make, tmp_path):
+    """As webdataset writes them, in one name."""
+    tars = shards(pairs, tmp_path / "tars").parent
+    assert records(make(tars / "{00000..00001}.tar")) == records(make(tars, "listed"))
+    with pytest.raises(AligngapError, match=r"00002\.tar: no such file"):
+        make(tars / "{00000..00002}.tar", "missing")
+
+
 def test_karpathys_splits_are_kept(pairs, make, tmp_path):
     path = karpathy(pairs, tmp_path / "k")
     found = json.loads(path.read_text())
