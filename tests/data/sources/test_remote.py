@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import tarfile
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ import pytest
 from PIL import Image
 
 from aligngap.cli import main
+from aligngap.data import remote
 from aligngap.data.sources import index
+from aligngap.errors import StoreError
 
 import in_store
 import store_server
@@ -157,7 +160,7 @@ def test_without_blocks_a_record_takes_one_request(both, stream, proxy):
 
 
 @pytest.mark.parametrize("form", REMOTE_FORMS)
-def test_other_forms(form, pairs, store, aligngap, tmp_path):
+def test_other_forms(form, pairs, store, aligngap, stream, tmp_path):
     write, flags = FORMS[form]
     given = write(pairs[:60], tmp_path / form)
     below = given.relative_to(tmp_path / form).as_posix().removesuffix(".")
@@ -169,6 +172,10 @@ def test_other_forms(form, pairs, store, aligngap, tmp_path):
     far, near = (contents(tmp_path / "data" / name) for name in ("far", "near"))
     for file in ("train.index", "validation.index", "test.index", "statistics.json"):
         assert far.get(file) == near.get(file), file
+    if form in ("table", "parquet"):
+        fields = {"batches": 3, "batch": 16}
+        wanted = in_store.digests(tmp_path / "data", "near", **fields)
+        assert batches(stream(tmp_path / "data", "far", **fields)) == wanted
 
 
 def test_a_saved_dataset_is_refused(store, pairs, aligngap, tmp_path):
@@ -288,6 +295,36 @@ def test_a_store_that_fails_ends_the_pass_and_it_goes_on(
         contents(tmp_path / "data" / "far")["train.index"] == contents(both / "near")["train.index"]
     )
     assert no_secret(tmp_path / "data", failed, done)
+
+
+@pytest.mark.parametrize("form", ["parquet", "table"])
+def test_nothing_is_left_out_for_a_store_that_fails(form, pairs, store, aligngap, proxy, tmp_path):
+    """A row group, or an image, that it does not give now; an image that is not there is."""
+    given = FORMS[form][0](pairs[:70], tmp_path / form)
+    address = f"{store.upload(tmp_path / form, f'failing/{form}')}/{given.name}"
+    image, group = f"{pairs[3].name}.png", "bytes=4-"
+
+    def failing(status):
+        def fault(asked, before):
+            return status if image in asked.path or asked.range.startswith(group) else ""
+
+        proxy.fault = fault
+        asked = f"--source={address}", "--name=far", f"--data_dir={tmp_path / 'data'}"
+        return aligngap("prepare", *asked)
+
+    assert "its store fails" in one_line(failing("500"))
+    assert not (tmp_path / "data" / "far").exists()
+    if form == "table":
+        done = failing("404")
+        assert done.returncode == 0, done.stderr
+        assert "left out               1 image is missing" in done.stdout
+
+
+def test_what_a_client_says_is_told_without_its_signed_address():
+    with pytest.raises(StoreError) as caught, remote.asking("hf://datasets/some/name/0.tar"):
+        raise RuntimeError(f"GET https://host/0.tar?X-Amz-Signature={SECRET} failed")
+    assert "GET https://host/0.tar?*** failed" in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(("fault", "workers"), [("500", 0), ("reset", 1), ("403", 0), ("404", 1)])
