@@ -36,7 +36,10 @@ def _repeated(config: ConfigDict, name: str, rows: int, source: Source) -> Itera
 def _cut_off(config: ConfigDict, name: str, source: Source, tokenizer: Tokenizer) -> Iterator[str]:
     length = config.model.text.context_length
     rows = np.unique(np.linspace(0, len(source) - 1, LOOKED_AT).astype(int))
-    texts = [text for row in rows.tolist() for text in records.captions_of(source, row)]
+    found = records.readable(source, rows.tolist())
+    texts = [text for _, record in found for text in record.captions]
+    if not texts:  # Whoever reads the corpus says why.
+        return
     # One token more shows something else only of a text that goes on.
     longer = tokenizer.encode(texts, length + 1)
     cut = np.mean((longer[:, :length] != tokenizer.encode(texts, length)).any(axis=1))

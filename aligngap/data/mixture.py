@@ -106,7 +106,8 @@ class Joined:
 
 def width_of(source: Source) -> int | None:
     """Of its semantics; None where it has none."""
-    meaning = source[0].semantics if len(source) else None
+    first = next(records.readable(source, range(len(source))), None)
+    meaning = first and first[1].semantics
     return None if meaning is None else np.shape(meaning)[-1]
 
 

@@ -54,13 +54,15 @@ class Some:
 
 def without(source: Source, held_out: set[Words], title: str) -> Source:
     """The records none of whose captions and keywords has one of these names; says how many
-    that leaves out."""
+    that leaves out. One that cannot be read may have any name, and is left out too."""
     rows = progress.track(range(len(source)), f"Names in {title}", len(source), "records")
-    read = records.in_order(source)
-    kept = [row for row in rows if not names_in(read[row], held_out)]
-    progress.say(
-        f"{title}: {len(source) - len(kept):,} of {len(source):,} pairs name what is held out"
-    )
+    kept, named = [], 0
+    for row, record in records.readable(records.in_order(source), rows):
+        if names_in(record, held_out):
+            named += 1
+        else:
+            kept.append(row)
+    progress.say(f"{title}: {named:,} of {len(source):,} pairs name what is held out")
     return Some(source, np.array(kept, np.int64))
 
 
@@ -90,8 +92,8 @@ def _names(corpus: Corpus, roles: Iterable[str]) -> Iterator[Words]:
     for role in roles:
         for split in corpus.named(role):
             source = records.in_order(corpus.open(split))
-            for row in range(len(source)):
-                yield from map(words, source[row].captions)
+            for _, record in records.readable(source, range(len(source))):
+                yield from map(words, record.captions)
 
 
 def words(text: str) -> Words:

@@ -1,6 +1,6 @@
 """What every corpus gives, and what every step takes: one record, one batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, StoreError
 
 GROUPS = 2**31  # A record's group is below: an int32 in a batch.
 SEMANTICS = 384  # Dimensions of all-MiniLM-L6-v2's sentence embeddings.
@@ -173,6 +173,18 @@ def texts_of(source: Source) -> "Sequence[str]":
     """Every caption and keyword of a split, in order: what a vocabulary is learnt from. Of a split
     with more than VOCABULARY records, those of so many, evenly spread."""
     rows = range(0, len(source), max(1, len(source) // VOCABULARY))
-    read = in_order(source)
-    found = (read[row] for row in rows)
-    return [text for record in found for text in (*record.captions, *record.keywords)]
+    found = readable(in_order(source), rows)
+    return [text for _, record in found for text in (*record.captions, *record.keywords)]
+
+
+def readable(source: Source, rows: Iterable[int]) -> Iterator[tuple[int, Record]]:
+    """(row, record) of those that can be read: one that is damaged ends nothing here, as it ends
+    no training, which replaces and counts it."""
+    for row in rows:
+        try:
+            record = source[row]
+        except StoreError:
+            raise
+        except AligngapError:
+            continue
+        yield row, record

@@ -9,7 +9,7 @@ import pytest
 
 from aligngap.cli import main
 from aligngap.config import default, tower, validate
-from aligngap.data import corpora, mixture, overlap, pipeline, semantics
+from aligngap.data import corpora, fit, mixture, overlap, pipeline, semantics
 from aligngap.data.mixture import Share
 from aligngap.data.records import texts_of
 from aligngap.data.sources.machines import ThisMachine
@@ -245,6 +245,30 @@ def test_pairs_that_name_what_another_corpus_holds_out_are_left_out(config, caps
     config.data.semantics = "own.npy"
     with pytest.raises(UsageError, match="a row for each record of the split, of which"):
         corpora.open_train(config)
+
+
+def test_a_record_that_went_missing_ends_nothing_before_training_replaces_it(pairs, tmp_path):
+    config, folder = default(), tmp_path / "data"
+    request = Request(
+        "mine",
+        {"": str(table(pairs[:60], tmp_path / "t"))},
+        Columns(),
+        Rules(),
+        Splitting(0.1, 0.1),
+    )
+    prepare(request, folder, ThisMachine(1))
+    config.data.update(corpus="mine", data_dir=str(folder), leave_out=("mine",))
+    config.batch_size = 8
+    whole = corpora.open_train(config)
+    for row in (0, 7):
+        (tmp_path / "t" / whole[row].name).unlink()
+    read = [whole[row] for row in range(len(whole)) if row not in (0, 7)]
+    assert texts_of(whole) == [text for record in read for text in record.captions]
+    assert mixture.width_of(whole) is None
+    vocabulary = bpe.train(texts_of(whole), 600)
+    assert not list(fit.misfits(config, whole, vocabulary))
+    left = overlap.without(whole, {("no", "such", "name")}, "mine")
+    assert [int(row) for row in left.rows] == [r for r in range(len(whole)) if r not in (0, 7)]
 
 
 def test_more_groups_than_a_batch_has_room_for():
