@@ -240,7 +240,8 @@ def test_what_passes_is_tried_again_and_a_slow_answer_is_waited_for(
             return ""
         return FAULTS[before] if before < len(FAULTS) else "drip"
 
-    proxy.fault, proxy.patience = fault, 2.0
+    # Longer than an answer takes on a busy machine; each stall costs as much.
+    proxy.fault, proxy.patience = fault, 8.0
     done = prepare(aligngap, own, tmp_path)
     assert done.returncode == 0, done.stderr
     far, near = (index.path(f, "train") for f in (tmp_path / "data" / "far", both / "near"))
