@@ -15,12 +15,11 @@ MANY = 0.1  # Of the captions: so many cut off are worth a line.
 
 def misfits(config: ConfigDict, source: Source, tokenizer: Tokenizer) -> Iterator[str]:
     """A sentence each, with what to change."""
-    parts = mixture.shares(config.data.corpus), mixture.parts_of(source)
-    for share, part in zip(*parts, strict=True):
-        whole = sum(each.weight for each in parts[0])
-        yield from _repeated(
-            config, share.name, round(config.batch_size * share.weight / whole), part
-        )
+    shares = mixture.shares(config.data.corpus)
+    whole = sum(share.weight for share in shares)
+    for share, part in zip(shares, mixture.parts_of(source), strict=True):
+        rows = round(config.batch_size * share.weight / whole)
+        yield from _repeated(config, share.name, rows, part)
         yield from _cut_off(config, share.name, part, tokenizer)
 
 

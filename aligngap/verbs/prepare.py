@@ -130,12 +130,9 @@ def _of_files(arguments: argparse.Namespace) -> None:
     from aligngap.config import data_dir
     from aligngap.data.sources.machines import ThisMachine
     from aligngap.data.sources.prepare import prepare
-    from aligngap.reporting.corpus_page import page
 
     machines = ThisMachine(arguments.workers)
-    folder = prepare(_request(arguments), data_dir(arguments.data_dir), machines)
-    page.write(folder)
-    _say(folder, f"{folder / page.PAGE} shows it; to train on it: {page.flags(folder)}")
+    _show(prepare(_request(arguments), data_dir(arguments.data_dir), machines))
 
 
 def _by_beam(arguments: argparse.Namespace) -> None:
@@ -143,7 +140,6 @@ def _by_beam(arguments: argparse.Namespace) -> None:
     from aligngap.addresses import is_remote
     from aligngap.config import data_dir
     from aligngap.errors import AligngapError, UsageError
-    from aligngap.reporting.corpus_page import page
 
     if not arguments.convert:
         raise UsageError("--beam_pipeline_options say who copies records: they go with --convert")
@@ -162,8 +158,14 @@ def _by_beam(arguments: argparse.Namespace) -> None:
     if remote:
         _say(folder, f"{folder} holds it; copied to a data_dir here, data.corpus={folder.name}")
     else:
-        page.write(folder)
-        _say(folder, f"{folder / page.PAGE} shows it; to train on it: {page.flags(folder)}")
+        _show(folder)
+
+
+def _show(folder: Path) -> None:
+    from aligngap.reporting.corpus_page import page
+
+    page.write(folder)
+    _say(folder, f"{folder / page.PAGE} shows it; to train on it: {page.flags(folder)}")
 
 
 def _say(folder: Path, last: str) -> None:

@@ -1,10 +1,13 @@
-"""A small workdir as training and evaluation leave it, with random embeddings."""
+"""A small workdir as training and evaluation leave it, with random embeddings; a real browser."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SPLITS = ("test_unseen_style", "test_unseen_concept", "test_unseen_both")
 ABOUT = {
     "test_unseen_style": {"title": "Unseen style", "note": "things seen, in a style unseen"},
@@ -95,3 +98,38 @@ def pair(tmp_path):
     """A CLIP and an AlignCLIP run, the second with a smaller gap and worse retrieval."""
     clip = write_run(tmp_path / "clip")
     return [clip, write_run(tmp_path / "alignclip", "alignclip", gap=0.1618, recall=0.1452)]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no chromium here (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """(file, width, ...) → that page; afterwards, that each was silent and asked for nothing."""
+    contexts, complaints, requests = [], [], []
+
+    def visited(file, width=1100, **scheme):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda x: x.type in ("error", "warning") and complaints.append(x.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(file.as_uri())
+        return page
+
+    yield visited
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    outside = [url for url in requests if not url.startswith(("data:", "file:"))]
+    files = [url for url in requests if url.startswith("file:")]
+    assert outside == [] and len(files) == len(contexts)

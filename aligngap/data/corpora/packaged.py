@@ -45,11 +45,24 @@ class Picture:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+class Form(NamedTuple):
+    """As what pictures are rendered."""
+
+    kind: str = "PNG"  # Pillow's name of a format.
+    side: int = SIDE  # Pixels of the longer side of a picture, and
+    page: int = DRAWN  # of a drawing's page, at most.
+    quality: int = 0  # Of a JPEG.
+
+
+PNG = Form()
+
+
 class Chunk(NamedTuple):
     """What one process renders; its place among the others."""
 
     number: int
     pictures: list[Picture]
+    form: Form = PNG
 
 
 class Packaged(Corpus):
@@ -107,59 +120,57 @@ class Packaged(Corpus):
 def _write(pictures: Sequence[Picture], folder: Path) -> None:
     """Tar shards of the pictures that can be rendered, are not blank and no two alike."""
     seen: set[int] = set()
-    kept: list[tuple[Picture, bytes]] = []
-    for picture, png in zip(pictures, _rendered(pictures), strict=True):
+    kept: list[tuple[str, dict[str, bytes]]] = []
+    for picture, png in zip(pictures, encoded(pictures), strict=True):
         if png and digest(png) not in seen:
             seen.add(digest(png))
-            kept.append((picture, png))
-    for start in range(0, len(kept), SHARD):
-        with tarfile.open(folder / f"{start // SHARD:05d}.tar", "w") as archive:
-            for picture, png in kept[start : start + SHARD]:
-                texts = {"captions": [*picture.captions], "keywords": [*picture.keywords]}
-                about = json.dumps(texts | dict(picture.labels), ensure_ascii=False).encode()
-                for kind, content in (("png", png), ("json", about)):
-                    member = tarfile.TarInfo(f"{picture.name}.{kind}")
+            texts = {"captions": [*picture.captions], "keywords": [*picture.keywords]}
+            about = json.dumps(texts | dict(picture.labels), ensure_ascii=False).encode()
+            kept.append((picture.name, {"png": png, "json": about}))
+    archive(kept, folder, SHARD)
+
+
+def archive(samples: Sequence[tuple[str, Mapping[str, bytes]]], folder: Path, size: int) -> None:
+    """Tar shards of [(name, kind → content)], so many in each."""
+    for start in range(0, len(samples), size):
+        with tarfile.open(folder / f"{start // size:05d}.tar", "w") as shard:
+            for name, contents in samples[start : start + size]:
+                for kind, content in contents.items():
+                    member = tarfile.TarInfo(f"{name}.{kind}")
                     member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
+                    shard.addfile(member, io.BytesIO(content))
 
 
-def _rendered(pictures: Sequence[Picture]) -> list[bytes]:
-    """The PNG of each picture; b"" of what cannot be rendered or is blank."""
+def encoded(pictures: Sequence[Picture], form: Form = PNG) -> list[bytes]:
+    """Each picture in that form; b"" of what cannot be rendered or is blank."""
     starts = range(0, len(pictures), CHUNK)
-    chunks = [Chunk(n, [*pictures[start : start + CHUNK]]) for n, start in enumerate(starts)]
+    chunks = [Chunk(n, [*pictures[start : start + CHUNK]], form) for n, start in enumerate(starts)]
     found: dict[int, list[bytes]] = {}
     with progress.Bar("Rendering", len(pictures), "pictures") as bar:
         for number, rendered in workers.each(render, chunks, os.cpu_count() or 1):
             found[number] = rendered
             bar.advance(len(rendered))
-    return [png for number in sorted(found) for png in found[number]]
+    return [content for number in sorted(found) for content in found[number]]
 
 
 def render(chunk: Chunk) -> tuple[int, list[bytes]]:
-    """(number, PNGs) of a chunk."""
-    return chunk.number, [_png(picture) for picture in chunk.pictures]
+    """(number, encoded pictures) of a chunk."""
+    return chunk.number, [_encoded(picture, chunk.form) for picture in chunk.pictures]
 
 
-def _png(picture: Picture) -> bytes:
-    image = rendered(picture)
-    if image is None:
-        return b""
-    written = io.BytesIO()
-    image.save(written, "PNG")
-    return written.getvalue()
-
-
-def rendered(picture: Picture, side: int = SIDE, page: int = DRAWN) -> Image.Image | None:
-    """At most `side` pixels a side, a drawing from a page of at most `page`; None: it cannot be
-    rendered or is blank."""
+def _encoded(picture: Picture, form: Form) -> bytes:
     drawing = picture.kind == "svg"
     try:
         with images.telling(picture.name):
-            image = _drawn(picture.content, page) if drawing else _opened(picture.content)
+            image = _drawn(picture.content, form.page) if drawing else _opened(picture.content)
     except AligngapError:
-        return None
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return None if len(image.getcolors(1) or ()) == 1 else image
+        return b""
+    image.thumbnail((form.side, form.side), Image.Resampling.LANCZOS)
+    if len(image.getcolors(1) or ()) == 1:
+        return b""
+    written = io.BytesIO()
+    image.save(written, form.kind, **({"quality": form.quality} if form.quality else {}))
+    return written.getvalue()
 
 
 def _drawn(svg: bytes, pixels: int) -> Image.Image:

@@ -1,10 +1,8 @@
 """The page of a prepared corpus: its counts, what it shows, and that words of others stay words."""
 
 import json
-import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from aligngap.data import corpora
 from aligngap.data.sources.machines import ThisMachine
@@ -17,7 +15,6 @@ import damaged
 from forms import Pair, drawings, parquet, shards, table
 
 pytestmark = pytest.mark.corpus
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ATTACK = "<script>document.title = 'run'</script><img src=x onerror=alert(1)> \"onerror=\"alert(2)"
 
 
@@ -36,37 +33,10 @@ def written(tmp_path):
     return made
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium here (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def opened(browser):
-    """folder → its page in a browser; afterwards, that it was silent and asked for nothing."""
-    complaints, requests, contexts = [], [], []
-
-    def open_page(folder, width=1100):
-        context = browser.new_context(viewport={"width": width, "height": 900})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda x: x.type in ("error", "warning") and complaints.append(x.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto((folder / "report.html").as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith("data:")] == requests[: len(contexts)]
+def opened(visit):
+    """(folder, width) → its page in a browser."""
+    return lambda folder, width=1100: visit(folder / "report.html", width)
 
 
 @pytest.fixture(scope="module")

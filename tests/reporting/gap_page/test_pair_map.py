@@ -3,12 +3,10 @@
 import io
 import itertools
 import json
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from aligngap.config import default, tower
 from aligngap.data import eval_set
@@ -21,7 +19,6 @@ from aligngap.reporting.gap_page import page as gap_page
 from aligngap.reporting.gap_page import pair_map
 from aligngap.training import optimizer, state
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ATTACK = "<img src=x onerror=alert(1)></script><script>alert(2)</script> & \"'"
 ATTACKED = 7  # the pair whose caption and label that is
 PAIRS = 80
@@ -84,40 +81,17 @@ def written(folder):
     return found
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium here (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def opened(written, folder, browser):
-    """colour scheme → the page; afterwards, that it was silent and asked for nothing."""
-    contexts, complaints, requests = [], [], []
+def opened(written, folder, visit):
+    """colour scheme → the page, its map drawn."""
 
     def open_page(scheme):
-        context = browser.new_context(color_scheme=scheme, viewport={"width": 1100, "height": 900})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda x: x.type in ("error", "warning") and complaints.append(x.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto((folder / "out" / "report.html").as_uri())
+        page = visit(folder / "out" / "report.html", color_scheme=scheme)
         page.wait_for_selector("#map[data-ready]")
         page.locator("#map").scroll_into_view_if_needed()
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    outside = [url for url in requests if not url.startswith(("data:", "file:"))]
-    assert outside == [] and len([url for url in requests if url.startswith("file:")]) == 1
+    return open_page
 
 
 def point_at(page, point):
