@@ -12,10 +12,33 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
+
+
+@jax.custom_vjp
+def gelu(x: Array) -> Array:
+    """x·Φ(x), exact (Hendrycks & Gimpel 2016). Keeps x alone for the backward pass."""
+    return x * _normal_cdf(x)
+
+
+def _normal_cdf(x: Array) -> Array:
+    # By erf, as torch does: jax.nn.gelu's erfc costs several times as much.
+    return 0.5 + 0.5 * jax.lax.erf(x * math.sqrt(0.5))
+
+
+def _gelu_forward(x: Array) -> tuple[Array, Array]:
+    return gelu(x), x
+
+
+def _gelu_backward(x: Array, gradient: Array) -> tuple[Array]:
+    density = jnp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    return (gradient * (_normal_cdf(x) + x * density),)
+
+
+gelu.defvjp(_gelu_forward, _gelu_backward)
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu": gelu,
     "gelu_tanh": partial(jax.nn.gelu, approximate=True),
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),  # Of OpenAI's weights.
 }
@@ -30,6 +53,41 @@ def layer_norm(dtype: Any, eps: float, name: str | None = None) -> nn.LayerNorm:
         bias_init=nn.with_logical_partitioning(nn.initializers.zeros, ("embed",)),
         name=name,
     )
+
+
+@jax.custom_vjp
+def affine(
+    x: Float[Array, "N I"], kernel: Float[Array, "I F"], bias: Float[Array, "F"]
+) -> Float[Array, "N F"]:
+    """x·kernel + bias; its kernel's gradient is contracted the way that a CPU is fast at."""
+    return x @ kernel + bias
+
+
+def _affine_forward(x: Array, kernel: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
+    return affine(x, kernel, bias), (x, kernel)
+
+
+def _affine_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array, Array]:
+    x, kernel = saved
+    if kernel.shape[0] > kernel.shape[1]:
+        # The barrier keeps XLA from turning the product round again.
+        of_kernel = jax.lax.optimization_barrier(gradient.T @ x).T
+    else:
+        of_kernel = x.T @ gradient
+    of_bias = (jnp.ones((1, len(x)), gradient.dtype) @ gradient)[0]
+    return gradient @ kernel.T, of_kernel, of_bias
+
+
+affine.defvjp(_affine_forward, _affine_backward)
+
+
+def _is_split(axes: tuple[str, ...]) -> bool:
+    """Whether these logical axes are several, and the mesh in force splits one: made one, they
+    would have to be gathered."""
+    sizes = jax.sharding.get_abstract_mesh().shape
+    if len(axes) < 2 or not sizes:
+        return False
+    return any(sizes[axis] > 1 for axis in nn.logical_to_mesh_axes(axes) or () if axis)
 
 
 class Dense(nn.Module):
@@ -52,7 +110,33 @@ class Dense(nn.Module):
         bias_init = nn.with_logical_partitioning(nn.initializers.zeros, bias_axes)
         kernel = self.param("kernel", kernel_init, shape, jnp.float32).astype(self.dtype)
         bias = self.param("bias", bias_init, self.features, jnp.float32).astype(self.dtype)
-        return jnp.tensordot(x.astype(self.dtype), kernel, axes=contracted) + bias
+        x, kept = x.astype(self.dtype), x.shape[: x.ndim - contracted]
+        if _is_split(self.axes[:contracted]) or _is_split(bias_axes):
+            return jnp.tensordot(x, kernel, axes=contracted) + bias
+        # Flat: XLA's CPU backend copies what it contracts over several axes.
+        inputs = math.prod(shape[:contracted])
+        out = affine(x.reshape(-1, inputs), kernel.reshape(inputs, -1), bias.reshape(-1))
+        return out.reshape(*kept, *self.features)
+
+
+def attend(
+    query: Float[Array, "B H L K"],
+    key: Float[Array, "B H M K"],
+    value: Float[Array, "B H M K"],
+    seen: Bool[Array, "#B 1 L M"] | None,
+) -> Float[Array, "B H L K"]:
+    """softmax(QKᵀ/√K)·V (Vaswani et al. 2017, equation 1) over what each token may see; the softmax
+    in float32."""
+    scores_BxHxLxM = jnp.einsum(
+        "bhlk,bhmk->bhlm",
+        query * query.shape[-1] ** -0.5,
+        key,
+        preferred_element_type=jnp.float32,
+    )
+    if seen is not None:
+        scores_BxHxLxM = jnp.where(seen, scores_BxHxLxM, jnp.finfo(jnp.float32).min)
+    weights_BxHxLxM = jax.nn.softmax(scores_BxHxLxM).astype(value.dtype)
+    return jnp.einsum("bhlm,bhmk->bhlk", weights_BxHxLxM, value)
 
 
 class Attention(nn.Module):
@@ -68,16 +152,18 @@ class Attention(nn.Module):
         qkv_shape = (3, self.heads, width // self.heads)
         qkv_axes = ("embed", "qkv", "heads", "head_dim")
         qkv_BxLx3xHxK = Dense(qkv_shape, width**-0.5, qkv_axes, self.dtype, name="qkv")(x)
-        query_BxLxHxK, key_BxLxHxK, value_BxLxHxK = (qkv_BxLx3xHxK[:, :, i] for i in range(3))
         # cuDNN's fused kernel runs in half precision only.
-        on_gpu = jax.default_backend() == "gpu" and self.dtype == jnp.bfloat16
-        attended_BxLxHxK = jax.nn.dot_product_attention(
-            query_BxLxHxK,
-            key_BxLxHxK,
-            value_BxLxHxK,
-            is_causal=causal,
-            implementation="cudnn" if on_gpu else None,
-        )
+        if jax.default_backend() == "gpu" and self.dtype == jnp.bfloat16:
+            query, key, value = (part[:, :, 0] for part in jnp.split(qkv_BxLx3xHxK, 3, axis=2))
+            attended_BxLxHxK = jax.nn.dot_product_attention(
+                query, key, value, is_causal=causal, implementation="cudnn"
+            )
+        else:
+            # One copy puts heads first, for all products; and one puts their gradients back.
+            qkv_3xBxHxLxK = qkv_BxLx3xHxK.transpose(2, 0, 3, 1, 4)
+            heads = (part[0] for part in jnp.split(qkv_3xBxHxLxK, 3))
+            seen = jnp.tri(x.shape[1], dtype=bool)[None, None] if causal else None
+            attended_BxLxHxK = attend(*heads, seen).swapaxes(1, 2)
         output_axes = ("heads", "head_dim", "embed")
         output = Dense((width,), self.output_std, output_axes, self.dtype, name="output")
         return output(attended_BxLxHxK)

@@ -1,0 +1,116 @@
+"""The parts of a block against float64 NumPy, and the layouts that they choose on a mesh."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import erf
+
+from aligngap.models import transformer
+from aligngap.models.transformer import Dense, affine, attend, gelu
+from aligngap.parallel import mesh as meshes
+from aligngap.presets import preset
+
+RANDOM = np.random.default_rng(0)
+STEP = 1e-6  # Of central differences in float64.
+
+
+def rows(*shape):
+    return RANDOM.normal(size=shape)
+
+
+def close(found, expected, tolerance=1e-5):
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_gelu_is_x_times_the_normal_distribution_and_so_is_its_slope():
+    x, gradient = np.linspace(-8, 8, 4001), rows(4001)
+    cdf = 0.5 * (1 + erf(x / np.sqrt(2)))
+    value, back = jax.vjp(gelu, jnp.asarray(x, jnp.float32))
+    close(value, x * cdf, 1e-6)
+    slope = cdf + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    close(back(jnp.asarray(gradient, jnp.float32))[0], gradient * slope, 1e-6)
+
+
+@pytest.mark.parametrize(("inputs", "features"), [(5, 9), (9, 5)])  # Contracted either way round.
+def test_affine_and_its_gradients(inputs, features):
+    x, kernel, bias, gradient = (
+        rows(7, inputs),
+        rows(inputs, features),
+        rows(features),
+        rows(7, features),
+    )
+    given = [jnp.asarray(a, jnp.float32) for a in (x, kernel, bias)]
+    value, back = jax.vjp(affine, *given)
+    close(value, x @ kernel + bias)
+    expected = gradient @ kernel.T, x.T @ gradient, gradient.sum(0)
+    for found, wanted in zip(back(jnp.asarray(gradient, jnp.float32)), expected, strict=True):
+        close(found, wanted)
+
+
+def attention_of(query, key, value, seen):
+    """In float64."""
+    scores = query @ key.swapaxes(-1, -2) / np.sqrt(query.shape[-1])
+    weights = np.exp(np.where(seen, scores, -np.inf))
+    return weights / weights.sum(-1, keepdims=True) @ value
+
+
+@pytest.mark.parametrize("seen", [None, np.tri(6, dtype=bool)[None, None]], ids=["all", "causal"])
+def test_attention_and_its_gradients(seen):
+    given, gradient = [rows(2, 3, 6, 4) for _ in range(3)], rows(2, 3, 6, 4)
+    mask = np.ones((1, 1, 6, 6), bool) if seen is None else seen
+    floats = [jnp.asarray(a, jnp.float32) for a in given]
+    value, back = jax.vjp(lambda *qkv: attend(*qkv, seen), *floats)
+    close(value, attention_of(*given, mask))
+    for i, found in enumerate(back(jnp.asarray(gradient, jnp.float32))):
+        direction = rows(2, 3, 6, 4)
+        ends = [
+            (
+                attention_of(*given[:i], given[i] + sign * STEP * direction, *given[i + 1 :], mask)
+                * gradient
+            ).sum()
+            for sign in (1, -1)
+        ]
+        close(
+            (np.asarray(found, np.float64) * direction).sum(),
+            (ends[0] - ends[1]) / (2 * STEP),
+            1e-4,
+        )
+
+
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_a_kernel_whose_heads_are_split_is_not_made_flat(tensor):
+    """Flat, each device would have to gather all of it for every product."""
+    config = preset("clip")
+    config.mesh.update(data=8 // tensor, fsdp=1, tensor=tensor)
+    mesh = meshes.make(config)
+    dense = Dense((3, 4, 8), 0.1, ("embed", "qkv", "heads", "head_dim"), jnp.float32)
+    x = jnp.asarray(rows(8, 5, 16), jnp.float32)
+    params = jax.tree.map(jnp.asarray, dense.init(jax.random.key(0), x))
+
+    def product(x):
+        return dense.apply(params, x)
+
+    with jax.set_mesh(mesh):
+        program = str(jax.make_jaxpr(meshes.with_rules(product))(x))
+    assert ("custom_vjp" in program) == (tensor == 1)
+    plain = np.tensordot(np.asarray(x), np.asarray(jax.tree.leaves(params)[-1]), 1)
+    close(jax.jit(product)(x), plain, 1e-5)
+
+
+def test_gradients_of_a_block_are_alike_flat_and_split():
+    x = jnp.asarray(rows(8, 5, 32), jnp.float32)
+    block = transformer.Block(32, 4, 4.0, 2, "gelu", 1e-5, jnp.float32)
+    params = block.init(jax.random.key(1), x, True)
+    gradients = []
+    for tensor in (1, 2):
+        config = preset("clip")
+        config.mesh.update(data=8 // tensor, fsdp=1, tensor=tensor)
+
+        def loss(params, x):
+            return jnp.sum(jnp.sin(block.apply(params, x, True)))
+
+        with jax.set_mesh(meshes.make(config)):
+            gradients.append(jax.jit(meshes.with_rules(jax.grad(loss)))(params, x))
+    for flat, split in zip(*map(jax.tree.leaves, gradients), strict=True):
+        close(flat, split, 1e-4)
