@@ -79,6 +79,8 @@ def gather(rows: Iterable[Row | LeftOut], columns: Columns, target: Path) -> Non
         if first is not line:
             first["captions"] += line["captions"]
             first["keywords"] = list(dict.fromkeys(first["keywords"] + line["keywords"]))
+            # Whoever says that an image is held out is heard, also after who says nothing.
+            first |= {"role": line["role"]} if "role" in line and "role" not in first else {}
     partial = target.with_suffix(".partial")
     with partial.open("w", encoding="utf-8", errors="replace") as file:
         for line in found.values():

@@ -53,16 +53,18 @@ class Merged:
         return {"splits": splits, "kinds": kinds, "left_out": dict(sorted(self.left_out.items()))}
 
 
-def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
+def merge(
+    parts: Sequence[Part], shards: Sequence[str], splitting: Splitting, folder: Path
+) -> Merged:
     """Writes the index of each split, LEFT_OUT and statistics.json; AligngapError where nothing
-    is left to train on."""
+    is left to train on. `shards`: as they are numbered, also those that have no part."""
     across = Across([part.target for part in parts], splitting)
     merged, blocks = Merged(), {role: [0] for role in ROLES}
     files = {role: index.path(folder, role).open("wb") for role in ROLES}
     with (folder / LEFT_OUT).open("w", encoding="utf-8", errors="replace", newline="") as listing:
         table = csv.writer(listing, delimiter="\t", lineterminator="\n")
         table.writerow(("reason", "shard", "detail"))
-        shards = list(dict.fromkeys(part.shard for part in parts))
+        numbers = {shard: number for number, shard in enumerate(shards)}
         for number, part in enumerate(parts):
             columns, about = read_findings(part.target)
             kept, roles = across.kept(number, columns), across.roles(number, columns)
@@ -71,7 +73,7 @@ def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
             kept[[*damaged]] = False
             for role, file in files.items():
                 rows = np.flatnonzero(kept & (roles == role))
-                file.write(_places(columns, rows, shards.index(part.shard)))
+                file.write(_places(columns, rows, numbers[part.shard]))
                 merged.records[role] += len(rows)
                 blocks[role] += [merged.records[role]] if len(rows) else []
                 merged.captions[role] += int(columns["captions"][rows].sum())

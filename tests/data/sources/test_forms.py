@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pickle
 
+import pyarrow.parquet
 import pytest
 
 from aligngap.data import images
@@ -11,7 +12,7 @@ from aligngap.data.sources.raw import Columns
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
 
-from forms import FORMS, img2dataset, jpegs, karpathy, shards, table
+from forms import FORMS, img2dataset, jpegs, karpathy, parquet, shards, sidecars, table
 
 ROLES = ("train", "validation", "test")
 
@@ -176,6 +177,47 @@ def test_shards_may_be_named_by_braces(pairs, make, tmp_path):
         make(tars / "{00000..00002}.tar", "missing")
     with pytest.raises(UsageError, match="a brace has no other half"):
         make(tars / "{00000..00002.tar", "half")
+
+
+def test_a_shard_that_is_named_twice_counts_once(pairs, make, tmp_path):
+    """Also where two names are of one file."""
+    tars = shards(pairs, tmp_path / "tars").parent
+    whole = records(make(tars / "*.tar"))
+    assert records(make(tars / "{*,00001,00000}.tar", "named_twice")) == whole
+    (tmp_path / "link").symlink_to(tars)
+    assert records(make(f"{tmp_path}/{{tars,link}}/*.tar", "linked")) == whole
+
+
+@pytest.mark.parametrize("form", ["shards", "table", "parquet", "saved", "sidecars"])
+def test_no_file_is_for_two_splits(form, pairs, make, tmp_path):
+    write, _ = FORMS[form]
+    given = write(pairs[:40], tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    for role in ("validation", "test"):
+        with pytest.raises(UsageError, match=rf"/a/.+ is for training and for {role}: "):
+            make(given, roles={role: f"{tmp_path}/b/../{given.relative_to(tmp_path)}"})
+    with pytest.raises(UsageError, match="is for validation and for test"):
+        other = write(pairs[40:80], tmp_path / "c")
+        make(other, roles={"validation": str(given), "test": str(given)})
+
+
+def test_shards_without_records_do_not_move_the_others(pairs, make, tmp_path):
+    path = parquet(pairs, tmp_path / "p")
+    whole = records(make(path))
+    schema = pyarrow.parquet.read_schema(path)
+    pyarrow.parquet.ParquetWriter(path.with_name("empty.parquet"), schema).close()
+    assert records(make(path.with_name("*.parquet"), "more")) == whole
+
+
+def test_an_image_of_a_held_out_folder_is_held_out(pairs, make, tmp_path):
+    """Also where that folder lies in the one that is trained on."""
+    folder = sidecars(pairs[:60], tmp_path / "photos")
+    held = sidecars(pairs[60:90], folder / "held")
+    lines = Columns(caption_a_line=True)
+    by = Splitting(0.0, 0.2)
+    found = records(make(folder, roles={"test": str(held)}, columns=lines, splitting=by))
+    assert {image for image, _ in found["test"]} == {pair.image for pair in pairs[60:90]}
+    assert sum(map(len, found.values())) == 90
 
 
 @pytest.mark.parametrize("given", ["", "*.tar", "{00000..00001}.tar"])
