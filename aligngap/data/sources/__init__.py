@@ -1,6 +1,6 @@
 """What a user has → records: the formats of files, examined once and then read at random."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from aligngap.data import store
@@ -28,6 +28,10 @@ class Format(Protocol):
 
     def read(self, shard: str, place: Place) -> Raw:
         """What stands at a place; LeftOut where it is no record, AligngapError where it is gone."""
+        ...
+
+    def captions(self, shard: str, place: Place) -> Sequence[str]:
+        """Those of `read`; an image that is a file of its own is not opened for them."""
         ...
 
 

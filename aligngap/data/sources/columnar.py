@@ -9,7 +9,7 @@ import bisect
 import functools
 import itertools
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,9 @@ class Parquet:
         captions = [text for row in rows for text in self._columns.texts(row)]
         keywords = dict.fromkeys(word for row in rows for word in self._columns.keywords_of(row))
         return Raw(image, captions, list(keywords), self._columns.labels_of(rows[0]), name)
+
+    def captions(self, shard: str, place: Place) -> Sequence[str]:
+        return self.read(shard, place).captions
 
     def _row(self, shard: str, row: int) -> dict[str, Any]:
         group, place = self._find(shard, row)

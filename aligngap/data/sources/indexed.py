@@ -60,12 +60,21 @@ class Indexed:
         return replace(self, block_size=size, most=most)
 
     def __getitem__(self, row: int) -> Record:
+        shard, place = self._find(row)
+        raw = self._format(shard, row).read(shard, place)
+        return _settings(self.folder).rules.record(raw)
+
+    def captions(self, row: int) -> tuple[str, ...]:
+        """The record's, without its image where that is a file of its own."""
+        shard, place = self._find(row)
+        found = self._format(shard, row).captions(shard, place)
+        return _settings(self.folder).rules.captions(found)
+
+    def _find(self, row: int) -> tuple[str, Place]:
         if not 0 <= row < len(self):
             raise IndexError(row)
         number, offset, size = index.opened(index.path(self.folder, self.split), len(self))[row]
-        shard, place = _checked(self.folder, int(number)), Place(int(offset), int(size))
-        raw = self._format(shard, row).read(shard, place)
-        return _settings(self.folder).rules.record(raw)
+        return _checked(self.folder, int(number)), Place(int(offset), int(size))
 
     def _format(self, shard: str, row: int) -> Format:
         """That reads this row; in blocks, if those are held."""

@@ -6,7 +6,7 @@ they are. A line: {"image": PATH, "captions": [...], "keywords": [...], "labels"
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,10 @@ class Lines:
             about["image"],
             about.get("role", ""),
         )
+
+    def captions(self, shard: str, place: Place) -> Sequence[str]:
+        found: list[str] = json.loads(store.read(shard, *place))["captions"]
+        return found
 
 
 def gather(rows: Iterable[Row | LeftOut], columns: Columns, target: Path) -> None:

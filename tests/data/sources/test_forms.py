@@ -281,3 +281,15 @@ def test_a_damaged_copy_is_told(pairs, make, tmp_path):
     path.write_bytes(path.read_bytes()[:-70_000])
     with pytest.raises(AligngapError, match=r"is damaged .*: delete it and prepare it again"):
         corpus.open("test")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_captions_alone_are_those_of_the_records(form, pairs, make, tmp_path):
+    """Of files of their own images are not opened for them."""
+    write, flags = FORMS[form]
+    lines = Columns(caption_a_line="--caption_a_line" in flags)
+    source = make(write(pairs[:60], tmp_path / form), columns=lines).open("train")
+    whole = [source[row].captions for row in range(len(source))]
+    if form in ("table", "coco", "karpathy", "sidecars"):
+        (tmp_path / form / "images").rename(tmp_path / "elsewhere")
+    assert [source.captions(row) for row in range(len(source))] == whole
