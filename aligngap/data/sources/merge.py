@@ -35,6 +35,7 @@ class Merged:
     records: Counter[str] = field(default_factory=Counter)  # By role.
     captions: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)  # By reason.
+    first: dict[str, str] = field(default_factory=dict)  # Of each reason: what it befell first.
     classes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     statistics: Statistics = field(default_factory=Statistics)
 
@@ -80,6 +81,7 @@ def merge(
             merged.statistics.add(columns, kept)
             for reason, detail in [*about["left_out"], *damaged.values()]:
                 merged.left_out[reason] += 1
+                merged.first.setdefault(reason, detail)
                 table.writerow((reason, Path(part.shard).name, detail))
             for kind, names in about["classes"].items():
                 merged.classes[kind] |= {*names}
@@ -89,10 +91,17 @@ def merge(
             np.save(index.blocks_path(folder, role), np.array(blocks[role], np.uint64))
     merged.left_out = +merged.left_out  # Without those that never happened.
     if not merged.records["train"]:
-        reasons = ", ".join(f"{reason}: {n}" for reason, n in merged.left_out.most_common(5))
-        raise AligngapError(f"no record is left to train on ({reasons or 'there was none'})")
+        raise AligngapError(f"no record is left to train on ({_why_none(merged)})")
     atomic.write_json(folder / "statistics.json", merged.statistics.as_json())
     return merged
+
+
+def _why_none(merged: Merged) -> str:
+    most = merged.left_out.most_common(5)
+    reasons = [f"{reason}: {count}" for reason, count in most]
+    if most and (example := merged.first.get(most[0][0])):
+        reasons[0] += f", such as {example[:200]}"
+    return "; ".join(reasons) or "there was none"
 
 
 def _damaged(

@@ -61,7 +61,8 @@ def prepare(request: Request, data_dir: Path, machines: Machines) -> Path:
             settings, shards = _shards(request, found, building)
             parts = machines.examine(settings, shards, building)
             if not parts:
-                raise AligngapError("there is nothing to examine")
+                where = ", ".join(request.sources.values())
+                raise AligngapError(f"{where} has no row or record")
             shutil.rmtree(building / "fetched", ignore_errors=True)
             merged = merge(parts, [s for s, _ in shards], request.splitting, building / "corpus")
             about = {

@@ -12,7 +12,7 @@ from aligngap.data.sources.raw import Columns
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
 
-from forms import FORMS, img2dataset, jpegs, karpathy, parquet, shards, sidecars, table
+from forms import FORMS, files, img2dataset, jpegs, karpathy, parquet, shards, sidecars, table
 
 ROLES = ("train", "validation", "test")
 
@@ -240,6 +240,50 @@ def test_its_tables_alone_are_told_for_what_they_are(pairs, make, tmp_path):
         make(folder / "*.parquet")
 
 
+TABLES = {  # As the programs of people write them: (header, encoding, end of a line, delimiter).
+    "a byte-order mark": (("filepath", "title"), "utf-8-sig", "\r\n", ","),
+    "Excel in German": (("filepath", "title"), "utf-8-sig", "\r\n", ";"),
+    "names in capitals": (("Filepath", "TITLE"), "utf-8", "\n", ","),
+    "spaces after commas": (("filepath", "title"), "utf-8", "\n", ", "),
+    "tabs": (("filepath", "title"), "utf-8", "\r", "\t"),
+}
+
+
+@pytest.mark.parametrize("how", TABLES)
+def test_tables_as_people_have_them(how, pairs, wanted, make, tmp_path):
+    header, encoding, end, delimiter = TABLES[how]
+    named = [pair._replace(name=f"{pair.name} é 日") for pair in pairs]
+    folder = files(named, tmp_path / "t")
+    rows = [
+        (f"images/{pair.name}.png", '"' + text.replace('"', '""') + '"')
+        for pair in named
+        for text in pair.captions
+    ]
+    text = end.join(delimiter.join(row) for row in [header, *rows])
+    given = folder.parent / "my pairs.csv"
+    given.write_bytes(text.encode(encoding))
+    found = records(make(given))
+    assert {image: texts for part in found.values() for image, texts in part} == wanted
+
+
+def test_a_folder_as_a_camera_leaves_it(pairs, make, tmp_path):
+    """Suffixes in capitals; a sidecar that is no JSON costs its image alone."""
+    folder = tmp_path / "Bilder, neu"
+    folder.mkdir()
+    for number, pair in enumerate(pairs[:40]):
+        (folder / f"bild {pair.name}.PNG").write_bytes(pair.image)
+        text = json.dumps({"caption": pair.captions[0]})
+        bad = {2: "{", 4: "[1]"}.get(number, text)
+        name, content = (".TXT", pair.captions[0]) if number % 2 else (".JSON", bad)
+        (folder / f"bild {pair.name}{name}").write_text(content, encoding="utf-8-sig")
+    found = records(make(folder))
+    good = [pair for number, pair in enumerate(pairs[:40]) if number not in (2, 4)]
+    wanted = {pair.image: (pair.captions[0],) for pair in good}
+    assert {image: texts for part in found.values() for image, texts in part} == wanted
+    listed = (tmp_path / "data" / "mine" / "left_out.tsv").read_text()
+    assert f"JSON cannot be read\tlines.jsonl\tbild {pairs[4].name}.PNG: it is no object" in listed
+
+
 def test_what_no_corpus_can_be_made_of(pairs, make, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -253,6 +297,14 @@ def test_what_no_corpus_can_be_made_of(pairs, make, tmp_path):
     (tmp_path / "urls.csv").write_text("url,caption\nhttp://a/b.jpg,a cat\n")
     with pytest.raises(AligngapError, match=r"no record is left to train on .*no image: 1"):
         make(tmp_path / "urls.csv")
+    with pytest.raises(AligngapError, match=r"such as \{'url': "):
+        make(tmp_path / "urls.csv")
+    (tmp_path / "none.csv").write_text("image,caption\n")
+    with pytest.raises(AligngapError, match=r"none\.csv has no row or record"):
+        make(tmp_path / "none.csv")
+    (tmp_path / "wide.csv").write_text("image,caption\na.jpg,a cat\n", encoding="utf-16")
+    with pytest.raises(AligngapError, match="is UTF-16: save it as UTF-8"):
+        make(tmp_path / "wide.csv")
     (tmp_path / "x.rar").write_bytes(b"Rar!")
     with pytest.raises(UsageError, match=r"is \.rar; expected files of one kind"):
         make(tmp_path / "x.rar")
