@@ -175,11 +175,16 @@ def prepare(corpus: Corpus, model: str) -> None:
     from aligngap.data import sentences  # Brings flax, which readers do without.
 
     opened = {split: corpus.open(split) for split in corpus.named("train")}
-    if any(len(source) and source[0].semantics is not None for source in opened.values()):
+    if any(_says_itself(source) for source in opened.values()):
         raise UsageError(f"{corpus.name} says itself what its records mean: leave out --semantics")
     encoder = sentences.load(model, corpus.data_dir)
     for split, source in opened.items():
         write(source, corpus.folder, split, encoder)
+
+
+def _says_itself(source: Source) -> bool:
+    first = next(records.readable(source, range(len(source))), None)
+    return first is not None and first[1].semantics is not None
 
 
 def write(

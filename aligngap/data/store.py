@@ -37,6 +37,11 @@ def absolute(path: str) -> str:
     return path if is_remote(path) else str(Path(path).absolute())
 
 
+def identity(path: str) -> str:
+    """The same for all names of one file or folder, links as well."""
+    return path if is_remote(path) else str(Path(path).resolve())
+
+
 def is_folder(path: str) -> bool:
     """Whether things lie below it."""
     return _remote().is_folder(path) if is_remote(path) else Path(path).is_dir()

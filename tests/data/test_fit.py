@@ -1,16 +1,19 @@
 """What does not fit is said in a sentence each, and nothing of what does."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from aligngap.config import default, tower
 from aligngap.data import corpora, example, fit, pipeline
-from aligngap.data.records import texts_of
+from aligngap.data.records import Record, texts_of
 from aligngap.data.sources.machines import ThisMachine
 from aligngap.data.sources.prepare import Request, prepare
 from aligngap.data.sources.raw import Columns, Rules
 from aligngap.data.sources.splitting import Splitting
 from aligngap.data.tokenizers import bpe
+from aligngap.errors import AligngapError, StoreError
 
 from forms import table
 
@@ -64,6 +67,36 @@ def test_captions_that_are_cut_off(config):
     assert line.startswith("33% of the captions of some have more than the 12 tokens of")
     config.data.corpus, config.batch_size = "few", 20
     assert said(config) == []
+
+
+class Slow:
+    """Records that come once eight are asked for, as a store may answer; one is damaged."""
+
+    version, all_there = "slow", threading.Barrier(8)
+
+    def __len__(self) -> int:
+        return 240
+
+    def __getitem__(self, row: int) -> Record:
+        self.all_there.wait(timeout=20)
+        if row == 0:
+            raise AligngapError("this one cannot be read")
+        return Record(b"", (" ".join(f"word{i}" for i in range(40)),))
+
+
+def test_captions_of_a_store_are_asked_for_at_once(config):
+    config.model.text.context_length, config.batch_size = 12, 8
+    (line,) = fit.misfits(config, Slow(), bpe.train(["word"], 600))
+    assert line.startswith("100% of the captions of some")
+
+
+def test_a_store_that_fails_ends_the_look(config):
+    class Failing(Slow):
+        def __getitem__(self, row: int) -> Record:
+            raise StoreError("its store fails")
+
+    with pytest.raises(StoreError, match="its store fails"):
+        list(fit.misfits(config, Failing(), bpe.train(["word"], 600)))
 
 
 def test_what_is_held_in_memory_has_a_bound(config, monkeypatch):

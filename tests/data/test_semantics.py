@@ -20,6 +20,7 @@ from aligngap.errors import AligngapError
 
 import programs
 import sentence_folders
+from forms import table
 
 FILES = ("train.semantics.npy", "train.first_caption.npy", "train.semantics.json")
 
@@ -181,6 +182,21 @@ def test_prepare_embeds_a_corpus_and_training_samples_by_caption(model, encoder,
         captions = [tokenizer.decode(ids) for ids in batch["text"]]
         assert batch["semantics"].shape == (8, 32)
         np.testing.assert_allclose(batch["semantics"], encoder.embed(captions), atol=2e-3)
+
+
+@pytest.mark.corpus
+def test_images_that_went_missing_have_semantics_all_the_same(pairs, model, encoder, tmp_path):
+    """Of a table: training puts other records in their place, and captions are at hand."""
+    given = table(pairs[:40], tmp_path / "t")
+    where = [f"--data_dir={tmp_path}"]
+    shares = ["--test_share=0", "--validation_share=0", "--workers=1"]
+    assert cli.main(["prepare", f"--source={given}", "--name=mine", *where, *shares]) == 0
+    for row in (0, 7):
+        (tmp_path / "t" / "images" / f"{pairs[row].name}.png").unlink()
+    assert cli.main(["prepare", "--corpus=mine", *where, f"--semantics={model}"]) == 0
+    stored = np.load(tmp_path / "mine" / FILES[0])
+    texts = [text for pair in pairs[:40] for text in pair.captions]
+    np.testing.assert_allclose(stored, encoder.embed(texts), atol=2**-12 + 1e-6, rtol=0)
 
 
 @pytest.mark.corpus

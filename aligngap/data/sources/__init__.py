@@ -1,10 +1,11 @@
 """What a user has → records: the formats of files, examined once and then read at random."""
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 from aligngap.data import store
 from aligngap.data.sources.columnar import Arrow, Parquet
+from aligngap.data.sources.kept import Kept
 from aligngap.data.sources.lines import Lines
 from aligngap.data.sources.raw import LeftOut, Place, Raw, Settings
 from aligngap.data.sources.tar import Tar
@@ -29,11 +30,22 @@ class Format(Protocol):
         """What stands at a place; LeftOut where it is no record, AligngapError where it is gone."""
         ...
 
+    def captions(self, shard: str, place: Place) -> Sequence[str]:
+        """Those of `read`; an image that is a file of its own is not opened for them."""
+        ...
 
-def of(settings: Settings, read: Callable[[str, int, int], bytes] = store.read) -> Format:
-    """The format that settings name; `read` brings the bytes of a place in a shard."""
+
+def of(
+    settings: Settings,
+    read: Callable[[str, int, int], bytes] = store.read,
+    groups: Kept[Any] | None = None,
+) -> Format:
+    """The format that settings name; `read` brings the bytes of a place in a shard, `groups` row
+    groups of parquet (columnar.kept)."""
     if settings.format == "lines":
         return Lines(settings.columns, settings.images)
     if settings.format == "tar":
         return Tar(settings.columns, read)
-    return (Parquet if settings.format == "parquet" else Arrow)(settings.columns)
+    if settings.format == "parquet":
+        return Parquet(settings.columns, groups)
+    return Arrow(settings.columns)

@@ -11,7 +11,6 @@ import io
 import json
 import re
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ import apache_beam as beam
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from etils import epath
-from PIL import Image
 from tensorflow_datasets.core import utils
 
 from aligngap import progress
@@ -193,8 +191,6 @@ def _parts(given: tuple[int, str, str, int], settings: Settings) -> Iterator[Par
 
 
 def _examine(part: Part, shared: str) -> None:
-    # A runner's threads would undo each other's filters, were this not in all of them.
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
     target = epath.Path(shared) / "parts" / part.target.name
     if not target.exists():
         found, looked = examine.examined(part)

@@ -9,7 +9,7 @@ import bisect
 import functools
 import itertools
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from aligngap.data.sources.parquet_ranges import remote_footer, remote_group
 from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw
 from aligngap.errors import AligngapError
 
-GROUPS_KEPT = 16  # Row groups that a process holds, so that a window of blocks is read once.
+GROUPS_KEPT = 16  # Row groups that a process holds, of all that is not read in blocks.
 _READING = threading.Lock()  # One file's reader serves one thread at a time.
 
 
@@ -32,8 +32,8 @@ class Parquet:
 
     by_parts = True
 
-    def __init__(self, columns: Columns) -> None:
-        self._columns = columns
+    def __init__(self, columns: Columns, groups: "Kept[Any] | None" = None) -> None:
+        self._columns, self._groups = columns, groups or _GROUPS
 
     def parts(self, shard: str) -> int:
         return len(self._starts(shard)) - 1
@@ -66,6 +66,9 @@ class Parquet:
         keywords = dict.fromkeys(word for row in rows for word in self._columns.keywords_of(row))
         return Raw(image, captions, list(keywords), self._columns.labels_of(rows[0]), name)
 
+    def captions(self, shard: str, place: Place) -> Sequence[str]:
+        return self.read(shard, place).captions
+
     def _row(self, shard: str, row: int) -> dict[str, Any]:
         group, place = self._find(shard, row)
         (found,) = self._group(shard, group).slice(place, 1).to_pylist()
@@ -91,7 +94,7 @@ class Parquet:
         return _parquet(shard).schema_arrow
 
     def _group(self, shard: str, group: int) -> Any:
-        return _parquet_group(shard, group)
+        return self._groups(shard, group)
 
 
 class Arrow(Parquet):
@@ -145,7 +148,12 @@ def _read_group(shard: str, group: int) -> Any:
         raise AligngapError(f"{shard}: row group {group} cannot be read: {error}") from error
 
 
-_parquet_group = Kept(_read_group, GROUPS_KEPT)  # Shard, group → a table.
+def kept(most: int) -> Kept[Any]:
+    """(shard, row group) → its table, of which so many are held."""
+    return Kept(_read_group, most)
+
+
+_GROUPS = kept(GROUPS_KEPT)
 
 
 @functools.lru_cache(maxsize=64)

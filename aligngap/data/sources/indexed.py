@@ -17,7 +17,7 @@ import numpy as np
 from aligngap.addresses import is_remote
 from aligngap.data import sources, store
 from aligngap.data.records import Record
-from aligngap.data.sources import index, together
+from aligngap.data.sources import Format, columnar, index, together
 from aligngap.data.sources.kept import Kept
 from aligngap.data.sources.raw import Place, Settings
 from aligngap.data.sources.together import Together
@@ -34,7 +34,7 @@ class Indexed:
     folder: Path
     split: str
     block_size: int = 0  # Records of far shards that are read together; 0: each alone.
-    most: int = 0  # Such blocks that are held.
+    most: int = 0  # Such blocks, or row groups, that are held.
 
     @property
     def version(self) -> str:
@@ -55,20 +55,35 @@ class Indexed:
         return blocks(self.folder, self.split, size)
 
     def in_blocks(self, size: int, most: int) -> "Indexed":
-        """The same records, those of far shards read in such blocks, of which `most` are held."""
+        """The same records, those of far shards read in such blocks; `most` of them, or of row
+        groups, are held."""
         return replace(self, block_size=size, most=most)
 
     def __getitem__(self, row: int) -> Record:
+        shard, place = self._find(row)
+        raw = self._format(shard, row).read(shard, place)
+        return _settings(self.folder).rules.record(raw)
+
+    def captions(self, row: int) -> tuple[str, ...]:
+        """The record's, without its image where that is a file of its own."""
+        shard, place = self._find(row)
+        found = self._format(shard, row).captions(shard, place)
+        return _settings(self.folder).rules.captions(found)
+
+    def _find(self, row: int) -> tuple[str, Place]:
         if not 0 <= row < len(self):
             raise IndexError(row)
         number, offset, size = index.opened(index.path(self.folder, self.split), len(self))[row]
+        return _checked(self.folder, int(number)), Place(int(offset), int(size))
+
+    def _format(self, shard: str, row: int) -> Format:
+        """That reads this row; in blocks, if those are held."""
         settings = _settings(self.folder)
-        shard, place = _checked(self.folder, int(number)), Place(int(offset), int(size))
-        if self.block_size and is_remote(shard):
-            raw = sources.of(settings, partial(_together(self).read, row)).read(shard, place)
-        else:
-            raw = sources.of(settings).read(shard, place)
-        return settings.rules.record(raw)
+        if self.most and settings.format == "parquet":
+            return sources.of(settings, groups=_groups(self))
+        if self.most and is_remote(shard):
+            return sources.of(settings, partial(_together(self).read, row))
+        return sources.of(settings)
 
 
 def records(folder: Path, split: str, rows: range) -> Iterator[Record]:
@@ -138,6 +153,11 @@ _checked = Kept(_shard, 2**16)
 def _together(source: Indexed) -> Together:
     opened = index.opened(index.path(source.folder, source.split), len(source))
     return Together(opened, source.blocks(source.block_size), source.most)
+
+
+@functools.lru_cache(maxsize=8)
+def _groups(source: Indexed) -> Kept[Any]:
+    return columnar.kept(source.most)
 
 
 def blocks(folder: Path, split: str, size: int) -> np.ndarray:

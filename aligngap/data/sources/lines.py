@@ -6,7 +6,7 @@ they are. A line: {"image": PATH, "captions": [...], "keywords": [...], "labels"
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,10 @@ class Lines:
             about.get("role", ""),
         )
 
+    def captions(self, shard: str, place: Place) -> Sequence[str]:
+        found: list[str] = json.loads(store.read(shard, *place))["captions"]
+        return found
+
 
 def gather(rows: Iterable[Row | LeftOut], columns: Columns, target: Path) -> None:
     """Rows → lines, those of one image in one, in the order of the images' first rows.
@@ -79,6 +83,8 @@ def gather(rows: Iterable[Row | LeftOut], columns: Columns, target: Path) -> Non
         if first is not line:
             first["captions"] += line["captions"]
             first["keywords"] = list(dict.fromkeys(first["keywords"] + line["keywords"]))
+            # Whoever says that an image is held out is heard, also after who says nothing.
+            first |= {"role": line["role"]} if "role" in line and "role" not in first else {}
     partial = target.with_suffix(".partial")
     with partial.open("w", encoding="utf-8", errors="replace") as file:
         for line in found.values():

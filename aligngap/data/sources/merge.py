@@ -35,6 +35,7 @@ class Merged:
     records: Counter[str] = field(default_factory=Counter)  # By role.
     captions: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)  # By reason.
+    first: dict[str, str] = field(default_factory=dict)  # Of each reason: what it befell first.
     classes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     statistics: Statistics = field(default_factory=Statistics)
 
@@ -53,16 +54,18 @@ class Merged:
         return {"splits": splits, "kinds": kinds, "left_out": dict(sorted(self.left_out.items()))}
 
 
-def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
+def merge(
+    parts: Sequence[Part], shards: Sequence[str], splitting: Splitting, folder: Path
+) -> Merged:
     """Writes the index of each split, LEFT_OUT and statistics.json; AligngapError where nothing
-    is left to train on."""
+    is left to train on. `shards`: as they are numbered, also those that have no part."""
     across = Across([part.target for part in parts], splitting)
     merged, blocks = Merged(), {role: [0] for role in ROLES}
     files = {role: index.path(folder, role).open("wb") for role in ROLES}
     with (folder / LEFT_OUT).open("w", encoding="utf-8", errors="replace", newline="") as listing:
         table = csv.writer(listing, delimiter="\t", lineterminator="\n")
         table.writerow(("reason", "shard", "detail"))
-        shards = list(dict.fromkeys(part.shard for part in parts))
+        numbers = {shard: number for number, shard in enumerate(shards)}
         for number, part in enumerate(parts):
             columns, about = read_findings(part.target)
             kept, roles = across.kept(number, columns), across.roles(number, columns)
@@ -71,13 +74,14 @@ def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
             kept[[*damaged]] = False
             for role, file in files.items():
                 rows = np.flatnonzero(kept & (roles == role))
-                file.write(_places(columns, rows, shards.index(part.shard)))
+                file.write(_places(columns, rows, numbers[part.shard]))
                 merged.records[role] += len(rows)
                 blocks[role] += [merged.records[role]] if len(rows) else []
                 merged.captions[role] += int(columns["captions"][rows].sum())
             merged.statistics.add(columns, kept)
             for reason, detail in [*about["left_out"], *damaged.values()]:
                 merged.left_out[reason] += 1
+                merged.first.setdefault(reason, detail)
                 table.writerow((reason, Path(part.shard).name, detail))
             for kind, names in about["classes"].items():
                 merged.classes[kind] |= {*names}
@@ -87,10 +91,17 @@ def merge(parts: Sequence[Part], splitting: Splitting, folder: Path) -> Merged:
             np.save(index.blocks_path(folder, role), np.array(blocks[role], np.uint64))
     merged.left_out = +merged.left_out  # Without those that never happened.
     if not merged.records["train"]:
-        reasons = ", ".join(f"{reason}: {n}" for reason, n in merged.left_out.most_common(5))
-        raise AligngapError(f"no record is left to train on ({reasons or 'there was none'})")
+        raise AligngapError(f"no record is left to train on ({_why_none(merged)})")
     atomic.write_json(folder / "statistics.json", merged.statistics.as_json())
     return merged
+
+
+def _why_none(merged: Merged) -> str:
+    most = merged.left_out.most_common(5)
+    reasons = [f"{reason}: {count}" for reason, count in most]
+    if most and (example := merged.first.get(most[0][0])):
+        reasons[0] += f", such as {example[:200]}"
+    return "; ".join(reasons) or "there was none"
 
 
 def _damaged(

@@ -28,6 +28,29 @@ class Named:
     images: str = ""  # The folder that the paths in it are relative to.
 
 
+def all_named(sources: Mapping[str, str], columns: Columns) -> list[Named]:
+    """What the names of all roles stand for, each file once; UsageError for one of two roles."""
+    roles: dict[str, str] = {}
+    parts = [part for role, given in sources.items() for part in named(given, role, columns)]
+    once = [
+        replace(part, paths=tuple(path for path in part.paths if _new(path, part.role, roles)))
+        for part in parts
+    ]
+    return [part for part in once if part.paths]
+
+
+def _new(path: str, role: str, roles: dict[str, str]) -> bool:
+    """Whether no other name stood for the file so far: `roles` says whose those are."""
+    same = store.identity(path)
+    if same not in roles:
+        roles[same] = role
+        return True
+    if roles[same] != role:
+        whose = " and ".join(f"for {name or 'training'}" for name in (roles[same], role))
+        raise UsageError(f"{path} is {whose}: give each split files of its own")
+    return False
+
+
 def named(given: str, role: str, columns: Columns) -> list[Named]:
     """UsageError or AligngapError where it is nothing that a corpus can be made of."""
     found = store.several(store.paths, _expanded(given))
@@ -89,7 +112,8 @@ def _placed(row: Row, given: Named, root: str, columns: Columns) -> Row:
     name = columns.image_in(row)
     if not row.get(name) or given.images == root:
         return {**row, **role}
-    return {**row, **role, name: store.joined(given.images, str(row[name]))}
+    whole = store.joined(given.images, str(row[name]))
+    return {**row, **role, name: whole.removeprefix(f"{root}/")}
 
 
 def _in_folder(folder: str, role: str, columns: Columns) -> list[Named]:

@@ -48,11 +48,7 @@ def prepare(request: Request, data_dir: Path, machines: Machines) -> Path:
     final, building = data_dir / request.name, data_dir / f".{request.name}.preparing"
     data_dir.mkdir(parents=True, exist_ok=True)
     with lock.alone(data_dir / f".{request.name}.lock"):
-        found = [
-            part
-            for role, given in request.sources.items()
-            for part in plan.named(given, role, request.columns)
-        ]
+        found = plan.all_named(request.sources, request.columns)
         stamps = _stamps(found)
         asked = _asked(request, stamps)
         if (final / ABOUT).exists():
@@ -65,9 +61,10 @@ def prepare(request: Request, data_dir: Path, machines: Machines) -> Path:
             settings, shards = _shards(request, found, building)
             parts = machines.examine(settings, shards, building)
             if not parts:
-                raise AligngapError("there is nothing to examine")
+                where = ", ".join(request.sources.values())
+                raise AligngapError(f"{where} has no row or record")
             shutil.rmtree(building / "fetched", ignore_errors=True)
-            merged = merge(parts, request.splitting, building / "corpus")
+            merged = merge(parts, [s for s, _ in shards], request.splitting, building / "corpus")
             about = {
                 "format": indexed.FORMAT,
                 "name": request.name,

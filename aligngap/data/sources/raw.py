@@ -193,5 +193,6 @@ def digest(content: bytes) -> int:
 
 
 def _first(wanted: Iterable[str], names: Iterable[str]) -> str:
-    there = set(names)
-    return next((name for name in wanted if name in there), "")
+    """The first of the wanted that is there; also as "Image" or " caption"."""
+    there = {alike: name for name in names for alike in (name.strip().lower(), name)}
+    return next((there[name] for name in wanted if name in there), "")

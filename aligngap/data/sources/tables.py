@@ -1,5 +1,6 @@
 """Tables with a row a pair, annotations and folders → rows that name an image and its texts."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -11,7 +12,7 @@ from typing import IO, Any
 
 from aligngap.data import store
 from aligngap.data.sources.lines import Row
-from aligngap.data.sources.raw import Columns, LeftOut
+from aligngap.data.sources.raw import Columns, LeftOut, parsed
 from aligngap.errors import AligngapError, UsageError
 
 ROLES = {
@@ -46,8 +47,9 @@ def _csv(path: Path) -> Iterator[Row | LeftOut]:
     with _text(path) as file:
         first = file.readline()
         file.seek(0)
-        tabs = ".tsv" in path.suffixes or first.count("\t") > first.count(",")
-        table = csv.DictReader(file, delimiter="\t" if tabs else ",")
+        # Where a comma is the decimal point, spreadsheets write semicolons.
+        between = "\t" if ".tsv" in path.suffixes else max(",\t;", key=first.count)
+        table = csv.DictReader(file, delimiter=between, skipinitialspace=True)
         while True:
             try:
                 row = next(table)
@@ -113,11 +115,11 @@ def _parquet(path: Path) -> Iterator[Row]:
         yield from batch.to_pylist()
 
 
-def folder(path: str, names: Sequence[str], suffixes: Sequence[str]) -> Iterator[Row]:
+def folder(path: str, names: Sequence[str], suffixes: Sequence[str]) -> Iterator[Row | LeftOut]:
     """An image with what its `.txt` says, or its `.json`; its class of `folder` is the first of
     the folders that it lies in. `names`: all that is there; `suffixes`: those of images."""
     images = [name for name in names if PurePosixPath(name).suffix.lower() in suffixes]
-    there, beside = {*names}, (".txt", ".json")
+    there, beside = {*names}, (".txt", ".TXT", ".json", ".JSON")
     sidecars = [
         [s for kind in beside if (s := str(PurePosixPath(name).with_suffix(kind))) in there]
         for name in images
@@ -125,17 +127,22 @@ def folder(path: str, names: Sequence[str], suffixes: Sequence[str]) -> Iterator
     contents = store.read_each(store.joined(path, s) for own in sidecars for s in own)
     for name, own in zip(images, sidecars, strict=True):
         row: dict[str, Any] = {"image": name, "folder": name.partition("/")[0]}
-        for sidecar in own:
-            text = next(contents).decode("utf-8-sig", "surrogateescape")
-            if sidecar.endswith(".txt"):
-                row["caption"] = text
-            else:
-                row = {**json.loads(text), **row}
+        texts = {sidecar: next(contents) for sidecar in own}
+        try:
+            for sidecar, text in texts.items():
+                if sidecar.lower().endswith(".txt"):
+                    row["caption"] = text.decode("utf-8-sig", "surrogateescape")
+                else:
+                    row = parsed(text) | row
+        except LeftOut as reason:
+            yield reason.named(name)
+            continue
         yield row
 
 
 def _text(path: Path) -> IO[str]:
     """Bytes that are no UTF-8 become surrogates, by which their rows are known."""
-    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115
-    how = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
-    return io.TextIOWrapper(opened, **how)  # type: ignore[arg-type]
+    opened: Any = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115
+    if opened.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise AligngapError(f"{path} is UTF-16: save it as UTF-8")
+    return io.TextIOWrapper(opened, "utf-8-sig", "surrogateescape", newline="")

@@ -7,7 +7,7 @@ its image and its texts. Nothing is unpacked and no name is ever followed.
 
 import io
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +61,9 @@ class Tar:
             return self._raw(members, name)
         except LeftOut as reason:
             raise reason.named(name) from None
+
+    def captions(self, shard: str, place: Place) -> Sequence[str]:
+        return self.read(shard, place).captions
 
     def _raw(self, members: dict[str, bytes], name: str) -> Raw:
         suffix = self._columns.image_in(members) or next(filter(members.get, IMAGES), "")

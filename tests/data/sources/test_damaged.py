@@ -1,14 +1,17 @@
 """Damaged records are counted by reason and listed, and nothing else is lost."""
 
 import csv
+import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from aligngap.data import images
-from aligngap.data.sources.raw import Columns, Rules
+from aligngap.data.sources import examine
+from aligngap.data.sources.raw import Columns, LeftOut, Rules
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError
 
@@ -73,6 +76,27 @@ def test_sixteen_bits_a_pixel_become_eight(readable):
     """Scaled, not clipped: noise over the whole range has a mean in the middle."""
     pixels = np.asarray(images.decode(readable["deep.png"]))
     assert 118 < pixels.mean() < 138
+
+
+def test_threads_agree_on_what_is_too_large():
+    """Pillow itself would only warn of it, and filters of warnings belong to no thread alone."""
+    side = 10_000  # Squared more than Pillow's limit, less than twice as much.
+    bomb = encoded(Image.new("1", (side, side)), "PNG")
+
+    def refused(_) -> bool:
+        try:
+            examine.size_of(bomb, "header")
+        except LeftOut as reason:
+            return reason.reason == "image is too large to decode"
+        return False
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # Seconds, so that threads get in each other's way.
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(refused, range(2000)))
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_only_headers_on_request(pairs, broken, make, tmp_path):

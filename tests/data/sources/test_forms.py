@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pickle
 
+import pyarrow.parquet
 import pytest
 
 from aligngap.data import images
@@ -11,7 +12,7 @@ from aligngap.data.sources.raw import Columns
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
 
-from forms import FORMS, img2dataset, jpegs, karpathy, shards, table
+from forms import FORMS, files, img2dataset, jpegs, karpathy, parquet, shards, sidecars, table
 
 ROLES = ("train", "validation", "test")
 
@@ -178,6 +179,47 @@ def test_shards_may_be_named_by_braces(pairs, make, tmp_path):
         make(tars / "{00000..00002.tar", "half")
 
 
+def test_a_shard_that_is_named_twice_counts_once(pairs, make, tmp_path):
+    """Also where two names are of one file."""
+    tars = shards(pairs, tmp_path / "tars").parent
+    whole = records(make(tars / "*.tar"))
+    assert records(make(tars / "{*,00001,00000}.tar", "named_twice")) == whole
+    (tmp_path / "link").symlink_to(tars)
+    assert records(make(f"{tmp_path}/{{tars,link}}/*.tar", "linked")) == whole
+
+
+@pytest.mark.parametrize("form", ["shards", "table", "parquet", "saved", "sidecars"])
+def test_no_file_is_for_two_splits(form, pairs, make, tmp_path):
+    write, _ = FORMS[form]
+    given = write(pairs[:40], tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    for role in ("validation", "test"):
+        with pytest.raises(UsageError, match=rf"/a/.+ is for training and for {role}: "):
+            make(given, roles={role: f"{tmp_path}/b/../{given.relative_to(tmp_path)}"})
+    with pytest.raises(UsageError, match="is for validation and for test"):
+        other = write(pairs[40:80], tmp_path / "c")
+        make(other, roles={"validation": str(given), "test": str(given)})
+
+
+def test_shards_without_records_do_not_move_the_others(pairs, make, tmp_path):
+    path = parquet(pairs, tmp_path / "p")
+    whole = records(make(path))
+    schema = pyarrow.parquet.read_schema(path)
+    pyarrow.parquet.ParquetWriter(path.with_name("empty.parquet"), schema).close()
+    assert records(make(path.with_name("*.parquet"), "more")) == whole
+
+
+def test_an_image_of_a_held_out_folder_is_held_out(pairs, make, tmp_path):
+    """Also where that folder lies in the one that is trained on."""
+    folder = sidecars(pairs[:60], tmp_path / "photos")
+    held = sidecars(pairs[60:90], folder / "held")
+    lines = Columns(caption_a_line=True)
+    by = Splitting(0.0, 0.2)
+    found = records(make(folder, roles={"test": str(held)}, columns=lines, splitting=by))
+    assert {image for image, _ in found["test"]} == {pair.image for pair in pairs[60:90]}
+    assert sum(map(len, found.values())) == 90
+
+
 @pytest.mark.parametrize("given", ["", "*.tar", "{00000..00001}.tar"])
 def test_what_img2dataset_leaves(given, pairs, make, tmp_path):
     """The folder as well, with the tables and statistics beside the shards."""
@@ -198,6 +240,50 @@ def test_its_tables_alone_are_told_for_what_they_are(pairs, make, tmp_path):
         make(folder / "*.parquet")
 
 
+TABLES = {  # As the programs of people write them: (header, encoding, end of a line, delimiter).
+    "a byte-order mark": (("filepath", "title"), "utf-8-sig", "\r\n", ","),
+    "Excel in German": (("filepath", "title"), "utf-8-sig", "\r\n", ";"),
+    "names in capitals": (("Filepath", "TITLE"), "utf-8", "\n", ","),
+    "spaces after commas": (("filepath", "title"), "utf-8", "\n", ", "),
+    "tabs": (("filepath", "title"), "utf-8", "\r", "\t"),
+}
+
+
+@pytest.mark.parametrize("how", TABLES)
+def test_tables_as_people_have_them(how, pairs, wanted, make, tmp_path):
+    header, encoding, end, delimiter = TABLES[how]
+    named = [pair._replace(name=f"{pair.name} é 日") for pair in pairs]
+    folder = files(named, tmp_path / "t")
+    rows = [
+        (f"images/{pair.name}.png", '"' + text.replace('"', '""') + '"')
+        for pair in named
+        for text in pair.captions
+    ]
+    text = end.join(delimiter.join(row) for row in [header, *rows])
+    given = folder.parent / "my pairs.csv"
+    given.write_bytes(text.encode(encoding))
+    found = records(make(given))
+    assert {image: texts for part in found.values() for image, texts in part} == wanted
+
+
+def test_a_folder_as_a_camera_leaves_it(pairs, make, tmp_path):
+    """Suffixes in capitals; a sidecar that is no JSON costs its image alone."""
+    folder = tmp_path / "Bilder, neu"
+    folder.mkdir()
+    for number, pair in enumerate(pairs[:40]):
+        (folder / f"bild {pair.name}.PNG").write_bytes(pair.image)
+        text = json.dumps({"caption": pair.captions[0]})
+        bad = {2: "{", 4: "[1]"}.get(number, text)
+        name, content = (".TXT", pair.captions[0]) if number % 2 else (".JSON", bad)
+        (folder / f"bild {pair.name}{name}").write_text(content, encoding="utf-8-sig")
+    found = records(make(folder))
+    good = [pair for number, pair in enumerate(pairs[:40]) if number not in (2, 4)]
+    wanted = {pair.image: (pair.captions[0],) for pair in good}
+    assert {image: texts for part in found.values() for image, texts in part} == wanted
+    listed = (tmp_path / "data" / "mine" / "left_out.tsv").read_text()
+    assert f"JSON cannot be read\tlines.jsonl\tbild {pairs[4].name}.PNG: it is no object" in listed
+
+
 def test_what_no_corpus_can_be_made_of(pairs, make, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -211,6 +297,14 @@ def test_what_no_corpus_can_be_made_of(pairs, make, tmp_path):
     (tmp_path / "urls.csv").write_text("url,caption\nhttp://a/b.jpg,a cat\n")
     with pytest.raises(AligngapError, match=r"no record is left to train on .*no image: 1"):
         make(tmp_path / "urls.csv")
+    with pytest.raises(AligngapError, match=r"such as \{'url': "):
+        make(tmp_path / "urls.csv")
+    (tmp_path / "none.csv").write_text("image,caption\n")
+    with pytest.raises(AligngapError, match=r"none\.csv has no row or record"):
+        make(tmp_path / "none.csv")
+    (tmp_path / "wide.csv").write_text("image,caption\na.jpg,a cat\n", encoding="utf-16")
+    with pytest.raises(AligngapError, match="is UTF-16: save it as UTF-8"):
+        make(tmp_path / "wide.csv")
     (tmp_path / "x.rar").write_bytes(b"Rar!")
     with pytest.raises(UsageError, match=r"is \.rar; expected files of one kind"):
         make(tmp_path / "x.rar")
@@ -239,3 +333,15 @@ def test_a_damaged_copy_is_told(pairs, make, tmp_path):
     path.write_bytes(path.read_bytes()[:-70_000])
     with pytest.raises(AligngapError, match=r"is damaged .*: delete it and prepare it again"):
         corpus.open("test")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_captions_alone_are_those_of_the_records(form, pairs, make, tmp_path):
+    """Of files of their own images are not opened for them."""
+    write, flags = FORMS[form]
+    lines = Columns(caption_a_line="--caption_a_line" in flags)
+    source = make(write(pairs[:60], tmp_path / form), columns=lines).open("train")
+    whole = [source[row].captions for row in range(len(source))]
+    if form in ("table", "coco", "karpathy", "sidecars"):
+        (tmp_path / form / "images").rename(tmp_path / "elsewhere")
+    assert [source.captions(row) for row in range(len(source))] == whole

@@ -3,14 +3,17 @@
 import itertools
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from aligngap.config import default, tower
 from aligngap.data import corpora, pipeline
+from aligngap.data.sources import columnar
 from aligngap.data.sources.raw import Columns
+from aligngap.data.sources.splitting import Splitting
 from aligngap.data.tokenizers import bpe
 
-from forms import FORMS
+from forms import FORMS, parquet
 
 pytestmark = pytest.mark.corpus
 SIZE, STEPS = 32, 12  # Longer than an epoch of the training split.
@@ -34,7 +37,7 @@ def words(pairs):
 def read(config, words):
     """(corpus, first batch, how many, ...) → its batches."""
 
-    def batches(corpus, first=0, steps=STEPS, rows=None, **data):
+    def batches(corpus, /, first=0, steps=STEPS, rows=None, **data):
         own = config.copy_and_resolve_references()
         own.data.data_dir, own.data.corpus = str(corpus.data_dir), corpus.name
         own.data.update(data)
@@ -86,6 +89,26 @@ def test_every_form_gives_the_same_batches_bit_by_bit(made, read):
 @pytest.mark.parametrize("form", ["shards", "table", "parquet"])
 def test_a_copy_gives_the_same_batches(form, made, read):
     same(read(made(form, copied=True)), read(made(form), shuffle="global"))
+
+
+def test_a_row_group_is_read_once_however_wide_the_window(make, pairs, read, tmp_path, monkeypatch):
+    """Of two corpora at once, each with more row groups than are held without a window."""
+    groups = []
+    library = pyarrow.parquet.ParquetFile.read_row_group
+
+    def counted(file, group, *more):
+        groups.append((file.metadata.num_rows, group))
+        return library(file, group, *more)
+
+    for name, part in (("some", pairs[:100]), ("others", pairs[100:250])):
+        path = parquet(part, tmp_path / name)
+        pyarrow.parquet.write_table(pyarrow.parquet.read_table(path), path, row_group_size=8)
+        corpus = make(path, name, splitting=Splitting(0.0, 0.0))
+        assert len(corpus.open("train").blocks(1)) - 1 > columnar.GROUPS_KEPT
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "read_row_group", counted)
+    read(corpus, corpus="some:0.5,others:0.5", window_blocks=64)
+    assert len({*groups}) > 3 * columnar.GROUPS_KEPT
+    assert len(groups) <= len({*groups}) + 2  # Whether a corpus has semantics its first row says.
 
 
 @pytest.mark.parametrize(
