@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from aligngap import addresses
+from aligngap import addresses, compilation_cache, xla_flags
 from aligngap.errors import AligngapError, UsageError
 
 # name: what `aligngap --help` says of it. The room in `verbs/` has the same name.
@@ -37,11 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; exit code 0 done, 1 failure, 2 wrong usage or config, 75 preempted."""
     # Information about what the backend did not find is of no use to a user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Before any room imports JAX, which reads its variables then.
+    xla_flags.give(os.environ)
+    nothing_kept = compilation_cache.keep(os.environ)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _check_secrets(given)
         room, parsed = _parse_named(given) or _parse(given)
         parsed.command = given
+        if nothing_kept:
+            print(f"aligngap: {nothing_kept}", file=sys.stderr)
         room.run(parsed)
     except AligngapError as error:
         print(f"aligngap: {error}", file=sys.stderr)

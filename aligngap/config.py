@@ -80,6 +80,7 @@ def default() -> ConfigDict:
     config.batch_size = 512  # Pairs a step over all processes. [AC]
     config.microbatches = 1  # Parts of a batch encoded one after the other; negatives of all of it.
     config.compute_dtype = "float32"  # Of matrix products; parameters and losses stay float32.
+    config.deterministic = False  # The same bits on GPUs each time, where xla_flags.py says how.
     config.init_from = ""  # A workdir whose model a run starts from, weights alone: --init_from.
     config.fresh = ()  # Regular expressions: what of init_from's parameters starts anew.
 

@@ -1,6 +1,9 @@
 """Eight simulated devices, set before any backend starts, and the prepared corpus."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -11,6 +14,11 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if metadata.version("jaxlib").startswith("0.10."):  # Later ones have no other emitters.
     emitters = "--xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {emitters}"
+# What one test compiled the others read, in whichever process; a run never depends on another's.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="aligngap-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax
 import numpy as np

@@ -1,8 +1,10 @@
 """`aligngap train`: trains a model, or continues its run."""
 
 import argparse
+import os
 from pathlib import Path
 
+from aligngap import xla_flags
 from aligngap.errors import UsageError
 from aligngap.verbs import processes
 
@@ -38,6 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if not arguments.workdir:
         raise UsageError("train needs --workdir=DIR (or --dry_run)")
+    xla_flags.give(os.environ, config.deterministic)
     processes.start(arguments)
     from aligngap.runs import provenance
     from aligngap.training import loop, run

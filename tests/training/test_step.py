@@ -284,3 +284,13 @@ def test_a_locked_tower_has_no_backward_pass(small, tmp_path):
     encode = make_encode(small, run.module)
     forward = flops.count(encode, before.params, batch, key_of(small, before.step))
     assert work[factors] < work[()] - 0.5 * forward
+
+
+def test_the_state_is_donated(small, tmp_path):
+    run, before, (batch, *_) = start(small, tmp_path)
+    with jax.set_mesh(run.mesh):
+        placed = meshes.global_batch(batch, small.batch_size, run.mesh)
+        nothing = agreement.requests(agreement.Request.NOTHING, run.mesh)
+        memory = run.compiled_step.lower(before, placed, nothing).compile().memory_analysis()
+    held = sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(before))
+    assert memory.alias_size_in_bytes >= held  # Of a device: the new state lies in the old one's.
