@@ -483,9 +483,8 @@ def _packing_problems(config: ConfigDict) -> Iterator[str]:
     text = config.model.text
     if config.data.pack_captions and not (text.causal and text.pooling == "end_of_text"):
         yield (
-            f"data.pack_captions=True with model.text.causal={text.causal}, pooling={text.pooling}: "
-            "only where tokens see those before them and the end of the text is pooled "
-            "(causal=True, pooling=end_of_text) may padding be left out"
+            "data.pack_captions=True needs model.text.causal=True and pooling=end_of_text (given: "
+            f"{text.causal}, {text.pooling}): else padding is part of what the tower sees"
         )
 
 

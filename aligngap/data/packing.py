@@ -6,24 +6,24 @@ R rows a group, P tokens a row, S = R·P slots.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Array, Int
-
-from aligngap.data.records import Batch
+from jaxtyping import Int
 
 SHORTEST_ROW = 32  # Tokens: the shorter the rows, the more of them stays empty.
 PREFIX = "packed_"  # Of the names that a batch has for the fields of PackedText.
 
+T = TypeVar("T")
 
-class PackedText(NamedTuple):
-    """The captions of all groups, token by token; int32."""
 
-    ids: Int[Array, "G R P"]  # 0 where no caption is.
-    positions: Int[Array, "G R P"]  # Of each token in its caption.
-    segments: Int[Array, "G R P"]  # The number of its caption in the group, from 1 on; 0: none.
-    ends: Int[Array, "G N"]  # The slot in [0, S) of each caption's end-of-text.
+class PackedText(NamedTuple, Generic[T]):
+    """The captions of all groups, token by token: arrays of int32 of the host or of devices."""
+
+    ids: T  # [G, R, P]; 0 where no caption is.
+    positions: T  # [G, R, P]; of each token in its caption.
+    segments: T  # [G, R, P]; the number of its caption in the group, from 1 on. 0: none.
+    ends: T  # [G, N]; the slot in [0, S) of each caption's end-of-text.
 
 
 class Layout(NamedTuple):
@@ -32,7 +32,7 @@ class Layout(NamedTuple):
     rows: Int[np.ndarray, "N"]
     starts: Int[np.ndarray, "N"]
     lengths: Int[np.ndarray, "N"]
-    count: int  # R that it needs.
+    needed: int  # R.
 
 
 def row_length(context_length: int) -> int:
@@ -77,7 +77,7 @@ def layout(lengths: Int[np.ndarray, "N"], row: int) -> Layout:
 
 def packed(
     ids: Int[np.ndarray, "G N L"], layouts: Sequence[Layout], rows: int, row: int
-) -> PackedText:
+) -> PackedText[np.ndarray]:
     """The captions in so many rows, at least as many as any layout needs."""
     groups, count, _ = ids.shape
     tokens = np.concatenate([x.lengths for x in layouts])
@@ -98,12 +98,12 @@ def packed(
     return PackedText(filled(text), filled(positions), filled(segments), ends.astype(np.int32))
 
 
-def named(packed: PackedText) -> Batch:
+def named(packed: PackedText[T]) -> dict[str, T]:
     """The arrays as they stand in a batch."""
     return {PREFIX + name: array for name, array in packed._asdict().items()}
 
 
-def of_batch(batch: Mapping[str, Array]) -> PackedText | None:
+def of_batch(batch: Mapping[str, T]) -> PackedText[T] | None:
     """Those of a batch; None where its captions are not packed."""
     if PREFIX + "ids" not in batch:
         return None

@@ -13,6 +13,7 @@ from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from aligngap.data import mixture, packing, records
+from aligngap.data.packing import PackedText
 from aligngap.data.records import Shaped, Source
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 
@@ -40,13 +41,12 @@ class Plan:
         """The arrays that a batch has of them, beside those of `records.batch_shapes`."""
         slots = Shaped((self.groups, rows, self.row), np.int32)
         ends = Shaped((self.groups, self.size), np.int32)
-        return dict(packing.named(packing.PackedText(slots, slots, slots, ends)))
+        return packing.named(PackedText(slots, slots, slots, ends))
 
     def __str__(self) -> str:
         later = ", ".join(map(str, self.counts[1:]))
-        return (
-            f"{self.size} captions share {self.counts[0]} rows of {self.row} tokens"
-            + (f" ({later} where they are long)" if later else "")
+        return f"{self.size} captions share {self.counts[0]} rows of {self.row} tokens" + (
+            f" ({later} where they are long)" if later else ""
         )
 
 
@@ -60,7 +60,7 @@ def counts(
     config: ConfigDict, source: Source, tokenizer: Tokenizer, groups: int
 ) -> tuple[int, ...]:
     """Rows a group, a function of config and corpus alone, rising."""
-    texts = [text for text in _captions(config, source)]
+    texts = list(_captions(config, source))
     size = config.batch_size // groups
     if not texts:  # Whoever reads the corpus says why.
         return (size,)
@@ -81,7 +81,7 @@ def _needs(lengths: Int[np.ndarray, "N"], size: int, row: int) -> Int[np.ndarray
     """The rows that groups of captions of such lengths need."""
     random = np.random.default_rng(0)
     drawn = random.choice(lengths, (DRAWN, size))
-    return np.array([packing.layout(group, row).count for group in drawn])
+    return np.array([packing.layout(group, row).needed for group in drawn])
 
 
 def _captions(config: ConfigDict, source: Source) -> Iterator[str]:

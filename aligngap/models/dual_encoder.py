@@ -118,7 +118,7 @@ class DualEncoder(nn.Module):
         x = transformer(self.text_input(ids), causal=text.causal)
         return self._projection("text")(TEXT_POOLINGS[text.pooling](x, ids))
 
-    def encode_packed_text(self, packed: PackedText) -> Float[Array, "B D"]:
+    def encode_packed_text(self, packed: PackedText[Array]) -> Float[Array, "B D"]:
         """What `encode_text` makes of the same captions, for a causal tower that pools at the end
         of the text: what follows it is seen by nobody."""
         groups, rows, length = packed.ids.shape  # G, R, P: S = R·P slots a group.
@@ -136,7 +136,7 @@ class DualEncoder(nn.Module):
         self,
         images: Float[Array, "B R R 3"],
         ids: Int[Array, "B L"],
-        packed: PackedText | None = None,
+        packed: PackedText[Array] | None = None,
     ) -> tuple[Float[Array, "B D"], Float[Array, "B D"]]:
         """Both modalities; the text from `packed` where the batch has it."""
         text = self.encode_text(ids) if packed is None else self.encode_packed_text(packed)

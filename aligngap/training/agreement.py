@@ -26,9 +26,7 @@ class Request(IntEnum):
     STOP = 2
 
 
-def requests(
-    own: Request, mesh: Mesh, replaced: int = 0, need: int = 0
-) -> Int[Array, "devices 3"]:
+def requests(own: Request, mesh: Mesh, replaced: int = 0, need: int = 0) -> Int[Array, "devices 3"]:
     """This process's request and its need on each of its devices, and the rows it replaced on the
     first."""
     sharding = NamedSharding(mesh, PartitionSpec(AXES))

@@ -55,7 +55,7 @@ class _Read(NamedTuple):
 
     @property
     def need(self) -> int:
-        return max(layout.count for layout in self.layouts)
+        return max(layout.needed for layout in self.layouts)
 
 
 class Packed:
