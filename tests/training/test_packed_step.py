@@ -98,9 +98,9 @@ def test_batches_are_the_streams_in_as_many_rows_as_any_process_needs(small, tmp
         lengths = packing.lengths(packing.grouped(batch["text"], plan.size, plan.parts))
         return max(packing.layout(group, plan.row).needed for group in lengths)
 
-    others = [0, 0, *np.random.default_rng(0).integers(1, plan.size + 1, 6)]
+    others = [0, 0, *np.random.default_rng(0).integers(1, plan.size + 1, 6), 0]
     given = []
-    for step, (batch, other) in enumerate(zip(batches, others, strict=False)):
+    for step, (batch, other) in enumerate(zip(batches[:8], others[:8], strict=True)):
         fed = next(feed)
         np.testing.assert_array_equal(fed.batch["text"], batch["text"])
         assert fed.batch["packed_ids"].shape[0] == plan.groups == 2
@@ -108,7 +108,7 @@ def test_batches_are_the_streams_in_as_many_rows_as_any_process_needs(small, tmp
         assert given[-1] == plan.fitting(max(need(batch), other))
         assert fed.need == need(batches[step + feeds.AHEAD])
         if step:  # Metrics are read one step late: now those of the step before are.
-            feed.agree(max(need(batches[step + 1]), *others[step + 1 : step + 2]))
+            feed.agree(max(need(batches[step + 1]), others[step + 1]))
     assert len({*given}) > 1
 
 
@@ -118,7 +118,5 @@ def test_captions_are_packed_only_where_padding_is_never_seen(small):
     for fields in ({"causal": False}, {"pooling": "last"}):
         config = small.copy_and_resolve_references()
         config.model.text.update(fields)
-        with pytest.raises(
-            UsageError, match="data.pack_captions=True needs model.text.causal=True"
-        ):
+        with pytest.raises(UsageError, match="pack_captions=True needs"):
             validate(config)
