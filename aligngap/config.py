@@ -68,6 +68,7 @@ SAMPLED = ("crop_scale", "crop_ratio", "first_caption", "max_keywords", "name_sh
 FREE_TO_CHANGE = (
     *("mesh", "log", "evaluation", "evaluators", "checkpoint", "health", "watchdog"),
     *("data.data_dir", "data.test_splits", "data.in_memory", "data.workers"),
+    "data.pack_captions",
 )
 
 
@@ -120,6 +121,9 @@ def default() -> ConfigDict:
     data.semantics = ""  # A .npy [records of the train split, S] in place of the corpus's own.
     data.semantics_model = "minilm"  # Of the step: all-MiniLM-L6-v2, or a folder of such a model.
     data.semantics_tokens = 128  # Of a caption that the step's model sees, start and end included.
+    # Several captions share a row of tokens, so that short ones do not pay for context_length (an
+    # end_of_text pooled, causal text tower's). The same embeddings; docs/training.md.
+    data.pack_captions = False
     data.name_share = 1.0  # Chance that a caption to train on has a name, not keywords alone.
     data.in_memory = False  # Hold decoded records, up to 2 GiB a process: a fifth faster.
     data.workers = 0  # Worker processes of the pipeline; 0: threads of this process.
@@ -399,6 +403,7 @@ def _problems(config: ConfigDict) -> Iterator[str]:
         yield f"microbatches={config.microbatches} must divide batch_size={config.batch_size}"
     yield from _model_problems(config.model)
     yield from _data_problems(config.data)
+    yield from _packing_problems(config)
     yield from _objective_problems(config.objective, config.model.logit_bias)
     for name, entry in config.evaluators.items():
         if name in ABOUT or "/" in name:
@@ -473,6 +478,15 @@ def _data_problems(data: ConfigDict) -> Iterator[str]:
     for name in ("max_keywords", "workers"):
         if data[name] < 0:
             yield f"data.{name}={data[name]} must be at least 0"
+
+
+def _packing_problems(config: ConfigDict) -> Iterator[str]:
+    text = config.model.text
+    if config.data.pack_captions and not (text.causal and text.pooling == "end_of_text"):
+        yield (
+            "data.pack_captions=True needs model.text.causal=True and pooling=end_of_text (given: "
+            f"{text.causal}, {text.pooling}): else padding is part of what the tower sees"
+        )
 
 
 def _mixture_problems(data: ConfigDict) -> Iterator[str]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from aligngap.data.packing import PackedText
 from aligngap.models.logit_scale import parameter_of, scale_of
 from aligngap.models.resnet import ResNet
 from aligngap.models.towers import (
@@ -117,11 +118,29 @@ class DualEncoder(nn.Module):
         x = transformer(self.text_input(ids), causal=text.causal)
         return self._projection("text")(TEXT_POOLINGS[text.pooling](x, ids))
 
+    def encode_packed_text(self, packed: PackedText[Array]) -> Float[Array, "B D"]:
+        """What `encode_text` makes of the same captions, for a causal tower that pools at the end
+        of the text: what follows it is seen by nobody."""
+        groups, rows, length = packed.ids.shape  # G, R, P: S = R·P slots a group.
+        ids, places, segments = (
+            x.reshape(groups * rows, length)
+            for x in (packed.ids, packed.positions, packed.segments)
+        )
+        transformer = self.transformer if self.config.tie != "none" else self.text_transformer
+        x_GRxPxW = transformer(self.text_input(ids, places), causal=True, segments=segments)
+        x_GxSxW = x_GRxPxW.reshape(groups, rows * length, -1)
+        pooled_GxNxW = jnp.take_along_axis(x_GxSxW, packed.ends[:, :, None], axis=1)
+        return self._projection("text")(pooled_GxNxW.reshape(-1, pooled_GxNxW.shape[-1]))
+
     def encode(
-        self, images: Float[Array, "B R R 3"], ids: Int[Array, "B L"]
+        self,
+        images: Float[Array, "B R R 3"],
+        ids: Int[Array, "B L"],
+        packed: PackedText[Array] | None = None,
     ) -> tuple[Float[Array, "B D"], Float[Array, "B D"]]:
-        """Both modalities."""
-        return self.encode_image(images), self.encode_text(ids)
+        """Both modalities; the text from `packed` where the batch has it."""
+        text = self.encode_text(ids) if packed is None else self.encode_packed_text(packed)
+        return self.encode_image(images), text
 
     def scale_and_bias(self) -> tuple[Float[Array, ""], Float[Array, ""] | None]:
         """s = 1/τ, and the bias of a model that has one."""

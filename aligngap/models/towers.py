@@ -86,7 +86,10 @@ class TextInput(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, ids: Int[Array, "B L"]) -> Float[Array, "B L W"]:
+    def __call__(
+        self, ids: Int[Array, "B L"], places: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L W"]:
+        """`places`: where in its caption each token stands; None: a row is a caption."""
         tokens = nn.Embed(
             self.vocab_size,
             self.width,
@@ -102,7 +105,12 @@ class TextInput(nn.Module):
             (self.context_length, self.width),
             jnp.float32,
         )
-        return tokens(ids) + positions.astype(self.dtype)
+        positions = positions.astype(self.dtype)
+        if places is None:
+            return tokens(ids) + positions
+        # A product, not a gather, whose gradient adds up thousands of rows one after the other.
+        chosen = jax.nn.one_hot(places, self.context_length, dtype=self.dtype)
+        return tokens(ids) + jnp.matmul(chosen, positions, precision="highest")
 
 
 class AttentionPooling(nn.Module):

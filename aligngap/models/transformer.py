@@ -12,7 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 @jax.custom_vjp
@@ -139,15 +139,33 @@ def attend(
     return jnp.einsum("bhlm,bhmk->bhlk", weights_BxHxLxM, value)
 
 
+def packed_mask(segments: Int[Array, "B L"]) -> Bool[Array, "B 1 L L"]:
+    """Which tokens of a row each may see: those up to itself of its own segment."""
+    length = segments.shape[1]
+    same = segments[:, :, None] == segments[:, None, :]
+    return (same & jnp.tri(length, dtype=bool))[:, None]
+
+
+def seen(
+    x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None
+) -> Bool[Array, "#B 1 L L"] | None:
+    """Which tokens of its row each may see; None: all of them."""
+    if segments is not None:
+        return packed_mask(segments)
+    return jnp.tri(x.shape[1], dtype=bool)[None, None] if causal else None
+
+
 class Attention(nn.Module):
-    """Multi-head self-attention, causal or not."""
+    """Multi-head self-attention, causal or not, or causal within each segment of a row."""
 
     heads: int
     output_std: float
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L W"], causal: bool) -> Float[Array, "B L W"]:
+    def __call__(
+        self, x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L W"]:
         width = x.shape[-1]
         qkv_shape = (3, self.heads, width // self.heads)
         qkv_axes = ("embed", "qkv", "heads", "head_dim")
@@ -156,14 +174,18 @@ class Attention(nn.Module):
         if jax.default_backend() == "gpu" and self.dtype == jnp.bfloat16:
             query, key, value = (part[:, :, 0] for part in jnp.split(qkv_BxLx3xHxK, 3, axis=2))
             attended_BxLxHxK = jax.nn.dot_product_attention(
-                query, key, value, is_causal=causal, implementation="cudnn"
+                query,
+                key,
+                value,
+                mask=None if segments is None else packed_mask(segments),
+                is_causal=causal and segments is None,
+                implementation="cudnn",
             )
         else:
             # One copy puts heads first, for all products; and one puts their gradients back.
             qkv_3xBxHxLxK = qkv_BxLx3xHxK.transpose(2, 0, 3, 1, 4)
             heads = (part[0] for part in jnp.split(qkv_3xBxHxLxK, 3))
-            seen = jnp.tri(x.shape[1], dtype=bool)[None, None] if causal else None
-            attended_BxLxHxK = attend(*heads, seen).swapaxes(1, 2)
+            attended_BxLxHxK = attend(*heads, seen(x, causal, segments)).swapaxes(1, 2)
         output_axes = ("heads", "head_dim", "embed")
         output = Dense((width,), self.output_std, output_axes, self.dtype, name="output")
         return output(attended_BxLxHxK)
@@ -199,12 +221,15 @@ class Block(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L W"], causal: bool) -> Float[Array, "B L W"]:
+    def __call__(
+        self, x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L W"]:
         # The residual stream sums 2·layers outputs: CLIP's initialisation keeps its variance (as
         # GPT-2's, Radford et al. 2019, section 2.3).
         output_std = self.width**-0.5 * (2 * self.layers) ** -0.5
         attention = Attention(self.heads, output_std, self.dtype, name="attention")
-        x = x + attention(layer_norm(self.dtype, self.norm_eps, "attention_norm")(x), causal)
+        normed = layer_norm(self.dtype, self.norm_eps, "attention_norm")(x)
+        x = x + attention(normed, causal, segments)
         hidden = round(self.width * self.mlp_ratio)
         mlp = MLP(hidden, self.activation, output_std, self.dtype, name="mlp")
         x = x + mlp(layer_norm(self.dtype, self.norm_eps, "mlp_norm")(x))
@@ -240,20 +265,23 @@ class Transformer(nn.Module):
         )
         self.final_norm = layer_norm(self.dtype, self.norm_eps)
 
-    def __call__(self, x: Float[Array, "B L W"], causal: bool) -> Float[Array, "B L W"]:
-        def body(block: Block, x: Array, _: None) -> tuple[Array, None]:
-            return block(x, causal), None
+    def __call__(
+        self, x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L W"]:
+        def body(block: Block, x: Array, segments: Array | None) -> tuple[Array, None]:
+            return block(x, causal, segments), None
 
         step = nn.remat(body, prevent_cse=not self.scan) if self.remat else body
         run = nn.scan(
             step,
             variable_axes={"params": 0, "intermediates": 0},
             split_rngs={"params": True},
+            in_axes=nn.broadcast,
             length=self.layers,
             unroll=1 if self.scan else self.layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        x, _ = run(self.blocks, x, None)
+        x, _ = run(self.blocks, x, segments)
         return self.final_norm(x)
 
 

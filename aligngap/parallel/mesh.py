@@ -63,7 +63,7 @@ def make(config: ConfigDict) -> Mesh:
 
 def check_batch(batch_size: int, mesh: Mesh | AbstractMesh, microbatches: int = 1) -> None:
     """UsageError where the batch axes do not divide each part of the global batch."""
-    parts = mesh.shape["data"] * mesh.shape["fsdp"] * microbatches
+    parts = groups(mesh, microbatches)
     if batch_size % parts:
         lower, upper = batch_size // parts * parts, -(-batch_size // parts) * parts
         nearest = f"{upper}" if lower == 0 else f"{lower} or {upper}"
@@ -72,6 +72,11 @@ def check_batch(batch_size: int, mesh: Mesh | AbstractMesh, microbatches: int = 
             f"batch_size={batch_size} does not divide over {into}={parts}; "
             f"the nearest that do are {nearest}"
         )
+
+
+def groups(mesh: Mesh | AbstractMesh, microbatches: int = 1) -> int:
+    """Into how many parts devices and microbatches split a batch."""
+    return int(mesh.shape["data"] * mesh.shape["fsdp"] * microbatches)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -15,8 +15,10 @@ from ml_collections import ConfigDict
 
 from aligngap import devices, flops
 from aligngap.config import data_dir
-from aligngap.data import bert, records, sentence_models, tokenizers
+from aligngap.data import bert, corpora, packing_plan, records, sentence_models, tokenizers
 from aligngap.data.bert import Bert
+from aligngap.data.packing_plan import Plan
+from aligngap.errors import AligngapError
 from aligngap.models import dual_encoder
 from aligngap.models.parameters import path_name
 from aligngap.parallel import mesh as meshes
@@ -39,7 +41,8 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     boxed = state.abstract(config, model, tx)
     optimizer.check(config, boxed.params)
     layout = meshes.shardings(boxed, mesh)
-    abstract, batch = nn.unbox(boxed), _batch(config)
+    plan, how = _packing(config, meshes.groups(mesh, config.microbatches))
+    abstract, batch = nn.unbox(boxed), _batch(config, plan)
     step, encoder = make_step(config, model, tx), _encoder(config)
     learnt: tuple[Any, ...] = (abstract, batch)
     inputs = (bert.abstract(encoder), *learnt) if encoder else learnt
@@ -64,6 +67,7 @@ def describe(config: ConfigDict, topology: str = "") -> str:
         f"Model            {config.name}, tie: {config.model.tie}",
         f"Mesh             {', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())}",
         f"Parameters       {_size(abstract.params):,}",
+        *([f"Captions         {how}"] if how else []),
         f"FLOP a step      {work:.4g} ({work / config.batch_size / 1e9:.1f} GFLOP a pair)",
         f"FLOP in all      {work * config.steps:.4g} in {config.steps:,} steps of "
         f"{config.batch_size:,} pairs",
@@ -88,16 +92,33 @@ def _encoder(config: ConfigDict) -> Bert | None:
     return Bert(model.shape, model.pooling)
 
 
-def flop_a_pair(config: ConfigDict) -> float:
-    """FLOP of a step, forward and backward, by the pairs of its batch."""
+def _packing(config: ConfigDict, groups: int) -> tuple[Plan | None, str]:
+    """The plan of packed captions, where their corpus is at hand, and how they are counted."""
+    if not config.data.pack_captions:
+        return None, ""
+    try:
+        source = corpora.open_train(config)
+        tokenizer = tokenizers.make(config, records.texts_of(source))
+        counts = packing_plan.counts(config, source, tokenizer, groups)
+    except AligngapError as error:
+        return None, f"counted with their padding, which packing leaves out: {error}"
+    plan = packing_plan.make(config, groups, counts)
+    return plan, f"of a device's batch, {plan}; the first is counted"
+
+
+def flop_a_pair(config: ConfigDict, plan: Plan | None = None) -> float:
+    """FLOP of a step, forward and backward, by the pairs of its batch; packed where a plan says
+    so, in the first of its shapes."""
     model, tx = dual_encoder.make(config), optimizer.make(config)
     abstract = nn.unbox(state.abstract(config, model, tx))
-    return flops.count(make_step(config, model, tx), abstract, _batch(config)) / config.batch_size
+    step, batch = make_step(config, model, tx), _batch(config, plan)
+    return flops.count(step, abstract, batch) / config.batch_size
 
 
-def _batch(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-    shapes = records.batch_shapes(config).items()
-    return {name: jax.ShapeDtypeStruct(*array) for name, array in shapes}
+def _batch(config: ConfigDict, plan: Plan | None) -> dict[str, jax.ShapeDtypeStruct]:
+    packed = plan.shapes(plan.counts[0]) if plan else {}
+    shapes = records.batch_shapes(config) | packed
+    return {name: jax.ShapeDtypeStruct(*array) for name, array in shapes.items()}
 
 
 def _mesh(config: ConfigDict, topology: str) -> AbstractMesh:
@@ -129,7 +150,7 @@ def _saved(config: ConfigDict, model: Any, params: Any, batch: Any) -> int:
     encode, loss_of = make_encode(config, model), make_loss(config, model)
 
     def residuals(params: Any, batch: Any) -> Any:
-        part = jax.tree.map(lambda x: x[: config.batch_size // config.microbatches], batch)
+        part = jax.tree.map(lambda x: x[: len(x) // config.microbatches], batch)
         step = jnp.zeros((), jnp.int32)
         key = key_of(config, step)
         of_part = jax.vjp(lambda p: encode(p, part, key), params)[1]

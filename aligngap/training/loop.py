@@ -17,6 +17,7 @@ from aligngap.runs import workdir
 from aligngap.runs.checkpoints import Checkpoints
 from aligngap.runs.position import Position
 from aligngap.training import agreement
+from aligngap.training import feed as feeds
 from aligngap.training.agreement import Request
 from aligngap.training.health import Health, Spike
 from aligngap.training.interruption import Interruption
@@ -42,6 +43,8 @@ def train(run: Run) -> TrainState:
                 stack.enter_context(workdir.alone(run.workdir))
                 seen = pipeline.epochs(run.config, run.source)
                 progress.say(f"All {run.config.steps:,} steps see {seen}")
+                if run.packing:
+                    progress.say(f"Of a device's batch, {run.packing}")
         interruption = stack.enter_context(Interruption())
         watchdog = stack.enter_context(Watchdog(watch.report_after_s, watch.end_after_s))
         stack.enter_context(jax.set_mesh(run.mesh))
@@ -78,6 +81,7 @@ def _train(
             first=start.step + start.skipped,
             rows=meshes.own_rows(config.batch_size, mesh),
         )
+        feed = feeds.make(batches, config.batch_size, mesh, run.packing)
         asked = Request.NOTHING  # By any process, as the steps that were read say.
         replaced = start.replaced
 
@@ -85,6 +89,7 @@ def _train(
             nonlocal asked, replaced
             asked = max(asked, Request(int(values.pop("request"))))
             replaced += int(values.pop("replaced"))
+            feed.agree(int(values.pop("need")))
             health.see(step, values)  # Raises where a run must not go on as it does.
             log.step(step, values, replaced)
 
@@ -104,10 +109,10 @@ def _train(
 
         for step in range(start.step + 1, config.steps + 1):
             # Goes to the devices while they work on the step before, whose metrics are read below.
-            batch = meshes.global_batch(next(batches), config.batch_size, mesh)
+            fed = next(feed)
             own = _own_request(interruption, config, saved_at)
-            requests = agreement.requests(own, mesh, batches.replaced)
-            state, metrics = run.compiled_step(state, batch, requests)
+            requests = agreement.requests(own, mesh, fed.replaced, fed.need)
+            state, metrics = run.compiled_step(state, fed.batch, requests)
             if step == start.step + 1:
                 log.compiled(metrics)
             if not devices.steps_ahead():

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from aligngap import progress
 from aligngap.config import data_dir
-from aligngap.data import corpora, fit, pipeline, records, sentences, tokenizers
+from aligngap.data import corpora, fit, packing_plan, pipeline, records, sentences, tokenizers
+from aligngap.data.packing_plan import Plan
 from aligngap.data.records import Source
 from aligngap.data.sentences import SentenceEncoder
 from aligngap.data.tokenizers.tokenizer import Tokenizer
@@ -73,6 +74,7 @@ class Run(Learner):
     tokenizer: Tokenizer
     source: Source  # The training split.
     initial: InitialModel | None = None  # Where it starts, in a folder without checkpoint.
+    packing: Plan | None = None  # Of its captions, where they are packed.
 
 
 def learner(config: ConfigDict) -> Learner:
@@ -115,7 +117,7 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
         for misfit in fit.misfits(config, source, tokenizer):
             progress.say(f"WARNING: {misfit}")
     own = (made.config, made.mesh, made.module, made.tx, made.abstract, made.encoder)
-    return Run(*own, folder, tokenizer, source, start)
+    return Run(*own, folder, tokenizer, source, start, _plan(config, made.mesh, source, tokenizer))
 
 
 def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, Position]:
@@ -150,6 +152,17 @@ def _encoder(config: ConfigDict) -> SentenceEncoder | None:
     if not records.embeds_in_step(config):
         return None
     return sentences.load(config.data.semantics_model, data_dir(config.data.data_dir))
+
+
+def _plan(config: ConfigDict, mesh: Mesh, source: Source, tokenizer: Tokenizer) -> Plan | None:
+    """How captions are packed, as the first process finds from the corpus; None: they are not."""
+    if not config.data.pack_captions:
+        return None
+    groups, counts = meshes.groups(mesh, config.microbatches), None
+    with distributed.together():
+        if jax.process_index() == 0:
+            counts = packing_plan.counts(config, source, tokenizer, groups)
+    return packing_plan.make(config, groups, tuple(distributed.of_first(counts)))
 
 
 def _has_checkpoint(config: ConfigDict, folder: Path) -> bool:

@@ -12,6 +12,7 @@ from jaxtyping import Key as KeyArray
 from ml_collections import ConfigDict
 
 from aligngap import objectives
+from aligngap.data import packing
 from aligngap.models import towers
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.models.logit_scale import parameter_of
@@ -39,8 +40,8 @@ def make_encode(config: ConfigDict, model: DualEncoder) -> Encode:
     def encode(params: Any, batch: Batch, key: Key) -> Embeddings:
         params = locked(config, params)
         pixels = towers.normalise(batch["image"], config.data.mean, config.data.std)
-        rngs = {"train": key}
-        return model.apply({"params": params}, pixels, batch["text"], method="encode", rngs=rngs)
+        given = (pixels, batch["text"], packing.of_batch(batch))
+        return model.apply({"params": params}, *given, method="encode", rngs={"train": key})
 
     return encode
 

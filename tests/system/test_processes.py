@@ -41,6 +41,24 @@ def test_two_processes_train_what_one_does(cluster, finished, tmp_path):
     assert len((tmp_path / "run" / "commands.txt").read_text().splitlines()) == 1
 
 
+PACKED = {"data__pack_captions": True, "mesh__data": -1}
+
+
+def test_packed_captions_are_the_padded_ones_on_any_processes(cluster, start, program, tmp_path):
+    """Two processes are stopped, four go on: the curve of one that pads. Where they go on, the
+    shapes of the first steps are agreed on anew."""
+    assert program.train(tmp_path / "padded", **LONG).returncode == 0
+    launcher = cluster(2, **LONG | PACKED)
+    launcher.wait_until(lambda: len(metrics(tmp_path / "run")) >= 3)
+    os.kill(launcher.children("aligngap")[-1], signal.SIGTERM)
+    assert launcher.end() == 75, launcher.said
+    assert "rows of 32 tokens" in launcher.said
+    launcher = cluster(4, **LONG | PACKED)
+    assert launcher.end() == 0, launcher.said
+    same_curve(metrics(tmp_path / "padded")[:20], metrics(tmp_path / "run")[:20])
+    assert metrics(tmp_path / "run")[-1]["step"] == 60
+
+
 def test_a_signal_to_one_process_stops_both_and_any_number_goes_on(cluster, program, tmp_path):
     """SIGTERM to the second process alone; then one process goes on, is stopped, then four."""
     workdir, alone = tmp_path / "run", tmp_path / "alone"
