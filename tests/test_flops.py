@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import pytest
-
 from jax._src.cudnn.fused_attention_stablehlo import (  # No public name has its primitives.
     AttentionLayout,
     MaskType,

@@ -41,6 +41,8 @@ def parts(config: ConfigDict, sentences: Bert | None = None) -> dict[str, float]
 
 def _learning(config: ConfigDict) -> dict[str, bool]:
     """Whether anything of a tower learns; one that is locked has no backward pass."""
+    if not config.optimizer.lr_factors:
+        return dict.fromkeys(MODALITIES, True)
     factors = lr_factors(config, parameters.abstract(config, dual_encoder.make(config)))
     flat = {parameters.path_name(p): f for p, f in jax.tree.leaves_with_path(factors)}
     shared = ("transformer/", "projection/")
