@@ -27,6 +27,7 @@ from aligngap import progress
 from aligngap.benchmarks.measured_step import MeasuredStep
 from aligngap.benchmarks.peers.step_job import StepJob
 from aligngap.config import TERMS, default, keys
+from aligngap.data.records import Batch
 from aligngap.errors import AligngapError, UsageError
 from aligngap.interop import mapping
 from aligngap.interop.formats import huggingface, open_clip
@@ -114,12 +115,14 @@ class SideBySide:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            begin = beginning(self._step) if self._names else None
             for name in self._names:
-                if (python := python_of(name)) is None:
+                python = python_of(name)
+                if python is None or begin is None:
                     progress.say(f"No {name} here: {PROGRAMS[name].install}")
                     continue
                 progress.say(f"Starting {name}")
-                self._held[name] = start(name, self._step, python, folder)
+                self._held[name] = start(name, begin, python, folder)
                 stack.callback(self._held[name].end)
                 self._took[name] = []
             self._stack = stack.pop_all()
@@ -165,25 +168,45 @@ def python_of(name: str) -> str | None:
     return None
 
 
-def start(name: str, step: MeasuredStep, python: str, folder: Path) -> Held:
-    """The program with the weights and the batch that ours started from, warm. UsageError for a
-    config that it cannot express, AligngapError where it fails or its first loss is not ours."""
-    config, package = step.config, PROGRAMS[name].package
+class Beginning(NamedTuple):
+    """Where all programs start: a config, its initial parameters, a batch, ours of their loss."""
+
+    config: ConfigDict
+    params: Any
+    batch: Batch
+    loss: float | None  # None: not known, so that theirs is not checked.
+
+
+def beginning(step: MeasuredStep) -> Beginning:
+    """Where a step of ours started, on the batch that it has over and over."""
+    made = step.learner
+    params = state.create(step.config, made.module, made.tx, made.mesh).params
+    return Beginning(step.config, params, next(step.batches), step.first_loss)
+
+
+def start(name: str, begin: Beginning, python: str, folder: Path, device: str = "") -> Held:
+    """The program, warm, on torch's device of that name (default: ours). UsageError for a config
+    that it cannot express, AligngapError where it fails or its first loss is not ours."""
+    config, package = begin.config, PROGRAMS[name].package
     own = folder / package
+    asked = job(config, own, PROGRAMS[name].compiled, device or _torch_device())
     if not own.exists():
         own.mkdir()
-        params = state.create(config, step.learner.module, step.learner.tx, step.mesh).params
-        FORMATS[package](config, jax.device_get(params), own)
-        np.savez(own / "batch.npz", **next(step.batches))  # type: ignore[arg-type]
-    held = Held(name, job(config, own, PROGRAMS[name].compiled), python, folder)
-    theirs, ours = held.about["loss"], step.first_loss
-    if not math.isclose(theirs, ours, rel_tol=TOLERANCE[config.compute_dtype]):
+        FORMATS[package](config, jax.device_get(begin.params), own)
+        np.savez(own / "batch.npz", **begin.batch)  # type: ignore[arg-type]
+    held = Held(name, asked, python, folder)
+    theirs, ours = held.about["loss"], begin.loss
+    if ours and not math.isclose(theirs, ours, rel_tol=TOLERANCE[config.compute_dtype]):
         held.end()
         raise AligngapError(f"{name} starts at a loss of {theirs:.6f} and ours at {ours:.6f}")
     return held
 
 
-def job(config: ConfigDict, folder: Path, compiled: bool) -> StepJob:
+def _torch_device() -> str:
+    return {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+
+
+def job(config: ConfigDict, folder: Path, compiled: bool, device: str) -> StepJob:
     """What a program is asked for; UsageError for a loss or an optimiser that it does not have."""
     objective, optimizer = config.objective, config.optimizer
     given, wanted = keys(config), keys(default())
@@ -195,7 +218,7 @@ def job(config: ConfigDict, folder: Path, compiled: bool) -> StepJob:
             )
     return StepJob(
         folder=str(folder),
-        device={"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend()),
+        device=device,
         dtype=config.compute_dtype,
         compiled=compiled,
         tied=config.model.tie,

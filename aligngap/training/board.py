@@ -58,15 +58,13 @@ def read(workdir: Path, prefix: str) -> dict[str, dict[int, float]]:
 
 def _events(content: bytes) -> Iterator[Any]:
     """Records are framed: length of 8 bytes, its checksum of 4, an event, its checksum of 4."""
-    from google.protobuf.message import DecodeError
     from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
 
     while len(content) >= 12:
         (size,) = struct.unpack("<Q", content[:8])
-        if len(content) < 16 + size:
+        event, checksum = content[12 : 12 + size], content[12 + size : 16 + size]
+        if len(checksum) < 4 or masked_crc32c(event) != struct.unpack("<I", checksum)[0]:
             return
-        try:
-            yield Event.FromString(content[12 : 12 + size])
-        except DecodeError:
-            return
+        yield Event.FromString(event)
         content = content[16 + size :]

@@ -117,7 +117,7 @@ def test_a_program_that_is_not_here_is_told_of(monkeypatch, capsys):
 )
 def test_what_others_cannot_train_is_one_line(given, why, tmp_path):
     with pytest.raises(UsageError, match=why):
-        step_peers.job(config("clip", *given), tmp_path, False)
+        step_peers.job(config("clip", *given), tmp_path, False, "cpu")
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,16 @@
 """open_clip's CLIP, trained by plain torch; its own loss is that of torch_step on one device."""
 
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from aligngap.benchmarks.peers.torchvision_stubs import declare
 
-if not torch.cuda.is_available() and importlib.util.find_spec("torchvision"):
-    # The build of torchvision for CPUs may lack its compiled operators; open_clip uses none.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+declare()
 
-import open_clip
+import open_clip  # noqa: E402
 
-from aligngap.benchmarks.peers.step_job import StepJob, serve
-from aligngap.benchmarks.peers.torch_step import trainer
+from aligngap.benchmarks.peers.step_job import StepJob, serve  # noqa: E402
+from aligngap.benchmarks.peers.torch_step import trainer  # noqa: E402
 
 
 def make() -> tuple[Callable[[int], None], dict[str, Any]]:
