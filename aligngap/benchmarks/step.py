@@ -65,9 +65,12 @@ def run(arguments: argparse.Namespace) -> None:
     step = MeasuredStep(config, _rows(config) if arguments.data else None)
     with SideBySide(step, arguments.peers) as beside:
         found = measure(step, arguments.rounds, arguments.steps, beside)
+        found["peers"] = beside.figures()
         for line in (*lines(found), *beside.lines()):
             print(line, flush=True)
-        found["peers"] = beside.figures()
+    found["parts"] = step_parts.seconds(step)
+    for line in part_lines(found):
+        print(line, flush=True)
     if arguments.trace:
         with jax.profiler.trace(arguments.trace):
             step.round(arguments.steps)
@@ -112,7 +115,6 @@ def measure(step: MeasuredStep, rounds: int, steps: int, beside: SideBySide) -> 
         "peak_is_known": peak is not None,
         "mfu": rate / (peak or statistics.median(products)),
         "memory": step.memory()._asdict(),
-        "parts": step_parts.seconds(step),
     }
 
 
@@ -129,7 +131,7 @@ def hardware_flop(step: MeasuredStep) -> int:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """What is printed of the figures."""
+    """What is printed of `measure`'s figures."""
     work, seconds = sum(found["model_flop"].values()), found["seconds"]
     middle, memory = statistics.median(seconds), found["memory"]
     yield (
@@ -157,6 +159,11 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         + (f"; peak {_gib(memory['peak'])}" if memory["peak"] else "")
     )
     yield f"input        {1e3 * found['waited']:,.2f} ms of a step waited for the next batch"
+
+
+def part_lines(found: dict[str, Any]) -> Iterator[str]:
+    """A table of the parts, by themselves."""
+    middle = statistics.median(found["seconds"])
     yield PART.format("part, by itself", "ms", "step", "TFLOP", "TFLOP/s", "MFU")
     for name, took in found["parts"].items():
         own = found["model_flop"].get(name, 0.0)
