@@ -94,7 +94,11 @@ def _parse_named(given: list[str]) -> tuple[Any, argparse.Namespace] | None:
     named, parser = room.named(name), _Parser(prog=f"aligngap {verb} {name}")
     parser.description = summaries[name]
     named.add_flags(parser)
-    return named, parser.parse_args(given[2:])
+    if not getattr(named, "OVERRIDES", False):
+        return named, parser.parse_args(given[2:])
+    parsed, rest = parser.parse_known_args(given[2:])
+    parsed.overrides = rest
+    return named, parsed
 
 
 def _room(verb: str) -> Any:

@@ -1,7 +1,8 @@
 """Floating-point operations of a function, counted from its jaxpr.
 
 XLA's own analysis counts the body of a scan once; here it counts as often as it runs.
-Matrix products and convolutions only: 2 FLOP a multiply-add.
+Matrix products, convolutions and cuDNN's fused attention only: 2 FLOP a multiply-add. It is what
+the hardware does: what a backward pass computes again counts again.
 """
 
 import math
@@ -9,6 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+
+# Products [L, K]·[K, M] a head that cuDNN's fused attention stands for: queries by keys and what is
+# attended to; backwards the first again, and two gradients of each.
+FUSED_ATTENTION = {"dot_product_attention_fwd": 2, "dot_product_attention_bwd": 5}
 
 
 def count(function: Callable[..., Any], *arguments: Any) -> int:
@@ -26,6 +31,8 @@ def _equation(equation: Any) -> int:
         return _dot(equation)
     if name == "conv_general_dilated":
         return _convolution(equation)
+    if (fused := name.removesuffix("_wrapper")) in FUSED_ATTENTION:
+        return FUSED_ATTENTION[fused] * _attention(equation)
     if name == "cond":
         return max(_jaxpr(branch.jaxpr) for branch in equation.params["branches"])
     times = equation.params["length"] if name == "scan" else 1
@@ -50,3 +57,11 @@ def _convolution(equation: Any) -> int:
     output_features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
     taps = math.prod(kernel) // output_features
     return 2 * taps * math.prod(equation.outvars[0].aval.shape)
+
+
+def _attention(equation: Any) -> int:
+    """FLOP of one of its products: queries [B, L, H, K] or [B, H, L, K], keys with M in place of L;
+    a causal mask changes nothing."""
+    queries, keys = (variable.aval.shape for variable in equation.invars[:2])
+    axis = 1 if equation.params["layout"] == 0 else 2
+    return 2 * math.prod(queries) * int(keys[axis])

@@ -3,6 +3,12 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax._src.cudnn.fused_attention_stablehlo import (  # No public name has its primitives.
+    AttentionLayout,
+    MaskType,
+    _dot_product_attention_bwd_p_wrapper,
+    _dot_product_attention_fwd_p_wrapper,
+)
 
 from aligngap import flops
 
@@ -60,3 +66,29 @@ def test_a_convolution():
     x, k = jnp.zeros((2, 8, 8, 3)), jnp.zeros((4, 4, 3, 5))
     f = lambda x, k: jax.lax.conv_general_dilated(x, k, (4, 4), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))  # noqa: E731, E501 # fmt: skip
     assert flops.count(f, x, k) == 2 * (4 * 4 * 3) * (2 * 2 * 2 * 5)
+
+
+@pytest.mark.parametrize("layout", [AttentionLayout.BTNH, AttentionLayout.BNTH])
+def test_fused_attention_counts_as_its_products(layout):
+    """cuDNN's primitives, traced without a GPU: two products forward, five backward."""
+    heads_first = layout is AttentionLayout.BNTH
+    shapes = [(2, 3, length, 16) if heads_first else (2, length, 3, 16) for length in (8, 10, 10)]
+    query, key, value = (jnp.zeros(shape, jnp.bfloat16) for shape in shapes)
+    none = [jnp.zeros(0, jnp.int32)] * 4
+    common = {
+        **{"scale": 1.0, "seed": 0, "dropout_rate": 0.0, "variadic_args": (False, False)},
+        **{"mask_type": MaskType.NO_MASK, "layout": layout.value, "sliding_window_length": None},
+    }
+
+    def forward(query, key, value):
+        given = (query, key, value, query, *none, *none[:2])
+        return _dot_product_attention_fwd_p_wrapper.bind(*given, **common, is_training=True)
+
+    def backward(query, key, value):
+        out, kept = forward(query, key, value)
+        given = (query, key, value, query, *none, *none[:2], kept, out, out)
+        return _dot_product_attention_bwd_p_wrapper.bind(*given, **common)
+
+    product = 2 * (2 * 3 * 8 * 10 * 16)
+    assert flops.count(forward, query, key, value) == 2 * product
+    assert flops.count(backward, query, key, value) == (2 + 5) * product

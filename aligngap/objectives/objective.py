@@ -10,7 +10,7 @@ from aligngap.config import MODALITIES
 from aligngap.objectives.contrastive import Contrastive
 from aligngap.objectives.separation import Separation
 from aligngap.objectives.sigmoid import Sigmoid
-from aligngap.objectives.terms import CROSS, Term, evaluate, make_pairs
+from aligngap.objectives.terms import CROSS, Between, Term, evaluate, make_pairs
 from aligngap.objectives.uniformity import Alignment, Uniformity
 
 Terms = dict[str, Float[Array, ""]]
@@ -43,6 +43,18 @@ def total(config: ConfigDict) -> Objective:
         return weighted, terms
 
     return loss
+
+
+def matrices(config: ConfigDict) -> dict[Between, bool]:
+    """The matrices of cosines that the objective of a run's config, or of its `objective` part,
+    holds or streams; True where it holds those of the semantics beside them."""
+    objective = config.get("objective", config)
+    found: dict[Between, bool] = {}
+    for _, _, term in _terms(objective, objective.semantic_rescaling, False):
+        if term.matrix is not None:
+            own = any(reduction.semantics for reduction in term.reductions)
+            found[term.matrix] = found.get(term.matrix, False) or own
+    return found
 
 
 def _terms(

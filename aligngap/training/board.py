@@ -1,12 +1,14 @@
-"""TensorBoard's file of events, written by the caller.
+"""TensorBoard's file of events, written by the caller and read again for a run's page.
 
 The thread of tensorboardX's SummaryWriter dies of a full disk without the run being told, and its
 queue then stops the run.
 """
 
+import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 
 class Board:
@@ -36,3 +38,33 @@ class Board:
     def close(self) -> None:
         """What `write` wrote is already on disk."""
         self._file.close()
+
+
+def read(workdir: Path, prefix: str) -> dict[str, dict[int, float]]:
+    """What events say under names that start so: name → step → value. Of what an attempt that was
+    lost wrote, nothing; files that are cut off or strange end where they do."""
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted(workdir.glob("events.*")):
+        for event in _events(path.read_bytes()):
+            if event.HasField("session_log"):
+                for values in found.values():
+                    for step in [step for step in values if step >= event.step]:
+                        del values[step]
+            for value in event.summary.value:
+                if value.tag.startswith(prefix):
+                    found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return {name: values for name, values in found.items() if values}
+
+
+def _events(content: bytes) -> Iterator[Any]:
+    """Records are framed: length of 8 bytes, its checksum of 4, an event, its checksum of 4."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    while len(content) >= 12:
+        (size,) = struct.unpack("<Q", content[:8])
+        event, checksum = content[12 : 12 + size], content[12 + size : 16 + size]
+        if len(checksum) < 4 or masked_crc32c(event) != struct.unpack("<I", checksum)[0]:
+            return
+        yield Event.FromString(event)
+        content = content[16 + size :]

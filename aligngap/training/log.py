@@ -10,12 +10,22 @@ from ml_collections import ConfigDict
 from aligngap import progress
 from aligngap.training.metrics import NoWriters, Writers
 
+# What a clock says: FLOP utilisation is of what the model needs, `training.model_flops`.
+IMAGES, MFU, GOODPUT = "timing/images_per_second", "timing/mfu", "timing/goodput"
+
 
 class Log:
     """A context manager; the loop tells it what happened, and it decides nothing."""
 
-    def __init__(self, config: ConfigDict, writers: Writers | NoWriters, start: int) -> None:
-        self._config, self._writers = config, writers
+    def __init__(
+        self,
+        config: ConfigDict,
+        writers: Writers | NoWriters,
+        start: int,
+        at_peak: float | None = None,
+    ) -> None:
+        """`at_peak`: seconds of a step at the devices' peak, where that is known."""
+        self._config, self._writers, self._at_peak = config, writers, at_peak
         self._bar = progress.Bar(
             f"Training {config.name}",
             config.steps * config.batch_size,
@@ -24,6 +34,8 @@ class Log:
         )
         self._began = self._since = time.perf_counter()
         self._since_step, self._elsewhere = start, 0.0
+        self._compiled_step = self._latest = start
+        self._timing: dict[str, float] = {}
 
     def __enter__(self) -> "Log":
         self._writers.__enter__()
@@ -37,39 +49,62 @@ class Log:
     def compiled(self, metrics: Mapping[str, jax.Array]) -> None:
         """The first step is done: the time up to here was none of the steps'."""
         jax.block_until_ready(metrics)
-        self._elsewhere = time.perf_counter() - self._began
+        self._since = time.perf_counter()
+        self._elsewhere = self._since - self._began
+        self._since_step += 1
+        self._compiled_step = self._since_step
 
     def step(self, step: int, values: Mapping[str, float], replaced: int = 0) -> None:
         """A step's values: on the bar, and every n-th time written; with data/replaced, how many
         rows up to here, of all processes, stood in for records that could not be read, if any."""
+        self._latest = step
         self._bar.advance(self._config.batch_size)
-        self._bar.note(f"loss {values['loss']:.3f}")
+        mfu = f", MFU {self._timing[MFU]:.0%}" if MFU in self._timing else ""
+        self._bar.note(f"loss {values['loss']:.3f}{mfu}")
         if step % self._config.log.every_steps == 0 or step == self._config.steps:
             named = {f"train/{name}": value for name, value in values.items()}
             named.update({"data/replaced": replaced} if replaced else {})
-            self._writers.write(step, named, self._timing(step))
+            self._timing = self._since_last(step)
+            self._writers.write(step, named, self._timing)
 
     def measured(self, step: int, values: Mapping[str, float]) -> None:
         """What evaluators found after a step."""
         if values:
             self._writers.write(step, values)
             progress.say(f"Step {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in values.items()))
-        self._since, self._since_step = time.perf_counter(), step
 
     @contextmanager
     def elsewhere(self) -> Iterator[None]:
         """The time of the body is none of the steps'."""
         started = time.perf_counter()
         yield
-        self._elsewhere += time.perf_counter() - started
+        spent = time.perf_counter() - started
+        self._elsewhere += spent
+        self._since += spent
 
     def goodput(self) -> float:
         """Share of the time since the start that went into steps: not starting, compiling,
         evaluating or waiting for a save."""
         return 1.0 - self._elsewhere / (time.perf_counter() - self._began)
 
-    def _timing(self, step: int) -> dict[str, float]:
-        now = time.perf_counter()
-        rate = (step - self._since_step) * self._config.batch_size / max(now - self._since, 1e-9)
+    def summary(self) -> str:
+        """Goodput, and what steps reached in that share of the time."""
+        said = f"{self.goodput():.0%} of the time went into steps"
+        seconds = time.perf_counter() - self._began - self._elsewhere
+        steps = self._latest - self._compiled_step
+        if steps <= 0 or seconds <= 0:
+            return said
+        said += f": {steps * self._config.batch_size / seconds:,.0f} images a second"
+        return said + (f", MFU {steps * self._at_peak / seconds:.1%}" if self._at_peak else "")
+
+    def _since_last(self, step: int) -> dict[str, float]:
+        """Of the steps since the last that was written: no rate where there is none but the first,
+        which compiles."""
+        now, steps = time.perf_counter(), step - self._since_step
+        seconds = max(now - self._since, 1e-9)
         self._since, self._since_step = now, step
-        return {"timing/images_per_second": rate, "timing/goodput": self.goodput()}
+        found = {GOODPUT: self.goodput()}
+        if steps > 0:
+            found[IMAGES] = steps * self._config.batch_size / seconds
+            found |= {MFU: steps * self._at_peak / seconds} if self._at_peak else {}
+        return found

@@ -72,7 +72,7 @@ def _train(
         start = start.rolled_back(spike.step, spike.start) if spike else start
         if start.step:
             progress.say(f"Continuing {run.workdir} from step {start.step}")
-        log = stack.enter_context(Log(config, _writers(run, start), start.step))
+        log = stack.enter_context(Log(config, _writers(run, start), start.step, run.at_peak))
         health = Health(config, start)
         batches = pipeline.batches(
             config,
@@ -146,7 +146,7 @@ def _train(
                 )
         late.read()
         if config.steps > start.step:
-            progress.say(f"{log.goodput():.0%} of the time went into steps")
+            progress.say(log.summary())
     return state
 
 

@@ -11,7 +11,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from aligngap import progress
+from aligngap import devices, progress
 from aligngap.config import data_dir
 from aligngap.data import corpora, fit, packing_plan, pipeline, records, sentences, tokenizers
 from aligngap.data.packing_plan import Plan
@@ -28,7 +28,7 @@ from aligngap.runs import initial, position, workdir
 from aligngap.runs.checkpoints import Checkpoints, Damaged
 from aligngap.runs.initial import InitialModel
 from aligngap.runs.position import Position
-from aligngap.training import agreement, frozen, optimizer, state
+from aligngap.training import agreement, frozen, model_flops, optimizer, state
 from aligngap.training.state import TrainState
 from aligngap.training.step import make_step
 
@@ -59,6 +59,13 @@ class Learner:
         step = frozen.with_semantics(step, self.encoder.module, self.config.microbatches)
         compiled = jax.jit(meshes.with_rules(step), donate_argnums=1, out_shardings=out)
         return partial(compiled, frozen.placed(self.encoder.params, self.mesh))
+
+    @cached_property
+    def at_peak(self) -> float | None:
+        """Seconds that a step would take at the devices' peak; None where that is not known."""
+        peak = devices.peak(self.config.compute_dtype)
+        encoder = self.encoder.module if self.encoder else None
+        return sum(model_flops.parts(self.config, encoder).values()) / peak if peak else None
 
     def load(self, checkpoints: Checkpoints, step: int) -> tuple[TrainState, Position]:
         """What was saved after `step`; Damaged where it is not what was saved."""

@@ -1,6 +1,7 @@
-"""What `aligngap bench readers` compares: a program a reader, each started as a process of its own.
+"""What `aligngap bench readers` and `step` compare: programs, each started as a process of its own.
 
     python -m aligngap.benchmarks.peers.NAME JOB.json
 
-They import nothing of each other but job.py, and what is measured stands in it.
+Readers import nothing of each other but job.py, and those that train step_job.py and torch_step.py:
+what is measured stands in them.
 """

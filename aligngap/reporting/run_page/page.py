@@ -41,6 +41,7 @@ def _content(runs: Sequence[ReportedRun]) -> dict[str, Any]:
         "one_seed": len({run.config.get("name", run.label) for run in runs}) == len(runs),
         "runs": [_legend(number, run) for number, run in enumerate(runs)],
         "main_split": runs[0].splits[splits[0]].title.lower(),
+        "speeds": tables.speeds(runs),
         "max_points": f"{figures.MAX_POINTS:,}",
         "max_links": figures.MAX_LINKS,
         "clouds": pictures.clouds(runs, splits[0]),

@@ -16,9 +16,12 @@ from jaxtyping import Float, Int, UInt8
 from aligngap.config import ABOUT
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
+from aligngap.training import board
+from aligngap.training.log import GOODPUT
 
 MOMENTS = ("initial", "trained")
 FOUND = "text_retrieval_recall@10"  # Of what the headline is made, beside words.GAP.
+TIMING = "timing/"  # What starts the names of what a clock says.
 LABEL_LENGTH = 40  # a name stands in headings, sentences and table heads
 TRAIN = "aligngap train --config=FILE --workdir={workdir}"
 EVALUATE = "aligngap evaluate --workdir={workdir}"
@@ -80,6 +83,7 @@ class ReportedRun:
     commands: list[str]
     versions: dict[str, str]
     curves: dict[str, tuple[Float[np.ndarray, "T"], Float[np.ndarray, "T"]]]
+    speed: dict[str, float]  # What a clock said in training: medians, of goodput the last.
     splits: dict[str, SplitValues]  # The one that a page leads with comes first.
     clouds: dict[str, dict[str, Cloud]]
     galleries: dict[str, Gallery]
@@ -117,8 +121,18 @@ def _read_run(workdir: Path) -> ReportedRun:
         galleries = {name: _gallery(arrays, name) for name in splits}
     name = str(config.get("name") or workdir.resolve().name)
     label = name if len(name) <= LABEL_LENGTH else name[: LABEL_LENGTH - 1] + "…"
-    return ReportedRun(workdir, label, config, curves=curves, splits=splits, clouds=clouds,
-               galleries=galleries, **found)  # fmt: skip
+    return ReportedRun(workdir, label, config, curves=curves, speed=_speed(workdir), splits=splits,
+               clouds=clouds, galleries=galleries, **found)  # fmt: skip
+
+
+def _speed(workdir: Path) -> dict[str, float]:
+    """images_per_second, mfu and goodput, as far as TensorBoard's events have them."""
+    found = {}
+    for name, values in board.read(workdir, TIMING).items():
+        last = values[max(values)]
+        middle = float(np.median([*values.values()]))
+        found[name.removeprefix(TIMING)] = last if name == GOODPUT else middle
+    return found
 
 
 def _check_step(path: Path, found: Any, step: int) -> None:

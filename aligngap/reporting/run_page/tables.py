@@ -51,6 +51,23 @@ def results(runs: Sequence[ReportedRun], split: str) -> dict[str, Any]:
     }
 
 
+# Of ReportedRun.speed: (heading, how a value is printed).
+SPEEDS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "images_per_second": ("images/s", "{:,.0f}".format),
+    "mfu": ("MFU", lambda x: words.percent(x)),
+    "goodput": ("time in steps", lambda x: words.percent(x, 0)),
+}
+
+
+def speeds(runs: Sequence[ReportedRun]) -> dict[str, list[str]]:
+    """heading → a value a run, of what a clock said of at least one of them in training."""
+    return {
+        heading: [shown(run.speed[name]) if name in run.speed else "–" for run in runs]
+        for name, (heading, shown) in SPEEDS.items()
+        if any(name in run.speed for run in runs)
+    }
+
+
 def _further(evaluator: str, found: Sequence[dict[str, Interval]]) -> list[tuple[str, list[Row]]]:
     """An evaluator's rows, under a heading for all that has the same path above its name."""
     paths = dict.fromkeys(name.rpartition("/")[0] for name in all_keys(found))

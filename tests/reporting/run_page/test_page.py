@@ -13,6 +13,7 @@ from PIL import Image
 from aligngap import atomic
 from aligngap.errors import AligngapError
 from aligngap.reporting.run_page import page
+from aligngap.training.board import Board
 
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "img", "br"}
@@ -127,6 +128,21 @@ def test_commands_seed_versions_and_differences_are_stated(pair, tmp_path):
     ):
         assert words in source
     assert "<code>batch_size</code>" not in source, "only what differs is listed"
+
+
+def test_what_a_clock_said_shows_of_the_runs_that_kept_it(pair, tmp_path):
+    assert "images/s" not in built(pair, tmp_path)
+    board = Board(pair[1], 0)
+    for step, rate in ((10, 900.0), (20, 1000.0), (30, 1700.0)):
+        timing = {"images_per_second": rate, "mfu": rate / 2500, "goodput": step / 40}
+        board.write(step, {f"timing/{name}": value for name, value in timing.items()})
+    board.close()
+    rows = Page(built(pair, tmp_path)).rows
+    place = next(i for i, row in enumerate(rows) if row[:2] == ["Run", "seed"])
+    head, first, second = ([*map(str.strip, row)] for row in rows[place : place + 3])
+    assert head[-3:] == ["images/s", "MFU", "time in steps"]
+    assert first[-3:] == ["–", "–", "–"]
+    assert second[-3:] == ["1,000", "40.0\u202f%", "75\u202f%"]
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])

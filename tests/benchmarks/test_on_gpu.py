@@ -1,0 +1,70 @@
+"""The command for a GPU, rehearsed at small size; and the batch that fits, against the compiler."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from aligngap.benchmarks import fitting, gpu_parts, on_gpu
+
+
+@pytest.mark.system
+def test_a_rehearsal(tmp_path):
+    """Parts as processes, each written as it ends."""
+    output = tmp_path / "found.json"
+    call = [sys.executable, "-m", "aligngap.benchmarks.on_gpu", f"--output={output}", "--small"]
+    done = subprocess.run(
+        [*call, "--parts", "attention", "deterministic"],
+        capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(output.read_text())
+    assert list(found) == ["attention", "deterministic"]
+    assert set(found["attention"]) == {"image xla", "text xla", "took"}
+    assert len(found["deterministic"]["digest"]) == 64
+    assert on_gpu.DETERMINISTIC in found["deterministic"]["flags"]
+
+
+@pytest.mark.parametrize(("again", "word"), [("a", "the same bits"), ("b", "DIFFERENT bits")])
+def test_what_parts_say_together(again, word):
+    measured = lambda rate: {"measured": [{"images_per_second": rate}]}  # noqa: E731
+    found = {"clip": measured(300.0), "open_clip": measured(100.0)}
+    found["open_clip_compiled"] = measured(200.0)
+    found["plain"] = {"digest": "c", "seconds": 2.0}
+    found["deterministic"] = {"digest": "a", "seconds": 3.0}
+    found["deterministic_again"] = {"digest": again, "seconds": 3.0}
+    best, bits = on_gpu.verdicts(found)
+    assert best.startswith("CLIP at 1.50 × ") and "open_clip_compiled" in best
+    assert word in bits and bits.endswith("at 1.50 × the time")
+    assert on_gpu.verdicts({"clip": measured(1.0), "open_clip": {"error": "no room"}}) == []
+
+
+def test_a_part_that_fails_says_why_and_keeps_what_it_found():
+    part = on_gpu.Part("no_such_part", (), 60)
+    found = on_gpu.one(part, 60, small=True)
+    assert "no_such_part" in found["error"] and found["took"] > 0
+
+
+def test_the_largest_batch_is_the_largest_that_fits():
+    """By what the compiler says of that batch and of the next."""
+    made, limit, step = gpu_parts.config(True), 60e6, 32
+    made.batch_size = fitting.largest_batch(made, limit, 1024, (32, 64))
+    assert made.batch_size % step == 0 and made.batch_size > step
+    assert fitting.memory(made) <= limit
+    made.batch_size += step
+    assert fitting.memory(made) > limit
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("part", [gpu_parts.losses, gpu_parts.data])
+@pytest.mark.corpus
+def test_tables_are_kept_line_by_line(part, pictograms_dir, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(pictograms_dir))
+    first, *_, last = [len(found["lines"]) for found in part(True)]
+    assert first == 1 and last > 4
+
+
+def test_the_parts_fit_into_the_time():
+    assert sum(part.seconds for part in on_gpu.PARTS.values()) <= 600
+    assert {part.function for part in on_gpu.PARTS.values()} == gpu_parts.PARTS.keys()
