@@ -184,8 +184,9 @@ class Attention(nn.Module):
         else:
             # One copy puts heads first, for all products; and one puts their gradients back.
             qkv_3xBxHxLxK = qkv_BxLx3xHxK.transpose(2, 0, 3, 1, 4)
-            heads = (part[0] for part in jnp.split(qkv_3xBxHxLxK, 3))
-            attended_BxLxHxK = attend(*heads, seen(x, causal, segments)).swapaxes(1, 2)
+            query, key, value = (part[0] for part in jnp.split(qkv_3xBxHxLxK, 3))
+            attended_BxHxLxK = attend(query, key, value, seen(x, causal, segments))
+            attended_BxLxHxK = attended_BxHxLxK.swapaxes(1, 2)
         output_axes = ("heads", "head_dim", "embed")
         output = Dense((width,), self.output_std, output_axes, self.dtype, name="output")
         return output(attended_BxLxHxK)
