@@ -18,7 +18,7 @@ from aligngap.config import ONE_OF
 from aligngap.data import records
 from aligngap.parallel import mesh as meshes
 from aligngap.parallel.mesh import AXES
-from aligngap.training import run
+from aligngap.training import agreement, run
 
 PROBES = (64, 192)  # Batches that are compiled; the result is a multiple of the first.
 
@@ -71,6 +71,6 @@ def _abstract(made: run.Learner) -> tuple[Any, Any, Any]:
     over, own = meshes.batch_sharding(made.mesh), records.rescales(made.config)
     shapes = records.batch_shapes(made.config, records.SEMANTICS if own else 0).items()
     batch = {k: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=over) for k, x in shapes}
-    requests = (made.mesh.size, 2), jnp.int32
     everywhere = NamedSharding(made.mesh, PartitionSpec(AXES))
-    return state, batch, jax.ShapeDtypeStruct(*requests, sharding=everywhere)
+    requests = (made.mesh.size, agreement.COLUMNS)
+    return state, batch, jax.ShapeDtypeStruct(requests, jnp.int32, sharding=everywhere)

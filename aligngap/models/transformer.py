@@ -74,7 +74,8 @@ def _affine_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array
         of_kernel = jax.lax.optimization_barrier(gradient.T @ x).T
     else:
         of_kernel = x.T @ gradient
-    of_bias = (jnp.ones((1, len(x)), gradient.dtype) @ gradient)[0]
+    # Summed as rows, of which there are few columns: XLA would go back to [batch, length, ...].
+    of_bias = jnp.sum(jax.lax.optimization_barrier(gradient), axis=0)
     return gradient @ kernel.T, of_kernel, of_bias
 
 

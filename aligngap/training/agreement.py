@@ -17,6 +17,8 @@ from jaxtyping import Array, Int
 
 from aligngap.parallel.mesh import AXES
 
+COLUMNS = 3  # Of what a process sends: its request, rows it replaced, rows it needs.
+
 
 class Request(IntEnum):
     """What is to be done after a step; the larger includes the smaller."""
@@ -30,9 +32,9 @@ def requests(own: Request, mesh: Mesh, replaced: int = 0, need: int = 0) -> Int[
     """This process's request and its need on each of its devices, and the rows it replaced on the
     first."""
     sharding = NamedSharding(mesh, PartitionSpec(AXES))
-    rows = np.zeros((len(mesh.local_devices), 3), np.int32)
+    rows = np.zeros((len(mesh.local_devices), COLUMNS), np.int32)
     rows[:, 0], rows[0, 1], rows[:, 2] = int(own), replaced, need
-    return jax.make_array_from_process_local_data(sharding, rows, (mesh.size, 3))
+    return jax.make_array_from_process_local_data(sharding, rows, (mesh.size, COLUMNS))
 
 
 def with_request(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,6 +18,7 @@ from aligngap import flops
 from aligngap.config import MODALITIES
 from aligngap.data import records
 from aligngap.data.bert import Bert
+from aligngap.data.packing_plan import Plan
 from aligngap.models import dual_encoder, parameters
 from aligngap.objectives import objective
 from aligngap.training.optimizer import lr_factors
@@ -26,14 +27,17 @@ from aligngap.training.optimizer import lr_factors
 BOTH, OF_ONE, NEITHER = 3, 2, 1  # Times the forward pass.
 
 
-def parts(config: ConfigDict, sentences: Bert | None = None) -> dict[str, float]:
+def parts(
+    config: ConfigDict, sentences: Bert | None = None, packing: Plan | None = None
+) -> dict[str, float]:
     """FLOP of a step by part: "image tower", "text tower", "loss" and, where the step embeds
-    captions with `sentences`, "sentence encoder"; over all devices."""
+    captions with `sentences`, "sentence encoder"; over all devices. `packing`: of its captions, in
+    the rows that nearly all steps have."""
     batch, learns = config.batch_size, _learning(config)
-    image, text = _image(config, learns["image"]), _text(config, learns["text"])
+    image, text = _image(config, learns["image"]), _text(config, learns["text"], packing)
     semantics = sentences.shape.hidden_size if sentences else records.SEMANTICS
     loss = _loss(config, learns, semantics)
-    found = {"image tower": batch * image, "text tower": batch * text, "loss": loss}
+    found = {"image tower": batch * image, "text tower": text, "loss": loss}
     if sentences is not None:
         found["sentence encoder"] = batch * _sentence(sentences, config.data.semantics_tokens)
     return found
@@ -65,10 +69,13 @@ def _image(config: ConfigDict, learns: bool) -> float:
     return (OF_ONE * patches + BOTH * rest) if learns else NEITHER * (patches + rest)
 
 
-def _text(config: ConfigDict, learns: bool) -> float:
-    """Of one text, padding included. Looking up a token's embedding is no product."""
+def _text(config: ConfigDict, learns: bool, packing: Plan | None) -> float:
+    """Of all texts, padding included. Looking up a token's embedding is no product."""
     model, text = config.model, config.model.text
-    forward = _transformer(text, text.context_length) + _projection(model, text)
+    rows, length = config.batch_size, text.context_length
+    if packing:
+        rows, length = packing.groups * packing.counts[0], packing.row
+    forward = rows * _transformer(text, length) + config.batch_size * _projection(model, text)
     return (BOTH if learns else NEITHER) * forward
 
 

@@ -60,13 +60,6 @@ class Learner:
         compiled = jax.jit(meshes.with_rules(step), donate_argnums=1, out_shardings=out)
         return partial(compiled, frozen.placed(self.encoder.params, self.mesh))
 
-    @cached_property
-    def at_peak(self) -> float | None:
-        """Seconds that a step would take at the devices' peak; None where that is not known."""
-        peak = devices.peak(self.config.compute_dtype)
-        encoder = self.encoder.module if self.encoder else None
-        return sum(model_flops.parts(self.config, encoder).values()) / peak if peak else None
-
     def load(self, checkpoints: Checkpoints, step: int) -> tuple[TrainState, Position]:
         """What was saved after `step`; Damaged where it is not what was saved."""
         restored, saved = checkpoints.restore(step, self.abstract, self.layout)
@@ -82,6 +75,14 @@ class Run(Learner):
     source: Source  # The training split.
     initial: InitialModel | None = None  # Where it starts, in a folder without checkpoint.
     packing: Plan | None = None  # Of its captions, where they are packed.
+
+    @cached_property
+    def at_peak(self) -> float | None:
+        """Seconds that a step would take at the devices' peak; None where that is not known."""
+        peak = devices.peak(self.config.compute_dtype)
+        encoder = self.encoder.module if self.encoder else None
+        needed = model_flops.parts(self.config, encoder, self.packing)
+        return sum(needed.values()) / peak if peak else None
 
 
 def learner(config: ConfigDict) -> Learner:

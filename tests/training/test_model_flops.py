@@ -7,7 +7,7 @@ import pytest
 
 from aligngap import flops
 from aligngap.config import default, tower
-from aligngap.data import records
+from aligngap.data import packing_plan, records
 from aligngap.data.bert import Bert
 from aligngap.data.sentence_models import BertShape
 from aligngap.models import dual_encoder
@@ -29,12 +29,12 @@ def small(name="clip", **fields):
     return config
 
 
-def counted(config, encoder=None):
+def counted(config, encoder=None, packing=None):
     """FLOP of the step's jaxpr."""
     module, tx = dual_encoder.make(config), optimizer.make(config)
     abstract = nn.unbox(state.abstract(config, module, tx))
-    shapes = records.batch_shapes(config).items()
-    batch = {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes}
+    shapes = records.batch_shapes(config) | (packing.shapes(packing.counts[0]) if packing else {})
+    batch = {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}
     step, inputs = make_step(config, module, tx), (abstract, batch)
     if encoder:
         step = frozen.with_semantics(step, encoder, config.microbatches)
@@ -62,6 +62,18 @@ def test_every_preset(name):
 def test_every_tower(fields):
     config = small(**fields)
     assert sum(model_flops.parts(config).values()) == counted(config)
+
+
+@pytest.mark.parametrize("name", ["clip", "alignclip"])
+def test_packed_captions(name):
+    config = small(name)
+    plan = packing_plan.make(config, 2, (3, 12))
+    model = config.model.text
+    # Positions are chosen by a product with a kernel of zeros and ones, forward and backward.
+    chosen = 2 * 2 * plan.groups * 3 * plan.row * model.context_length * model.width
+    needed = sum(model_flops.parts(config, packing=plan).values())
+    assert needed == counted(config, packing=plan) - chosen
+    assert needed < sum(model_flops.parts(config).values())
 
 
 @pytest.mark.parametrize("locked", ["image_", "text_"])
