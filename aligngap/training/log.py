@@ -8,10 +8,8 @@ import jax
 from ml_collections import ConfigDict
 
 from aligngap import progress
+from aligngap.runs.board import GOODPUT, IMAGES, MFU
 from aligngap.training.metrics import NoWriters, Writers
-
-# What a clock says: FLOP utilisation is of what the model needs, `training.model_flops`.
-IMAGES, MFU, GOODPUT = "timing/images_per_second", "timing/mfu", "timing/goodput"
 
 
 class Log:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aligngap import atomic
 from aligngap.errors import AligngapError
-from aligngap.training.board import Board
+from aligngap.runs.board import Board
 
 Values = Mapping[str, float]
 

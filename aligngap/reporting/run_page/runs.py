@@ -16,8 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from aligngap.config import ABOUT
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
-from aligngap.training import board
-from aligngap.training.log import GOODPUT
+from aligngap.runs import board
 
 MOMENTS = ("initial", "trained")
 FOUND = "text_retrieval_recall@10"  # Of what the headline is made, beside words.GAP.
@@ -131,7 +130,7 @@ def _speed(workdir: Path) -> dict[str, float]:
     for name, values in board.read(workdir, TIMING).items():
         last = values[max(values)]
         middle = float(np.median([*values.values()]))
-        found[name.removeprefix(TIMING)] = last if name == GOODPUT else middle
+        found[name.removeprefix(TIMING)] = last if name == board.GOODPUT else middle
     return found
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from aligngap import atomic
 from aligngap.errors import AligngapError
 from aligngap.reporting.run_page import page
-from aligngap.training.board import Board
+from aligngap.runs.board import Board
 
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 VOID = {"meta", "link", "img", "br"}

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+# What a clock says: FLOP utilisation is of what the model needs, `training.model_flops`.
+IMAGES, MFU, GOODPUT = "timing/images_per_second", "timing/mfu", "timing/goodput"
+
 
 class Board:
     """A file in `workdir`; OSError where it cannot be written."""

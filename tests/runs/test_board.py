@@ -2,8 +2,8 @@
 
 import pytest
 
-from aligngap.training import board
-from aligngap.training.board import Board
+from aligngap.runs import board
+from aligngap.runs.board import Board
 
 
 def write(folder, first, steps, rate):
