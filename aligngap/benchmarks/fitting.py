@@ -14,19 +14,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from aligngap.benchmarks.measured_step import lower
-from aligngap.config import ONE_OF
 from aligngap.data import records
 from aligngap.parallel import mesh as meshes
 from aligngap.parallel.mesh import AXES
 from aligngap.training import agreement, run
 
+POLICIES = (False, True)  # Of model.remat: the one that computes least again first.
 PROBES = (64, 192)  # Batches that are compiled; the result is a multiple of the first.
-
-
-def policies() -> tuple[Any, ...]:
-    """What model.remat may be, the one that computes least again first."""
-    named = ONE_OF.get("model.remat")
-    return tuple(name for name in named if name != "auto") if named else (False, True)
 
 
 def largest_batch(

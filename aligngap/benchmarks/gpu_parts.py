@@ -13,8 +13,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 from aligngap import atomic, devices
 from aligngap import config as configs
 from aligngap.benchmarks import data as of_data
-from aligngap.benchmarks import fitting, loss, step_peers
+from aligngap.benchmarks import fitting, loss, peers, step_peers, timing
 from aligngap.benchmarks.measured_step import MeasuredStep, random_batch
 from aligngap.benchmarks.step_peers import Beginning, python_of
 from aligngap.config import tower
@@ -45,7 +45,7 @@ DIGEST_BATCH, DIGEST_STEPS = 256, 10
 
 def config(small: bool, name: str = "clip", batch: int = MOST) -> ConfigDict:
     """configs/large_step.py, or something tiny."""
-    path = step_peers.ROOT / "configs" / "large_step.py"
+    path = peers.ROOT / "configs" / "large_step.py"
     made = configs.load(f"{path}:{name}", [f"--config.batch_size={batch}"])
     if small:
         made.model.embed_dim = 32
@@ -61,13 +61,13 @@ def largest(small: bool, name: str) -> Iterator[Found]:
     limit = fitting.limit() if not small else 60e6
     batches: dict[str, int] = {}
     measured: list[Found] = []
-    for policy in fitting.policies():
+    for policy in fitting.POLICIES:
         made = config(small, name)
         made.model.remat = policy
         batches[str(policy)] = fitting.largest_batch(made, limit, most, probes)
         yield {"largest_batch": batches, "measured": measured}
         made.batch_size = batches[str(policy)]
-        first = policy == fitting.policies()[0]
+        first = policy == fitting.POLICIES[0]
         if made.batch_size and (first or made.batch_size == most):
             with contextlib.suppress(jax.errors.JaxRuntimeError):
                 measured.append(_speed(made))
@@ -174,13 +174,7 @@ def _attention(shape: tuple[int, ...], name: str, implementation: Any) -> float:
         return jnp.sum(out.astype(jnp.float32) ** 2)
 
     function = jax.jit(jax.grad(summed, argnums=(0, 1, 2)))
-    jax.block_until_ready(function(*inputs))
-    times = []
-    for _ in range(10):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*inputs))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median(timing.calls(partial(function, *inputs), 10))
 
 
 def data(small: bool) -> Iterator[Found]:

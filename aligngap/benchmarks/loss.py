@@ -8,8 +8,8 @@ numbers in the same run: "of product" is the share of its FLOP/s that the object
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aligngap import flops, objectives
+from aligngap.benchmarks import timing
 from aligngap.flags import positive
 from aligngap.objectives.pairwise import products
 from aligngap.presets import preset
@@ -118,11 +119,5 @@ def _product_speed(batch: int, dtype: str) -> float:
 
 
 def _seconds(function: Callable[..., Any], inputs: Sequence[Any]) -> float:
-    """Median of as many calls as fill SHORTEST, at least five, after one that does not count."""
-    jax.block_until_ready(function(*inputs))
-    times: list[float] = []
-    while len(times) < 5 or sum(times) < SHORTEST:
-        start = time.perf_counter()
-        jax.block_until_ready(function(*inputs))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    """Median of as many calls as fill SHORTEST, at least five."""
+    return statistics.median(timing.calls(partial(function, *inputs), 5, SHORTEST))

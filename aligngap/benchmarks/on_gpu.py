@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aligngap import atomic
-from aligngap.benchmarks.step_peers import ROOT
+from aligngap.benchmarks import peers
+from aligngap.xla_flags import DETERMINISTIC, Flag, joined
 
 SLOWER = 4  # Times the time that a part may take in a rehearsal.
-DETERMINISTIC = "--xla_gpu_deterministic_ops=true"  # As docs/training.md says.
 
 
 class Part(NamedTuple):
@@ -33,7 +33,7 @@ class Part(NamedTuple):
     function: str
     arguments: tuple[Any, ...]
     seconds: float
-    flags: str = ""  # XLA's.
+    flags: tuple[Flag, ...] = ()  # XLA's.
     platform: str = ""  # JAX's, where not the device's.
 
 
@@ -81,15 +81,13 @@ def one(part: Part, seconds: float, small: bool) -> dict[str, Any]:
         output = Path(folder) / "found.json"
         call = [sys.executable, "-m", "aligngap.benchmarks.gpu_parts", part.function]
         call += [str(output), str(int(small)), *map(str, part.arguments)]
-        places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        own = {"PYTHONPATH": os.pathsep.join(places)}
-        own |= {"JAX_PLATFORMS": part.platform} if part.platform else {}
-        flags = " ".join(filter(None, [os.environ.get("XLA_FLAGS"), part.flags]))
+        own = {"JAX_PLATFORMS": part.platform} if part.platform else {}
+        flags = joined(os.environ.get("XLA_FLAGS", ""), part.flags)
         own |= {"XLA_FLAGS": flags} if flags else {}
         start = time.monotonic()
         try:
             done = subprocess.run(
-                call, env=os.environ | own, capture_output=True, text=True, timeout=seconds
+                call, env=peers.environment(own), capture_output=True, text=True, timeout=seconds
             )
             said = done.stderr.strip().splitlines()[-1:] if done.returncode else []
         except subprocess.TimeoutExpired:
@@ -102,11 +100,11 @@ def verdicts(found: dict[str, Any]) -> list[str]:
     """What the parts say together."""
     said = []
     best = {name: _best(part) for name, part in found.items()}
-    peers = {name: best[name] for name in ("open_clip", "open_clip_compiled") if best.get(name)}
-    if peers and (ours := best.get("clip")):
-        name = max(peers, key=lambda peer: peers[peer])
+    theirs = {name: best[name] for name in ("open_clip", "open_clip_compiled") if best.get(name)}
+    if theirs and (ours := best.get("clip")):
+        name = max(theirs, key=lambda peer: theirs[peer])
         said.append(
-            f"CLIP at {ours / peers[name]:.2f} × {name}'s images a second, each at its best"
+            f"CLIP at {ours / theirs[name]:.2f} × {name}'s images a second, each at its best"
         )
     runs = [found.get(name, {}) for name in ("plain", "deterministic", "deterministic_again")]
     if all("digest" in run for run in runs):

@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aligngap import progress
+from aligngap.benchmarks import peers, timing
 from aligngap.benchmarks.peers import shards
 from aligngap.benchmarks.peers.job import Job
 from aligngap.config import CLIP_VOCABULARY, data_dir
@@ -39,7 +40,6 @@ from aligngap.data.tokenizers.bpe import Trained
 from aligngap.errors import AligngapError, UsageError
 from aligngap.flags import positive
 
-ROOT = Path(__file__).parents[2]
 BATCH, CONTEXT = 64, 77
 SCALE, RATIO = (0.9, 1.0), (3 / 4, 4 / 3)  # open_clip's, and this package's default.
 WARM = 4  # Batches: buffers are full then, and worker processes have started.
@@ -134,10 +134,10 @@ def table(job: Job, pythons: dict[Reader, str], rounds: int) -> Iterator[str]:
         pairs = list(zip(ours, own, strict=True))
         yield COLUMNS.format(
             reader.name,
-            _spread([it.rows / it.wall for it in own], ",.0f"),
-            _spread([it.rows / it.cpu for it in own], ",.0f"),
-            _spread([it.wall / us.wall for us, it in pairs], ".2f"),
-            _spread([it.cpu / us.cpu for us, it in pairs], ".2f"),
+            timing.spread([it.rows / it.wall for it in own], ",.0f"),
+            timing.spread([it.rows / it.cpu for it in own], ",.0f"),
+            timing.spread([it.wall / us.wall for us, it in pairs], ".2f"),
+            timing.spread([it.cpu / us.cpu for us, it in pairs], ".2f"),
         )
 
 
@@ -165,15 +165,13 @@ def turn(reader: Reader, python: str, job: Job) -> Took:
     """Its figures of one round; AligngapError, with its last words, where it fails."""
     own = replace(job, workers=reader.workers, draft=reader.draft)
     program = f"aligngap.benchmarks.peers.{reader.program}"
-    places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     quiet = {"TOKENIZERS_PARALLELISM": "false", "JAX_PLATFORMS": "cpu"}
-    environment = os.environ | quiet | {"PYTHONPATH": os.pathsep.join(places)}
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file, _one_core():
         file.write(own.text())
         file.flush()
         done = subprocess.run(
             [python, "-m", program, file.name],
-            env=environment,
+            env=peers.environment(quiet),
             capture_output=True,
             text=True,
             timeout=LONGEST,
@@ -197,8 +195,3 @@ def _one_core() -> Iterator[None]:
 
 def _several(count: int, what: str) -> str:
     return f"{count} {what}" + ("s" if count > 1 else "")
-
-
-def _spread(values: Sequence[float], form: str) -> str:
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:{form}} ({low:{form}} to {high:{form}})"

@@ -12,8 +12,8 @@ known, over a product of matrices measured in the same rounds, and the line says
 import argparse
 import os
 import statistics
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 
 from aligngap import atomic, devices, flops
 from aligngap import config as configs
-from aligngap.benchmarks import step_parts
+from aligngap.benchmarks import step_parts, timing
 from aligngap.benchmarks.measured_step import MeasuredStep, Round
 from aligngap.benchmarks.step_peers import PROGRAMS, SideBySide
 from aligngap.data import corpora, pipeline, records, tokenizers
@@ -189,13 +189,7 @@ def _product_rate(dtype: str) -> float:
     """FLOP/s of one large product on one device, the better of two."""
     matrix = jnp.full((SIDE, SIDE), 1 / SIDE, dtype)
     product = jax.jit(lambda a, b: a @ b)
-    times = []
-    jax.block_until_ready(product(matrix, matrix))
-    for _ in range(2):
-        start = time.perf_counter()
-        jax.block_until_ready(product(matrix, matrix))
-        times.append(time.perf_counter() - start)
-    return 2 * SIDE**3 / min(times)
+    return 2 * SIDE**3 / min(timing.calls(partial(product, matrix, matrix), 2))
 
 
 def _rows(config: ConfigDict) -> Iterator[Batch]:

@@ -7,7 +7,6 @@ program overlaps and fuses across these, so that they need not add up to it; enc
 """
 
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +14,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from aligngap.benchmarks import timing
 from aligngap.benchmarks.measured_step import MeasuredStep
 from aligngap.parallel import mesh as meshes
 from aligngap.training.step import key_of, make_encode, make_loss
+from aligngap.unit import unit_rows
 
 REPEATS = 3
 
@@ -89,18 +90,10 @@ def _random(step: MeasuredStep, shape: tuple[int, ...], seed: int = 0) -> jax.Ar
     """Rows of length 1, laid out as a batch."""
 
     def made() -> jax.Array:
-        rows = jax.random.normal(jax.random.key(seed), shape)
-        return rows / jnp.linalg.norm(rows, axis=-1, keepdims=True)
+        return unit_rows(jax.random.normal(jax.random.key(seed), shape))
 
     return jax.jit(made, out_shardings=meshes.batch_sharding(step.mesh))()
 
 
 def _median(function: Callable[[], Any]) -> float:
-    """Of a few calls, after one that compiles."""
-    jax.block_until_ready(function())
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        jax.block_until_ready(function())
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median(timing.calls(function, REPEATS))

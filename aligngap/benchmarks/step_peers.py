@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -24,6 +23,7 @@ from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from aligngap import progress
+from aligngap.benchmarks import peers, timing
 from aligngap.benchmarks.measured_step import MeasuredStep
 from aligngap.benchmarks.peers.step_job import StepJob
 from aligngap.config import TERMS, default, keys
@@ -33,8 +33,9 @@ from aligngap.interop import mapping
 from aligngap.interop.formats import huggingface, open_clip
 from aligngap.training import state
 
-ROOT = Path(__file__).parents[2]
-BESIDE = ROOT / ".venv-open_clip" / "bin" / "python"  # Where open_clip is not among our packages.
+BESIDE = (
+    peers.ROOT / ".venv-open_clip" / "bin" / "python"
+)  # Where open_clip is not among our packages.
 LAST_WORDS = 3  # Lines of a program that failed.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2}  # Of the first loss, relative.
 COLUMNS = "{:<22} {:>26} {:>12} {:>22}"
@@ -65,12 +66,11 @@ class Held:
     def __init__(self, name: str, job: StepJob, python: str, folder: Path) -> None:
         self._name, self._errors = name, (folder / f"{name}.log").open("w+", encoding="utf-8")
         path = folder / f"{name}.json"
-        path.write_text(json.dumps(asdict(job)), encoding="utf-8")
+        path.write_text(job.text(), encoding="utf-8")
         room = f"aligngap.benchmarks.peers.{PROGRAMS[name].room}"
-        places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [python, "-m", room, str(path)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+            env=peers.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -146,9 +146,9 @@ class SideBySide:
         yield COLUMNS.format("program", "time, ours being 1", "parameters", "version")
         for name, held in self._held.items():
             ratios = self._took[name]
-            middle = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
             counted = f"{held.about['parameters']:,}"
-            yield COLUMNS.format(name, middle, counted, held.about["version"])
+            ratio = timing.spread(ratios, ".2f")
+            yield COLUMNS.format(name, ratio, counted, held.about["version"])
         yield f"A step of ours took {1e3 * ours:,.1f} ms at the median in these turns"
 
     def figures(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 from aligngap.data import mixture, records, store
 from aligngap.data.records import Source
 from aligngap.data.tokenizers.tokenizer import Tokenizer
-from aligngap.errors import AligngapError, StoreError
 
 LOOKED_AT = 200  # Records of each corpus, evenly spread.
 MANY = 0.1  # Of the captions: so many cut off are worth a line.
@@ -37,10 +36,10 @@ def _repeated(config: ConfigDict, name: str, rows: int, source: Source) -> Itera
 
 def _cut_off(config: ConfigDict, name: str, source: Source, tokenizer: Tokenizer) -> Iterator[str]:
     length = config.model.text.context_length
-    rows = np.unique(np.linspace(0, len(source) - 1, LOOKED_AT).astype(int))
+    read = partial(records.tried, partial(records.captions_of, source))
     with ThreadPoolExecutor(store.READERS) as pool:  # Each may be a request to a store.
-        found = list(pool.map(partial(_captions, source), rows.tolist()))
-    texts = [text for captions in found for text in captions]
+        found = list(pool.map(read, records.spread(source, LOOKED_AT)))
+    texts = [text for captions in found for text in captions or ()]
     if not texts:  # Whoever reads the corpus says why.
         return
     # One token more shows something else only of a text that goes on.
@@ -51,13 +50,3 @@ def _cut_off(config: ConfigDict, name: str, source: Source, tokenizer: Tokenizer
             f"{cut:.0%} of the captions of {name} have more than the {length} tokens of "
             "model.text.context_length: the rest of each is not seen"
         )
-
-
-def _captions(source: Source, row: int) -> tuple[str, ...]:
-    """None where they cannot be read, as training passes such a record over."""
-    try:
-        return records.captions_of(source, row)
-    except StoreError:
-        raise
-    except AligngapError:
-        return ()

@@ -91,7 +91,6 @@ def _captions(config: ConfigDict, source: Source) -> Iterator[str]:
     whole = sum(share.weight for share in shares)
     for share, part in zip(shares, mixture.parts_of(source), strict=True):
         count = math.ceil(LOOKED_AT * share.weight / whole)
-        rows = np.unique(np.linspace(0, len(part) - 1, count).astype(int)).tolist()
         data = mixture.data_of(config, share.name)
-        for _, record in records.readable(part, rows):
+        for _, record in records.readable(part, records.spread(part, count)):
             yield records.sample_caption(record, data, random)[0]

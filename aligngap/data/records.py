@@ -1,14 +1,16 @@
 """What every corpus gives, and what every step takes: one record, one batch."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from aligngap.errors import AligngapError, StoreError
+
+T = TypeVar("T")
 
 GROUPS = 2**31  # A record's group is below: an int32 in a batch.
 SEMANTICS = 384  # Dimensions of all-MiniLM-L6-v2's sentence embeddings.
@@ -181,10 +183,22 @@ def readable(source: Source, rows: Iterable[int]) -> Iterator[tuple[int, Record]
     """(row, record) of those that can be read: one that is damaged ends nothing here, as it ends
     no training, which replaces and counts it."""
     for row in rows:
-        try:
-            record = source[row]
-        except StoreError:
-            raise
-        except AligngapError:
-            continue
-        yield row, record
+        if (record := tried(source.__getitem__, row)) is not None:
+            yield row, record
+
+
+def tried(read: Callable[[int], T], row: int) -> T | None:
+    """What is read of a row; None where its record is damaged. StoreError: the place of all records
+    fails, which is no damage to one."""
+    try:
+        return read(row)
+    except StoreError:
+        raise
+    except AligngapError:
+        return None
+
+
+def spread(source: Source, count: int) -> list[int]:
+    """At most so many rows, evenly over all of them."""
+    rows: list[int] = np.unique(np.linspace(0, len(source) - 1, count).astype(int)).tolist()
+    return rows

@@ -104,18 +104,15 @@ class DualEncoder(nn.Module):
         """L2-normalised embeddings; images are already normalised by mean and std."""
         if self.config.image.stages:
             return self._projection("image")(self.image_resnet(images))
-        tied = self.config.tie != "none"
-        transformer = self.transformer if tied else self.image_transformer
-        x = transformer(self.image_input(images), causal=False)
+        x = self._blocks("image")(self.image_input(images), causal=False)
         by_attention = self.config.image.pooling == "attention"
         pooled = self.image_pooling(x) if by_attention else pool_class_token(x)
         return self._projection("image")(pooled)
 
     def encode_text(self, ids: Int[Array, "B L"]) -> Float[Array, "B D"]:
         """L2-normalised embeddings; a causal mask, if any, is on the text pass only."""
-        tied, text = self.config.tie != "none", self.config.text
-        transformer = self.transformer if tied else self.text_transformer
-        x = transformer(self.text_input(ids), causal=text.causal)
+        text = self.config.text
+        x = self._blocks("text")(self.text_input(ids), causal=text.causal)
         return self._projection("text")(TEXT_POOLINGS[text.pooling](x, ids))
 
     def encode_packed_text(self, packed: PackedText[Array]) -> Float[Array, "B D"]:
@@ -126,8 +123,8 @@ class DualEncoder(nn.Module):
             x.reshape(groups * rows, length)
             for x in (packed.ids, packed.positions, packed.segments)
         )
-        transformer = self.transformer if self.config.tie != "none" else self.text_transformer
-        x_GRxPxW = transformer(self.text_input(ids, places), causal=True, segments=segments)
+        embedded = self.text_input(ids, places)
+        x_GRxPxW = self._blocks("text")(embedded, causal=True, segments=segments)
         x_GxSxW = x_GRxPxW.reshape(groups, rows * length, -1)
         pooled_GxNxW = jnp.take_along_axis(x_GxSxW, packed.ends[:, :, None], axis=1)
         return self._projection("text")(pooled_GxNxW.reshape(-1, pooled_GxNxW.shape[-1]))
@@ -164,6 +161,11 @@ class DualEncoder(nn.Module):
             remat=self.config.remat,
             scan=self.config.scan,
         )
+
+    def _blocks(self, modality: str) -> Transformer:
+        if self.config.tie != "none":
+            return self.transformer
+        return self.image_transformer if modality == "image" else self.text_transformer
 
     def _projection(self, modality: str) -> Projection:
         if self.config.tie == "transformer+projection":

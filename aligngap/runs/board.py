@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 # What a clock says: FLOP utilisation is of what the model needs, `training.model_flops`.
-IMAGES, MFU, GOODPUT = "timing/images_per_second", "timing/mfu", "timing/goodput"
+TIMING = "timing/"
+IMAGES, MFU, GOODPUT = (TIMING + name for name in ("images_per_second", "mfu", "goodput"))
 
 
 class Board:

@@ -38,7 +38,7 @@ class Embedder:
         self, config: ConfigDict, module: DualEncoder, tokenizer: Tokenizer | None, mesh: Mesh
     ) -> None:
         self._config, self._tokenizer, self._mesh = config, tokenizer, mesh
-        parts = mesh.shape["data"] * mesh.shape["fsdp"]
+        parts = meshes.groups(mesh)
         self.batch = -(-config.evaluation.batch_size // parts) * parts
         self._own = meshes.own_rows(self.batch, mesh)
         mean, std = config.data.mean, config.data.std

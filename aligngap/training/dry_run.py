@@ -50,7 +50,7 @@ def describe(config: ConfigDict, topology: str = "") -> str:
         step = frozen.with_semantics(step, encoder, config.microbatches)
     jax.jit(step).lower(*inputs)  # Raises where shapes do not fit.
     work = flops.count(step, *inputs)
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    parts = meshes.groups(mesh)
     kept = [
         ("parameters", _bytes(abstract.params, layout.params)),
         ("gradients", _bytes(abstract.params, layout.params)),

@@ -50,6 +50,7 @@ class _Read(NamedTuple):
     """A batch that waits for its step."""
 
     batch: Batch
+    text: Int[np.ndarray, "G N L"]  # Its captions by groups.
     replaced: int
     layouts: list[Layout]
 
@@ -71,9 +72,8 @@ class Packed:
     def __next__(self) -> Fed:
         self._read.append(self._next_read())
         read, need = self._read.popleft(), self._needs.popleft()
-        text = packing.packed(
-            self._grouped(read.batch), read.layouts, self._plan.fitting(need), self._plan.row
-        )
+        rows = self._plan.fitting(need)
+        text = packing.packed(read.text, read.layouts, rows, self._plan.row)
         place = meshes.global_batch
         batch = place(read.batch, self._batch_size, self._mesh)
         packed = place(packing.named(text), self._plan.groups, self._mesh)
@@ -85,12 +85,9 @@ class Packed:
 
     def _next_read(self) -> _Read:
         batch = next(self._batches)
-        lengths = packing.lengths(self._grouped(batch))
-        layouts = [packing.layout(group, self._plan.row) for group in lengths]
-        return _Read(batch, self._batches.replaced, layouts)
-
-    def _grouped(self, batch: Batch) -> Int[np.ndarray, "G N L"]:
-        return packing.grouped(batch["text"], self._plan.size, self._plan.parts)
+        text = packing.grouped(batch["text"], self._plan.size, self._plan.parts)
+        layouts = [packing.layout(group, self._plan.row) for group in packing.lengths(text)]
+        return _Read(batch, text, self._batches.replaced, layouts)
 
 
 def make(batches: Batches, batch_size: int, mesh: Mesh, plan: Plan | None) -> Padded | Packed:

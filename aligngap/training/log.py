@@ -92,8 +92,9 @@ class Log:
         steps = self._latest - self._compiled_step
         if steps <= 0 or seconds <= 0:
             return said
-        said += f": {steps * self._config.batch_size / seconds:,.0f} images a second"
-        return said + (f", MFU {steps * self._at_peak / seconds:.1%}" if self._at_peak else "")
+        reached = self._reached(steps, seconds)
+        said += f": {reached[IMAGES]:,.0f} images a second"
+        return said + (f", MFU {reached[MFU]:.1%}" if MFU in reached else "")
 
     def _since_last(self, step: int) -> dict[str, float]:
         """Of the steps since the last that was written: no rate where there is none but the first,
@@ -101,8 +102,9 @@ class Log:
         now, steps = time.perf_counter(), step - self._since_step
         seconds = max(now - self._since, 1e-9)
         self._since, self._since_step = now, step
-        found = {GOODPUT: self.goodput()}
-        if steps > 0:
-            found[IMAGES] = steps * self._config.batch_size / seconds
-            found |= {MFU: steps * self._at_peak / seconds} if self._at_peak else {}
-        return found
+        return {GOODPUT: self.goodput()} | (self._reached(steps, seconds) if steps > 0 else {})
+
+    def _reached(self, steps: int, seconds: float) -> dict[str, float]:
+        """What so many steps in that time come to."""
+        found = {IMAGES: steps * self._config.batch_size / seconds}
+        return found | ({MFU: steps * self._at_peak / seconds} if self._at_peak else {})

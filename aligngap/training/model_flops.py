@@ -80,10 +80,13 @@ def _text(config: ConfigDict, learns: bool, packing: Plan | None) -> float:
 
 
 def _transformer(tower: ConfigDict, length: int) -> float:
-    """Forward. A layer: qkv 6·L·W², output 2·L·W², attention 2·2·L²·W, MLP 2·2·L·W·H."""
-    width, hidden = tower.width, round(tower.width * tower.mlp_ratio)
-    layer = 8 * length * width**2 + 4 * length**2 * width + 4 * length * width * hidden
-    return tower.layers * layer
+    """Forward."""
+    return tower.layers * _layer(tower.width, round(tower.width * tower.mlp_ratio), length)
+
+
+def _layer(width: int, hidden: int, length: int) -> float:
+    """Forward: qkv 6·L·W², output 2·L·W², attention 2·2·L²·W, MLP 2·2·L·W·H."""
+    return 8 * length * width**2 + 4 * length**2 * width + 4 * length * width * hidden
 
 
 def _attention_pooling(tower: ConfigDict, length: int) -> float:
@@ -123,6 +126,4 @@ def _loss(config: ConfigDict, learns: dict[str, bool], semantics: int) -> float:
 def _sentence(encoder: Bert, length: int) -> float:
     """Forward only: it does not learn."""
     shape = encoder.shape
-    width, hidden = shape.hidden_size, shape.intermediate_size
-    layer = 8 * length * width**2 + 4 * length**2 * width + 4 * length * width * hidden
-    return shape.num_hidden_layers * layer
+    return shape.num_hidden_layers * _layer(shape.hidden_size, shape.intermediate_size, length)

@@ -79,10 +79,10 @@ class Run(Learner):
     @cached_property
     def at_peak(self) -> float | None:
         """Seconds that a step would take at the devices' peak; None where that is not known."""
-        peak = devices.peak(self.config.compute_dtype)
+        if not (peak := devices.peak(self.config.compute_dtype)):
+            return None
         encoder = self.encoder.module if self.encoder else None
-        needed = model_flops.parts(self.config, encoder, self.packing)
-        return sum(needed.values()) / peak if peak else None
+        return sum(model_flops.parts(self.config, encoder, self.packing).values()) / peak
 
 
 def learner(config: ConfigDict) -> Learner:

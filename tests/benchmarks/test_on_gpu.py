@@ -23,7 +23,7 @@ def test_a_rehearsal(tmp_path):
     assert list(found) == ["attention", "deterministic"]
     assert set(found["attention"]) == {"image xla", "text xla", "took"}
     assert len(found["deterministic"]["digest"]) == 64
-    assert on_gpu.DETERMINISTIC in found["deterministic"]["flags"]
+    assert "--xla_gpu_deterministic_ops=true" in found["deterministic"]["flags"]
 
 
 @pytest.mark.parametrize(("again", "word"), [("a", "the same bits"), ("b", "DIFFERENT bits")])

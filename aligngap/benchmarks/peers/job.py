@@ -1,20 +1,21 @@
 """What every reader is asked for, and how its work is timed: the same for all."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import psutil
 import tokenizers
 
+from aligngap.benchmarks.peers.asked import Asked
+
 
 @dataclass(frozen=True)
-class Job:
+class Job(Asked):
     """Batches of uint8 [B, S, S, 3] and ids [B, L], of shards of .jpg and .txt in random order."""
 
     shards: tuple[str, ...]
@@ -33,17 +34,6 @@ class Job:
     def tokenizer(self) -> str:
         """The file, of the library `tokenizers`."""
         return str(Path(self.folder) / "tokenizer.json")
-
-    @classmethod
-    def given(cls) -> Self:
-        """As the program's one argument says."""
-        found = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-        lists = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
-        return cls(**found | lists)
-
-    def text(self) -> str:
-        """What `given` reads."""
-        return json.dumps(asdict(self))
 
 
 class Ids:

@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from aligngap.benchmarks.peers.asked import Asked
 
 
 @dataclass(frozen=True)
-class StepJob:
+class StepJob(Asked):
     """A model in the program's own format with batch.npz, AlignCLIP's loss or CLIP's, and AdamW."""
 
     folder: str  # batch.npz: image uint8 [B, R, R, 3], text int32 [B, L], semantics [B, S].
@@ -32,13 +33,6 @@ class StepJob:
     eps: float
     weight_decay: float
     scale_max: float
-
-    @classmethod
-    def given(cls) -> Self:
-        """As the program's one argument says."""
-        found = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-        lists = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
-        return cls(**found | lists)
 
 
 def serve(make: Callable[[], tuple[Callable[[int], None], dict[str, Any]]]) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from aligngap import atomic
 from aligngap.config import data_dir
-from aligngap.data import images
+from aligngap.data import images, records
 from aligngap.data.corpora.prepared import Prepared
 from aligngap.data.sources.indexed import ABOUT
 from aligngap.data.sources.merge import LEFT_OUT
@@ -124,8 +124,7 @@ def _median(values: np.ndarray, counts: np.ndarray) -> float:
 def _cards(corpus: Prepared) -> Iterator[Card]:
     """Records of the training split, as far apart as it is long."""
     source = corpus.open("train")
-    rows = np.unique(np.linspace(0, len(source) - 1, PICTURES).astype(int))
-    for row in rows.tolist():
+    for row in records.spread(source, PICTURES):
         record = source[row]
         labels = [f"{kind}: {name}" for kind, name in record.labels.items()]
         keywords = [f"keywords: {', '.join(record.keywords)}"] if record.keywords else []

@@ -20,7 +20,6 @@ from aligngap.runs import board
 
 MOMENTS = ("initial", "trained")
 FOUND = "text_retrieval_recall@10"  # Of what the headline is made, beside words.GAP.
-TIMING = "timing/"  # What starts the names of what a clock says.
 LABEL_LENGTH = 40  # a name stands in headings, sentences and table heads
 TRAIN = "aligngap train --config=FILE --workdir={workdir}"
 EVALUATE = "aligngap evaluate --workdir={workdir}"
@@ -125,12 +124,12 @@ def _read_run(workdir: Path) -> ReportedRun:
 
 
 def _speed(workdir: Path) -> dict[str, float]:
-    """images_per_second, mfu and goodput, as far as TensorBoard's events have them."""
+    """board.IMAGES, MFU and GOODPUT, as far as TensorBoard's events have them."""
     found = {}
-    for name, values in board.read(workdir, TIMING).items():
+    for name, values in board.read(workdir, board.TIMING).items():
         last = values[max(values)]
         middle = float(np.median([*values.values()]))
-        found[name.removeprefix(TIMING)] = last if name == board.GOODPUT else middle
+        found[name] = last if name == board.GOODPUT else middle
     return found
 
 

@@ -9,6 +9,7 @@ from aligngap.intervals import Interval
 from aligngap.reporting import words
 from aligngap.reporting.run_page import findings
 from aligngap.reporting.run_page.runs import ReportedRun, SplitValues
+from aligngap.runs import board
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +54,9 @@ def results(runs: Sequence[ReportedRun], split: str) -> dict[str, Any]:
 
 # Of ReportedRun.speed: (heading, how a value is printed).
 SPEEDS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "images_per_second": ("images/s", "{:,.0f}".format),
-    "mfu": ("MFU", lambda x: words.percent(x)),
-    "goodput": ("time in steps", lambda x: words.percent(x, 0)),
+    board.IMAGES: ("images/s", "{:,.0f}".format),
+    board.MFU: ("MFU", lambda x: words.percent(x)),
+    board.GOODPUT: ("time in steps", lambda x: words.percent(x, 0)),
 }
 
 
