@@ -2,7 +2,8 @@
 
 The papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021,
 [CG] It's Not a Modality Gap (Fahim et al. 2024), [SL] SigLIP (Zhai et al. 2023),
-[YA] Yaras et al. 2024.
+[YA] Yaras et al. 2024, [LI] Lion (Chen et al. 2023), [AF] Adafactor (Shazeer & Stern 2018),
+[FL] FLIP (Li et al. 2023).
 """
 
 import difflib
@@ -19,6 +20,7 @@ from ml_collections import ConfigDict, config_flags
 from aligngap.addresses import is_remote
 from aligngap.errors import UsageError
 
+REMAT = ("none", "dots", "block")  # By what is computed again, the least first.
 TIES = ("none", "transformer", "transformer+projection")
 MODALITIES = ("image", "text")
 TERMS = ("contrastive", "sigmoid", "separation", "alignment", "uniformity", "cross_uniformity")
@@ -29,6 +31,7 @@ ONE_OF = {
     "data.semantics_from": ("records", "step"),
     "model.tie": TIES,
     "model.scale_form": ("exp", "softplus"),
+    "model.remat": (*REMAT, "auto"),
     **{f"model.{m}.activation": ("gelu", "gelu_tanh", "quick_gelu") for m in MODALITIES},
     **{f"model.{m}.projection": ("linear", "affine", "none") for m in MODALITIES},
     "model.image.pooling": ("class_token", "attention"),
@@ -37,6 +40,8 @@ ONE_OF = {
     "objective.temperature": ("learned", "fixed", "scheduled"),
     "objective.mask_duplicates": ("none", "group", "caption"),
     "objective.swap": ("none", "hard", "soft"),
+    "optimizer.name": ("adamw", "lion", "adafactor"),
+    "optimizer.moments": ("float32", "bfloat16"),
     "optimizer.schedule": ("cosine", "constant"),
     "optimizer.decay": ("matrices", "all"),
 }
@@ -59,6 +64,10 @@ AT_LEAST_ZERO = (
     *("checkpoint.every_minutes", "health.skip_nonfinite", "health.spike_sigma"),
     *("health.roll_backs", "watchdog.report_after_s", "watchdog.end_after_s"),
 )
+BELOW_ONE = (
+    *("objective.label_smoothing", "optimizer.ema_decay", "optimizer.b1", "optimizer.b2"),
+    "model.image.patch_dropout",
+)
 ABOUT = ("title", "note", "num_images", "num_captions")  # Of a split, beside its evaluators.
 EVALUATORS = "evaluators."  # Below it, keys are as free as their evaluators.
 OF = "data.of."  # Below it stand names of corpora, and fields of data.
@@ -68,7 +77,7 @@ SAMPLED = ("crop_scale", "crop_ratio", "first_caption", "max_keywords", "name_sh
 FREE_TO_CHANGE = (
     *("mesh", "log", "evaluation", "evaluators", "checkpoint", "health", "watchdog"),
     *("data.data_dir", "data.test_splits", "data.in_memory", "data.workers"),
-    "data.pack_captions",
+    *("data.pack_captions", "model.remat"),
 )
 
 
@@ -137,7 +146,9 @@ def default() -> ConfigDict:
     model.bias_init = -10.0  # [SL]
     model.scale_max = 100.0  # s is clamped to [1, this] after every step. [CLIP]
     model.scan = True  # Scan over layers: one block is compiled, not all of them.
-    model.remat = False  # Recompute each block in the backward pass: less memory, 4/3 the FLOPs.
+    # What the backward pass computes again. none | dots: all but the outputs of the dense products,
+    # which stay | block: each block, for 4/3 of the FLOPs | auto: the first of these that fits.
+    model.remat = "none"
     model.image = tower(768, 12, 12, 4.0)
     model.image.size = 224  # Pixels a side.
     model.image.patch_size = 16
@@ -146,6 +157,7 @@ def default() -> ConfigDict:
     model.image.stages = ()
     model.image.patch_bias = False  # Of the patch convolution. [SL]: True.
     model.image.input_norm = True  # A LayerNorm before the blocks. [CLIP]; False: [SL].
+    model.image.patch_dropout = 0.0  # Share of the patches that a step leaves out. [FL]: 0.5.
     model.image.pooling = "class_token"  # [CLIP] | attention of a learned query to all. [SL]
     model.text = tower(512, 12, 8, 4.0)
     model.text.context_length = 77  # Tokens, start and end included. [CLIP]
@@ -177,13 +189,19 @@ def default() -> ConfigDict:
     objective.swap_share = 0.0  # Of the steps that swap. [YA]: hard 0.001, soft 0.05.
     objective.tile = 0  # Rows a tile of the memory-linear form; 0 holds [B, B] arrays.
 
-    config.optimizer = optimizer = ConfigDict()  # AdamW. [AC]
+    config.optimizer = optimizer = ConfigDict()
+    # adamw [AC] | lion: peak_lr 3 to 10 times smaller than AdamW's, weight_decay as much larger
+    # [LI] | adafactor: second moments by row and column, clipped updates. [AF]
+    optimizer.name = "adamw"
+    # Of the moments that are as large as the parameters. bfloat16: half the memory, rounded
+    # stochastically.
+    optimizer.moments = "float32"
     optimizer.schedule = "cosine"  # To 0 after the warm-up. [AC] | constant. [CG]
     optimizer.peak_lr = 1e-3
     optimizer.warmup_steps = 10_000
-    optimizer.b1 = 0.9
-    optimizer.b2 = 0.98
-    optimizer.eps = 1e-6
+    optimizer.b1 = 0.9  # Adafactor's momentum; 0: none.
+    optimizer.b2 = 0.98  # [LI]: 0.99. Adafactor's is 1 − t^-0.8.
+    optimizer.eps = 1e-6  # AdamW's.
     optimizer.weight_decay = 0.1
     # matrices: no vectors, norms, biases, logit scale. [CLIP] | all. [CG]
     optimizer.decay = "matrices"
@@ -396,7 +414,7 @@ def _problems(config: ConfigDict) -> Iterator[str]:
             yield f"{name}={flat[name]!r} must be one of {', '.join(allowed)}"
     if not 0 <= config.data.name_share <= 1:
         yield f"data.name_share={config.data.name_share} must be in [0, 1]"
-    for name in ("objective.label_smoothing", "optimizer.ema_decay"):
+    for name in BELOW_ONE:
         if not 0 <= flat[name] < 1:
             yield f"{name}={flat[name]} must be in [0, 1)"
     if config.batch_size % config.microbatches:
@@ -457,6 +475,8 @@ def _resnet_problems(model: ConfigDict) -> Iterator[str]:
             f"model.tie={model.tie}, model.image.projection={image.projection}: expected none "
             "for both, since a ResNet (model.image.stages) shares no blocks and projects by itself"
         )
+    if image.patch_dropout:
+        yield f"model.image.patch_dropout={image.patch_dropout}: a ResNet has no patches to drop"
     if image.size % 32:
         yield f"model.image: size {image.size} of a ResNet is no multiple of 32"
 

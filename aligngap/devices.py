@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import jax
+import psutil
 
 from aligngap.errors import UsageError
 
@@ -78,6 +79,21 @@ def topology(name: str) -> tuple[Kind, int]:
             + ", ".join(KINDS)
         )
     return KINDS[kind], int(count)
+
+
+def memory() -> float:
+    """Bytes for arrays on a device of this process, as its allocator says; of a CPU's, its part of
+    the machine's memory that is free."""
+    device = jax.local_devices()[0]
+    if limit := (device.memory_stats() or {}).get("bytes_limit"):
+        return float(limit)
+    if device.platform == "cpu":
+        return float(psutil.virtual_memory().available / jax.local_device_count())
+    kind = device.device_kind.lower()
+    known = [1e9 * found.memory for name, found in KINDS.items() if name in kind]
+    if not known:
+        raise UsageError(f"a {device.device_kind} does not say its memory: give model.remat")
+    return known[0]
 
 
 def steps_ahead() -> int:

@@ -23,6 +23,7 @@ def get_config(name: str = "alignclip") -> ConfigDict:
     config = preset(name)
     config.data.corpus = "cc12m"
     config.data.tokenizer = "clip"
+    config.data.pack_captions = True  # Captions are far shorter than 77 tokens.
     config.compute_dtype = "bfloat16"
     config.model.embed_dim = 768
     set_size(config, "B/16")

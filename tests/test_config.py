@@ -102,6 +102,11 @@ def test_a_config_file_that_fails(tmp_path):
         ("model.text.projection", "none", "width 128 must be model.embed_dim=256"),
         ("model.image.stages", (3, 4), "four whole numbers"),
         ("model.image.stages", (3, 4, 6, 3), "a ResNet .* projects by itself"),
+        ("model.remat", "all", "none, dots, block, auto"),
+        ("model.image.patch_dropout", 1.0, "patch_dropout=1.0 must be in"),
+        ("optimizer.name", "sgd", "adamw, lion, adafactor"),
+        ("optimizer.moments", "float16", "float32, bfloat16"),
+        ("optimizer.b2", 1.0, "b2=1.0 must be in"),
         ("optimizer.lr_factors", (("(", 1.0),), "regular expression"),
         ("optimizer.lr_factors", (("logit_scale", -1.0),), "at least 0"),
     ],
@@ -147,7 +152,7 @@ def test_through_json_and_back():
 
 def test_only_what_does_not_change_learning_may_change():
     old = json.loads(configs.load(QUICKSTART, []).to_json())
-    for name in ("mesh.fsdp", "log.every_steps", "data.data_dir", "data.workers"):
+    for name in ("mesh.fsdp", "log.every_steps", "data.data_dir", "data.workers", "model.remat"):
         new = json.loads(configs.load(QUICKSTART, []).to_json())
         *parents, last = name.split(".")
         part = new

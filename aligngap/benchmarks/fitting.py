@@ -4,22 +4,11 @@ Memory of a step is close to linear in the batch: two small batches are compiled
 extrapolated. Nothing is allocated.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from aligngap.benchmarks.measured_step import lower
-from aligngap.data import records
-from aligngap.parallel import mesh as meshes
-from aligngap.parallel.mesh import AXES
-from aligngap.training import agreement, run
+from aligngap.training import run
 
-POLICIES = (False, True)  # Of model.remat: the one that computes least again first.
 PROBES = (64, 192)  # Batches that are compiled; the result is a multiple of the first.
 
 
@@ -33,16 +22,11 @@ def largest_batch(
     return max(0, min(int(room), most) // probes[0] * probes[0])
 
 
-def memory(config: ConfigDict) -> int:
+def memory(config: ConfigDict) -> float:
     """Bytes on a device that the compiled step needs: state, batch, results and temporaries."""
-    made = run.learner(config)
-    with jax.set_mesh(made.mesh):
-        # What autotuning would find changes speed and not what is kept.
-        options = {"xla_gpu_autotune_level": 0} if jax.default_backend() == "gpu" else {}
-        compiled = lower(made, *_abstract(made)).compile(compiler_options=options)
-    planned = compiled.memory_analysis()
-    kept = planned.argument_size_in_bytes + planned.output_size_in_bytes
-    return int(kept - planned.alias_size_in_bytes + planned.temp_size_in_bytes)
+    # What autotuning would find changes speed and not what is kept.
+    options = {"xla_gpu_autotune_level": 0} if jax.default_backend() == "gpu" else {}
+    return run.learner(config).step_bytes(**options)
 
 
 def limit() -> float:
@@ -56,15 +40,3 @@ def _with(config: ConfigDict, batch: int) -> ConfigDict:
     changed = config.copy_and_resolve_references()
     changed.batch_size = batch
     return changed
-
-
-def _abstract(made: run.Learner) -> tuple[Any, Any, Any]:
-    """State, batch and requests by their shapes, laid out on the mesh."""
-    laid_out: Callable[..., Any] = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)  # noqa: E731
-    state = jax.tree.map(laid_out, nn.unbox(made.abstract), made.layout)
-    over, own = meshes.batch_sharding(made.mesh), records.rescales(made.config)
-    shapes = records.batch_shapes(made.config, records.SEMANTICS if own else 0).items()
-    batch = {k: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=over) for k, x in shapes}
-    everywhere = NamedSharding(made.mesh, PartitionSpec(AXES))
-    requests = (made.mesh.size, agreement.COLUMNS)
-    return state, batch, jax.ShapeDtypeStruct(requests, jnp.int32, sharding=everywhere)

@@ -61,13 +61,13 @@ def largest(small: bool, name: str) -> Iterator[Found]:
     limit = fitting.limit() if not small else 60e6
     batches: dict[str, int] = {}
     measured: list[Found] = []
-    for policy in fitting.POLICIES:
+    for policy in configs.REMAT:
         made = config(small, name)
         made.model.remat = policy
         batches[str(policy)] = fitting.largest_batch(made, limit, most, probes)
         yield {"largest_batch": batches, "measured": measured}
         made.batch_size = batches[str(policy)]
-        first = policy == fitting.POLICIES[0]
+        first = policy == configs.REMAT[0]
         if made.batch_size and (first or made.batch_size == most):
             with contextlib.suppress(jax.errors.JaxRuntimeError):
                 measured.append(_speed(made))

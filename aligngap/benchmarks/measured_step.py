@@ -3,8 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterator
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -52,7 +51,7 @@ class MeasuredStep:
             made = self.learner
             self.state = state.create(config, made.module, made.tx, made.mesh)
             start = time.perf_counter()
-            lowered = lower(made, self.state, self.placed(next(self.batches)), self._requests())
+            lowered = made.lowered(self.state, self.placed(next(self.batches)), self._requests())
             self.lowering = time.perf_counter() - start
             self.executable = lowered.compile()
             self.compiling = time.perf_counter() - start - self.lowering
@@ -95,13 +94,6 @@ class MeasuredStep:
 
     def _requests(self) -> jax.Array:
         return agreement.requests(Request.NOTHING, self.mesh)
-
-
-def lower(learner: Learner, *inputs: Any) -> Any:
-    """The step of a learner, lowered for these inputs: arrays, or their shapes with shardings."""
-    step: Any = learner.compiled_step
-    held = step.args if isinstance(step, partial) else ()  # The frozen sentence encoder.
-    return getattr(step, "func", step).lower(*held, *inputs)
 
 
 def random_batch(learner: Learner, seed: int = 0) -> Batch:

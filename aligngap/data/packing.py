@@ -36,8 +36,9 @@ class Layout(NamedTuple):
 
 
 def row_length(context_length: int) -> int:
-    """P for captions of at most L tokens. Even: cuDNN's attention takes no other under a mask."""
-    return max(context_length + context_length % 2, SHORTEST_ROW)
+    """P for captions of at most L tokens: a multiple of 8, since cuDNN's attention takes no odd
+    one under a mask, and a CPU is a sixth faster with 80 than with 78."""
+    return max(-(-context_length // 8) * 8, SHORTEST_ROW)
 
 
 def grouped(ids: Int[np.ndarray, "B L"], size: int, parts: int) -> Int[np.ndarray, "G N L"]:

@@ -73,6 +73,7 @@ class DualEncoder(nn.Module):
                 image.patch_bias,
                 image.pooling == "class_token",
                 image.norm_eps if image.input_norm else None,
+                image.patch_dropout,
                 self.dtype,
             )
         self.text_input = TextInput(text.vocab_size, text.context_length, text.width, self.dtype)
@@ -100,11 +101,16 @@ class DualEncoder(nn.Module):
             initial = nn.initializers.constant(config.bias_init)
             self.bias = self.param("logit_bias", initial, (), jnp.float32)
 
-    def encode_image(self, images: Float[Array, "B R R 3"]) -> Float[Array, "B D"]:
-        """L2-normalised embeddings; images are already normalised by mean and std."""
+    def encode_image(
+        self, images: Float[Array, "B R R 3"], rows: Int[Array, "B"] | None = None
+    ) -> Float[Array, "B D"]:
+        """L2-normalised embeddings; images are already normalised by mean and std.
+
+        With an rng "train", what is random in a row is a function of it and the row's number.
+        """
         if self.config.image.stages:
             return self._projection("image")(self.image_resnet(images))
-        x = self._blocks("image")(self.image_input(images), causal=False)
+        x = self._blocks("image")(self.image_input(images, rows), causal=False)
         by_attention = self.config.image.pooling == "attention"
         pooled = self.image_pooling(x) if by_attention else pool_class_token(x)
         return self._projection("image")(pooled)
@@ -134,10 +140,12 @@ class DualEncoder(nn.Module):
         images: Float[Array, "B R R 3"],
         ids: Int[Array, "B L"],
         packed: PackedText[Array] | None = None,
+        rows: Int[Array, "B"] | None = None,
     ) -> tuple[Float[Array, "B D"], Float[Array, "B D"]]:
-        """Both modalities; the text from `packed` where the batch has it."""
+        """Both modalities; the text from `packed` where the batch has it. `rows` are the places of
+        these in their batch, from 0 on."""
         text = self.encode_text(ids) if packed is None else self.encode_packed_text(packed)
-        return self.encode_image(images), text
+        return self.encode_image(images, rows), text
 
     def scale_and_bias(self) -> tuple[Float[Array, ""], Float[Array, ""] | None]:
         """s = 1/τ, and the bias of a model that has one."""

@@ -1,7 +1,7 @@
 """What is specific to a modality: from pixels or token ids to the transformer's input, and pooling.
 
 Shapes: B batch, L length, W width, H heads, K width of a head, R image side, P patch side, G = R/P,
-N = G² patches, Q = 3P² numbers of a patch.
+N = G² patches, Q = 3P² numbers of a patch; M ≤ N patches that are kept.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from aligngap.models.transformer import MLP, Dense, layer_norm, parameter_std
 
@@ -34,10 +34,13 @@ class ImageInput(nn.Module):
     patch_bias: bool
     class_token: bool
     norm_eps: float | None  # None: no LayerNorm.
+    dropout: float  # Share of the patches that are dropped in training.
     dtype: Any
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B R R 3"]) -> Float[Array, "B L W"]:
+    def __call__(
+        self, images: Float[Array, "B R R 3"], rows: Int[Array, "B"] | None = None
+    ) -> Float[Array, "B L W"]:
         x = self._patches(images)
         std = parameter_std(self.width)
         if self.class_token:
@@ -46,9 +49,20 @@ class ImageInput(nn.Module):
             x = jnp.concatenate([first, x], axis=1)
         positions_shape = (x.shape[1], self.width)
         x = x + self._parameter("positions", std, positions_shape, ("length", "embed"))
+        if self.dropout and self.has_rng("train"):
+            x = self._thinned(x, rows)
         if self.norm_eps is None:
             return x
         return layer_norm(self.dtype, self.norm_eps, "input_norm")(x)
+
+    def _thinned(self, x: Float[Array, "B L W"], rows: Int[Array, "B"] | None) -> Array:
+        """Without a share of its patches, others in each row (FLIP, Li et al. 2023, §3.1)."""
+        first = int(self.class_token)
+        rows = jnp.arange(x.shape[0]) if rows is None else rows
+        kept_BxM = kept_patches(self.make_rng("train"), rows, x.shape[1] - first, self.dropout)
+        thinned = jnp.take_along_axis(x[:, first:], kept_BxM[:, :, None], axis=1)
+        thinned = jnp.concatenate([x[:, :first], thinned], axis=1)
+        return nn.with_logical_constraint(thinned, ("batch", "length", "activation"))
 
     def _patches(self, images: Float[Array, "B R R 3"]) -> Float[Array, "B N W"]:
         """The patch convolution: stride = kernel, so it is a product of matrices."""
@@ -75,6 +89,21 @@ class ImageInput(nn.Module):
     ) -> Array:
         init = nn.with_logical_partitioning(nn.initializers.normal(std), axes)
         return self.param(name, init, shape, jnp.float32).astype(self.dtype)
+
+
+def kept_patches(
+    key: Key[Array, ""], rows: Int[Array, "B"], count: int, dropout: float
+) -> Int[Array, "B M"]:
+    """Indices of the patches out of `count` that each row keeps, rising; M is what the
+    dropped share leaves, at least 1. A row's are a function of the key and its number alone."""
+    noise = jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(key, row), (count,)))(rows)
+    kept = patches_kept(count, dropout)
+    return jnp.sort(jnp.argsort(noise, axis=1)[:, :kept], axis=1)
+
+
+def patches_kept(count: int, dropout: float) -> int:
+    """How many of `count` patches are not dropped."""
+    return max(1, count - round(count * dropout))
 
 
 class TextInput(nn.Module):

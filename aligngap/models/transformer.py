@@ -12,6 +12,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -91,6 +92,9 @@ def _is_split(axes: tuple[str, ...]) -> bool:
     return any(sizes[axis] > 1 for axis in nn.logical_to_mesh_axes(axes) or () if axis)
 
 
+PRODUCT = "product"  # The outputs of Dense, for what keeps them and computes the rest again.
+
+
 class Dense(nn.Module):
     """The last axes of x → `features`, with bias; a kernel of shape `inputs + features`.
 
@@ -113,11 +117,11 @@ class Dense(nn.Module):
         bias = self.param("bias", bias_init, self.features, jnp.float32).astype(self.dtype)
         x, kept = x.astype(self.dtype), x.shape[: x.ndim - contracted]
         if _is_split(self.axes[:contracted]) or _is_split(bias_axes):
-            return jnp.tensordot(x, kernel, axes=contracted) + bias
+            return checkpoint_name(jnp.tensordot(x, kernel, axes=contracted) + bias, PRODUCT)
         # Flat: XLA's CPU backend copies what it contracts over several axes.
         inputs = math.prod(shape[:contracted])
         out = affine(x.reshape(-1, inputs), kernel.reshape(inputs, -1), bias.reshape(-1))
-        return out.reshape(*kept, *self.features)
+        return checkpoint_name(out, PRODUCT).reshape(*kept, *self.features)
 
 
 def attend(
@@ -238,11 +242,32 @@ class Block(nn.Module):
         return nn.with_logical_constraint(x, ("batch", "length", "activation"))
 
 
+# What of a block the backward pass finds kept: policies of jax.checkpoint.
+POLICIES: dict[str, Callable[..., Any] | None] = {
+    "none": None,  # All that differentiation asks for.
+    "auto": None,  # Until training/remat.py has decided.
+    # What the products of activations and kernels give: attention, GELU and LayerNorms are computed
+    # again. By name: jax's own policies for products do not see into `affine`.
+    "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),
+    "block": jax.checkpoint_policies.nothing_saveable,  # What enters it.
+}
+
+
+def _rematerialised(body: Callable[..., Any], policy: str, scan: bool) -> Callable[..., Any]:
+    if POLICIES[policy] is None:
+        return body
+    # A scan keeps the two passes apart by itself; unrolled, XLA would merge them again.
+    rematerialised: Callable[..., Any] = nn.remat(
+        body, policy=POLICIES[policy], prevent_cse=not scan
+    )
+    return rematerialised
+
+
 class Transformer(nn.Module):
     """`layers` blocks and a final LayerNorm; parameters of the blocks are stacked [layers, ...].
 
     One layout of parameters whether the loop over layers is scanned or unrolled, so that
-    checkpoints do not depend on it. `remat` recomputes each block in the backward pass.
+    checkpoints do not depend on it. `remat`: what the backward pass computes again, of POLICIES.
     """
 
     width: int
@@ -252,7 +277,7 @@ class Transformer(nn.Module):
     activation: str
     norm_eps: float
     dtype: Any
-    remat: bool
+    remat: str
     scan: bool
 
     def setup(self) -> None:
@@ -273,9 +298,8 @@ class Transformer(nn.Module):
         def body(block: Block, x: Array, segments: Array | None) -> tuple[Array, None]:
             return block(x, causal, segments), None
 
-        step = nn.remat(body, prevent_cse=not self.scan) if self.remat else body
         run = nn.scan(
-            step,
+            _rematerialised(body, self.remat, self.scan),
             variable_axes={"params": 0, "intermediates": 0},
             split_rngs={"params": True},
             in_axes=nn.broadcast,

@@ -100,6 +100,15 @@ def shardings(abstract: Any, mesh: Mesh | AbstractMesh) -> Any:
     return tree
 
 
+def placed(abstract: Any, layout: Any) -> Any:
+    """Shapes and dtypes of a tree of arrays, with where each lies: to compile for."""
+
+    def struct(array: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+    return jax.tree.map(struct, abstract, layout)
+
+
 def own_rows(batch_size: int, mesh: Mesh) -> list[int]:
     """Which rows of a global batch this process's devices hold, in order.
 

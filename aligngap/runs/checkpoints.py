@@ -15,6 +15,7 @@ from orbax.checkpoint import v1 as ocp
 from aligngap import progress
 from aligngap.errors import AligngapError
 from aligngap.parallel import distributed
+from aligngap.parallel import mesh as meshes
 from aligngap.runs import fingerprint
 
 # Orbax narrates each file that it writes, and logs each error that it raises as well. Of a save or
@@ -142,11 +143,7 @@ class Checkpoints:
 
 def _target(abstract: Any, shardings: Any) -> Any:
     """What Orbax is to fill: shape and dtype of each array, and where it goes."""
-    return jax.tree.map(
-        lambda array, sharding: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding),
-        nn.unbox(abstract),
-        shardings,
-    )
+    return meshes.placed(nn.unbox(abstract), shardings)
 
 
 def _reason(error: Exception) -> str:

@@ -28,7 +28,8 @@ from aligngap.runs.checkpoints import Checkpoints
 # Of a model, what neither changes the meaning of an array that is taken over nor the others' use.
 OWN = (
     *("embed_dim", "scale_init", "scale_max", "bias_init", "logit_bias", "scan", "remat"),
-    *("image.size", "image.projection", "text.projection", "text.vocab_size"),
+    *("image.size", "image.patch_dropout", "image.projection"),
+    *("text.projection", "text.vocab_size"),
 )
 SHARED = ("data.mean", "data.std", "data.resize", "data.tokenizer")
 TOKENS = "text_input/tokens/embedding"

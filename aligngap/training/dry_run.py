@@ -1,15 +1,15 @@
-"""What a run would cost: the full-size step is lowered abstractly, nothing is allocated.
+"""What a run would cost: the full-size step is traced abstractly, nothing is allocated.
 
-The step is lowered for one device; how arrays lie on the mesh is computed from the rules.
+The step is traced for one device; how arrays lie on the mesh is computed from the rules.
 """
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax.sharding import AbstractMesh
 from ml_collections import ConfigDict
 
@@ -22,8 +22,8 @@ from aligngap.errors import AligngapError
 from aligngap.models import dual_encoder
 from aligngap.models.parameters import path_name
 from aligngap.parallel import mesh as meshes
-from aligngap.training import frozen, optimizer, state
-from aligngap.training.step import key_of, make_encode, make_loss, make_step
+from aligngap.training import activations, frozen, optimizer, remat, state
+from aligngap.training.step import make_step
 
 UNITS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -43,13 +43,9 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     layout = meshes.shardings(boxed, mesh)
     plan, how = _packing(config, meshes.groups(mesh, config.microbatches))
     abstract, batch = nn.unbox(boxed), _batch(config, plan)
-    step, encoder = make_step(config, model, tx), _encoder(config)
+    encoder = _encoder(config)
     learnt: tuple[Any, ...] = (abstract, batch)
     inputs = (bert.abstract(encoder), *learnt) if encoder else learnt
-    if encoder:
-        step = frozen.with_semantics(step, encoder, config.microbatches)
-    jax.jit(step).lower(*inputs)  # Raises where shapes do not fit.
-    work = flops.count(step, *inputs)
     parts = meshes.groups(mesh)
     kept = [
         ("parameters", _bytes(abstract.params, layout.params)),
@@ -60,11 +56,13 @@ def describe(config: ConfigDict, topology: str = "") -> str:
         kept.append(("average", _bytes(abstract.averaged, layout.averaged)))
     if encoder:
         kept.append(("encoder", 4 * _size(inputs[0])))
-        width = (config.batch_size, encoder.shape.hidden_size)
-        batch = {**batch, "semantics": jax.ShapeDtypeStruct(width, jnp.float32)}
-    saved = _saved(config, model, abstract.params, batch) / parts
+    always = sum(size for _, size in kept)
+    policies = _policies(config, encoder, always, parts, inputs, topology) if topology else {}
+    own = remat.under(config, _decided(config, policies, always, topology))
+    saved, work = _activations(own, encoder) / parts, _work(own, encoder, inputs)
     lines = [
         f"Model            {config.name}, tie: {config.model.tie}",
+        f"Remat            {own.model.remat}" + (" (auto)" if own != config else ""),
         f"Mesh             {', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())}",
         f"Parameters       {_size(abstract.params):,}",
         *([f"Captions         {how}"] if how else []),
@@ -76,11 +74,79 @@ def describe(config: ConfigDict, topology: str = "") -> str:
         *(f"  {name:<14} {_human(size)}" for name, size in kept),
         f"  activations    {_human(saved)} "
         "(estimate: what automatic differentiation saves, before fusion, batch split only)",
-        *_fit(topology, sum(size for _, size in kept), saved),
+        *_fit(topology, always, saved),
+        *_by_policy(policies),
         "",
         *_table(abstract.params, layout.params),
     ]
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a remat policy comes to: bytes a device, FLOP a step, and the pairs that fit."""
+
+    activations: float
+    work: int
+    largest: int
+
+
+def _policies(
+    config: ConfigDict, encoder: Bert | None, always: int, parts: int, inputs: Any, topology: str
+) -> dict[str, Policy]:
+    width = _width(encoder)
+    saved = activations.by_policy(config, width)
+    room = _memory(topology) - always
+    largest = activations.largest_batches(config, saved, room, parts, width)
+    return {
+        policy: Policy(
+            max(saved[policy], 0.0) / parts,
+            _work(remat.under(config, policy), encoder, inputs),
+            largest[policy],
+        )
+        for policy in saved
+    }
+
+
+def _decided(config: ConfigDict, policies: dict[str, Policy], always: int, topology: str) -> str:
+    """The policy of the config; of "auto" the first whose estimate fits, else the last."""
+    if config.model.remat != "auto":
+        return str(config.model.remat)
+    if not topology:
+        return "none"
+    room = _memory(topology) - always
+    fitting = [name for name, policy in policies.items() if policy.activations <= room]
+    return (fitting or list(policies)[-1:])[0]
+
+
+def _memory(topology: str) -> float:
+    """Bytes of a device that a step may take."""
+    return remat.SHARE * 1e9 * devices.topology(topology)[0].memory
+
+
+def _by_policy(policies: dict[str, Policy]) -> Iterator[str]:
+    """A line for each policy of a topology: what it takes, and the batch that would fit."""
+    if policies:
+        yield f"Remat (estimate)   {'activations':<14} {'FLOP a step':<14} largest batch"
+    for name, policy in policies.items():
+        size = _human(policy.activations)
+        yield f"  {name:<16} {size:<14} {policy.work:<14.4g} {policy.largest:,}"
+
+
+def _activations(config: ConfigDict, encoder: Bert | None) -> float:
+    return max(activations.of_step(config, _width(encoder)), 0.0)
+
+
+def _width(encoder: Bert | None) -> int:
+    return encoder.shape.hidden_size if encoder else 0
+
+
+def _work(config: ConfigDict, encoder: Bert | None, inputs: Any) -> int:
+    """FLOP of a step; raises where its shapes do not fit."""
+    step = make_step(config, dual_encoder.make(config), optimizer.make(config))
+    if encoder:
+        step = frozen.with_semantics(step, encoder, config.microbatches)
+    return flops.count(step, *inputs)
 
 
 def _encoder(config: ConfigDict) -> Bert | None:
@@ -143,24 +209,6 @@ def _at_peak(topology: str, work: float, dtype: str) -> Iterator[str]:
         kind, count = devices.topology(topology)
         if peak := kind.peak.get(dtype):
             yield f"At their peak    {work / (peak * count):.3g} s a step ({dtype})"
-
-
-def _saved(config: ConfigDict, model: Any, params: Any, batch: Any) -> int:
-    """Bytes that the forward pass keeps for the backward pass, parameters not counted."""
-    encode, loss_of = make_encode(config, model), make_loss(config, model)
-
-    def residuals(params: Any, batch: Any) -> Any:
-        part = jax.tree.map(lambda x: x[: len(x) // config.microbatches], batch)
-        step = jnp.zeros((), jnp.int32)
-        key = key_of(config, step)
-        of_part = jax.vjp(lambda p: encode(p, part, key), params)[1]
-        embeddings = encode(params, batch, key)
-        of_loss = jax.vjp(lambda e: loss_of(params, e, batch, step)[0], embeddings)[1]
-        return of_part, of_loss
-
-    kept = jax.tree.leaves(jax.eval_shape(residuals, params, batch))
-    total = sum(math.prod(array.shape) * array.dtype.itemsize for array in kept)
-    return max(total - sum(4 * math.prod(p.shape) for p in jax.tree.leaves(params)), 0)
 
 
 def _size(tree: Any) -> int:

@@ -20,27 +20,27 @@ def gradients(encode: Encode, loss: Loss, count: int) -> Callable[..., Any]:
     """(params, batch, step, key) → ((loss, metrics), gradients), encoding one of `count` parts at a
     time.
 
-    `encode`(params, batch, key) → embeddings, row by row: each part has a key of its own, the same
-    both times it is encoded. `loss`(params, embeddings, batch, step) → (loss, metrics) of the whole
-    batch.
+    `encode`(params, batch, key) → embeddings, row by row: a part of the batch says in "row" which
+    of its rows it has, and what is drawn for each is the same both times. `loss`(params,
+    embeddings, batch, step) → (loss, metrics) of the whole batch.
     """
 
-    def of_batch(params: Any, batch: Any, step: Any, key: Any) -> Any:
-        parts = jax.tree.map(lambda x: _split(x, count), batch)
-        keys = jax.random.split(key, count)
-        cached = lax.map(lambda part: encode(params, *part), (parts, keys))
+    def of_batch(params: Any, batch: dict[str, Any], step: Any, key: Any) -> Any:
+        rows = jnp.arange(len(batch["image"]))
+        parts = jax.tree.map(lambda x: _split(x, count), {**batch, "row": rows})
+        cached = lax.map(lambda part: encode(params, part, key), parts)
         embeddings = jax.tree.map(_join, cached)
         found, (of_scalars, of_embeddings) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
             params, embeddings, batch, step
         )
 
         def add(total: Any, part: Any) -> tuple[Any, None]:
-            examples, its_key, cotangents = part
-            _, pull = jax.vjp(lambda p: encode(p, examples, its_key), params)
+            examples, cotangents = part
+            _, pull = jax.vjp(lambda p: encode(p, examples, key), params)
             return jax.tree.map(jnp.add, total, pull(cotangents)[0]), None
 
         shares = jax.tree.map(lambda x: _split(x, count), of_embeddings)
-        return found, lax.scan(add, of_scalars, (parts, keys, shares))[0]
+        return found, lax.scan(add, of_scalars, (parts, shares))[0]
 
     return of_batch
 

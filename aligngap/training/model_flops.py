@@ -19,7 +19,7 @@ from aligngap.config import MODALITIES
 from aligngap.data import records
 from aligngap.data.bert import Bert
 from aligngap.data.packing_plan import Plan
-from aligngap.models import dual_encoder, parameters
+from aligngap.models import dual_encoder, parameters, towers
 from aligngap.objectives import objective
 from aligngap.training.optimizer import lr_factors
 
@@ -64,8 +64,9 @@ def _image(config: ConfigDict, learns: bool) -> float:
     length = (image.size // image.patch_size) ** 2
     patches = 2 * length * 3 * image.patch_size**2 * image.width
     by_attention = image.pooling == "attention"
-    rest = _transformer(image, length + (not by_attention)) + _projection(model, image)
-    rest += _attention_pooling(image, length) if by_attention else 0
+    kept = towers.patches_kept(length, image.patch_dropout)
+    rest = _transformer(image, kept + (not by_attention)) + _projection(model, image)
+    rest += _attention_pooling(image, kept) if by_attention else 0
     return (OF_ONE * patches + BOTH * rest) if learns else NEITHER * (patches + rest)
 
 

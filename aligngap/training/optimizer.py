@@ -1,4 +1,4 @@
-"""AdamW as CLIP's family uses it, and the schedule."""
+"""AdamW as CLIP's family uses it, Lion or Adafactor, and the schedule."""
 
 import difflib
 import re
@@ -10,7 +10,12 @@ from ml_collections import ConfigDict
 
 from aligngap.errors import UsageError
 from aligngap.models.parameters import path_name
+from aligngap.training import rounding
 
+# Of Adafactor (Shazeer & Stern 2018, algorithms 4 and 5): β₂ₜ = 1 − t^-DECAY_POWER, and the largest
+# root mean square of an update. An array is factored where its two longest axes have this length:
+# the width of heads does, the number of layers that are stacked does not.
+DECAY_POWER, LARGEST_UPDATE, FACTORED = 0.8, 1.0, 64
 DECAYED = ("kernel", "patch_kernel", "embedding", "positions")
 
 
@@ -74,9 +79,9 @@ def check(config: ConfigDict, params: Any) -> None:
 
 
 def make(config: ConfigDict) -> optax.GradientTransformation:
-    """AdamW, after clipping by global norm where the config asks for it; locked parameters have
-    neither an update nor an optimiser state."""
-    learning = _adamw(config)
+    """The config's optimiser, after clipping by global norm where it asks for that; locked
+    parameters have neither an update nor an optimiser state."""
+    learning = _learning(config)
     if not _locks(config):
         return learning
 
@@ -90,20 +95,52 @@ def _locks(config: ConfigDict) -> bool:
     return any(factor == 0 for _, factor in config.optimizer.lr_factors)
 
 
-def _adamw(config: ConfigDict) -> optax.GradientTransformation:
+def _learning(config: ConfigDict) -> optax.GradientTransformation:
     optimizer = config.optimizer
     clip = optax.clip_by_global_norm(optimizer.clip_norm) if optimizer.clip_norm else None
-    adamw = optax.adamw(
-        schedule(config),
-        b1=optimizer.b1,
-        b2=optimizer.b2,
-        eps=optimizer.eps,
-        weight_decay=optimizer.weight_decay,
-        mask=decay_mask if optimizer.decay == "matrices" else None,
+    mask = decay_mask if optimizer.decay == "matrices" else None
+    descent = optax.chain(
+        DIRECTIONS[optimizer.name](config),
+        optax.add_decayed_weights(optimizer.weight_decay, mask),
+        optax.scale_by_learning_rate(schedule(config)),
     )
     factors = _scale_by_factors(config) if optimizer.lr_factors else None
-    used = [part for part in (clip, adamw, factors) if part is not None]
-    return optax.chain(*used) if len(used) > 1 else adamw
+    used = [part for part in (clip, descent, factors) if part is not None]
+    return optax.chain(*used) if len(used) > 1 else descent
+
+
+def _adamw(config: ConfigDict) -> optax.GradientTransformation:
+    """Loshchilov & Hutter 2019."""
+    b1, b2, eps = (config.optimizer[name] for name in ("b1", "b2", "eps"))
+    return _kept(optax.scale_by_adam(b1, b2, eps), config)
+
+
+def _lion(config: ConfigDict) -> optax.GradientTransformation:
+    """Chen et al. 2023, algorithm 2: sign(β₁m + (1 − β₁)g), then m ← β₂m + (1 − β₂)g."""
+    return _kept(optax.scale_by_lion(config.optimizer.b1, config.optimizer.b2), config)
+
+
+def _adafactor(config: ConfigDict) -> optax.GradientTransformation:
+    """Shazeer & Stern 2018, algorithms 4 and 5, with a momentum and without the steps relative to
+    a parameter's size (as Zhai et al. 2022, Scaling Vision Transformers): peak_lr and weight_decay
+    mean what they mean to AdamW. Layers that are stacked are clipped as one."""
+    momentum = optax.ema(config.optimizer.b1, debias=False) if config.optimizer.b1 else None
+    parts = [
+        optax.scale_by_factored_rms(decay_rate=DECAY_POWER, min_dim_size_to_factor=FACTORED),
+        optax.clip_by_block_rms(LARGEST_UPDATE),
+        *([_kept(momentum, config)] if momentum else []),
+    ]
+    return optax.chain(*parts)
+
+
+DIRECTIONS = {"adamw": _adamw, "lion": _lion, "adafactor": _adafactor}
+
+
+def _kept(moments: optax.GradientTransformation, config: ConfigDict) -> Any:
+    """In the config's dtype."""
+    if config.optimizer.moments == "float32":
+        return moments
+    return rounding.in_bfloat16(moments, config.seed)
 
 
 def _scale_by_factors(config: ConfigDict) -> optax.GradientTransformation:

@@ -1,11 +1,13 @@
 """What a run is made of before its first step, and where it stands when it is started again."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import optax
 from jax.sharding import Mesh
@@ -28,7 +30,7 @@ from aligngap.runs import initial, position, workdir
 from aligngap.runs.checkpoints import Checkpoints, Damaged
 from aligngap.runs.initial import InitialModel
 from aligngap.runs.position import Position
-from aligngap.training import agreement, frozen, model_flops, optimizer, state
+from aligngap.training import agreement, frozen, model_flops, optimizer, remat, state
 from aligngap.training.state import TrainState
 from aligngap.training.step import make_step
 
@@ -59,6 +61,35 @@ class Learner:
         step = frozen.with_semantics(step, self.encoder.module, self.config.microbatches)
         compiled = jax.jit(meshes.with_rules(step), donate_argnums=1, out_shardings=out)
         return partial(compiled, frozen.placed(self.encoder.params, self.mesh))
+
+    def lowered(self, *inputs: Any) -> Any:
+        """The step for these inputs: state, batch and requests, or their shapes with shardings."""
+        step: Any = self.compiled_step
+        held = step.args if isinstance(step, partial) else ()  # The frozen sentence encoder.
+        return getattr(step, "func", step).lower(*held, *inputs)
+
+    def step_bytes(self, **options: Any) -> float:
+        """Bytes on a device while the compiled step runs: state, batch and what it makes of them.
+
+        Compiling is no loss: the first step finds it done. Infinite where XLA says that it cannot.
+        `options` are the compiler's.
+        """
+        own = records.SEMANTICS if records.rescales(self.config) else 0
+        shapes = records.batch_shapes(self.config, own).items()
+        batch = {name: jax.ShapeDtypeStruct(*array) for name, array in shapes}
+        over = dict.fromkeys(batch, meshes.batch_sharding(self.mesh))
+        state = meshes.placed(nn.unbox(self.abstract), self.layout)
+        requests = agreement.requests(agreement.Request.NOTHING, self.mesh)
+        with jax.set_mesh(self.mesh):
+            lowered = self.lowered(state, meshes.placed(batch, over), requests)
+            try:
+                found = lowered.compile(compiler_options=options).memory_analysis()
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                return math.inf
+        inside = found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+        return float(found.argument_size_in_bytes + inside)
 
     def load(self, checkpoints: Checkpoints, step: int) -> tuple[TrainState, Position]:
         """What was saved after `step`; Damaged where it is not what was saved."""
@@ -108,7 +139,8 @@ def reopen(folder: Path) -> Learner:
 
 def prepare(config: ConfigDict, folder: Path) -> Run:
     """Checks everything that can be wrong before the workdir is touched, then claims it."""
-    made = learner(config)
+    made = remat.fitted(config, learner)
+    config = made.config
     optimizer.check(config, made.abstract.params)
     source = corpora.open_train(config)
     evaluator.check(config)
@@ -125,7 +157,9 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
         for misfit in fit.misfits(config, source, tokenizer):
             progress.say(f"WARNING: {misfit}")
     own = (made.config, made.mesh, made.module, made.tx, made.abstract, made.encoder)
-    return Run(*own, folder, tokenizer, source, start, _plan(config, made.mesh, source, tokenizer))
+    run = Run(*own, folder, tokenizer, source, start, _plan(config, made.mesh, source, tokenizer))
+    vars(run).update(vars(made))  # The step too, where it is compiled.
+    return run
 
 
 def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, Position]:

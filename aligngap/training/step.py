@@ -31,16 +31,18 @@ Encode = Callable[[Any, Batch, Key], Embeddings]
 
 
 def make_encode(config: ConfigDict, model: DualEncoder) -> Encode:
-    """(params, batch, key) → (image, text), each row a function of the key and its own example.
+    """(params, batch, key) → (image, text), each row a function of the key, its own example and its
+    place in the batch, which a part of a batch gives as "row".
 
     Whatever is random in training, on the device (augmentation) or in a module (patch dropout),
-    draws from the key: `self.make_rng("train")` in a module. Nothing is today.
+    draws from the key, folded with the row's place: `self.make_rng("train")` in a module. So it is
+    the same however the batch is split over devices and in parts.
     """
 
     def encode(params: Any, batch: Batch, key: Key) -> Embeddings:
         params = locked(config, params)
         pixels = towers.normalise(batch["image"], config.data.mean, config.data.std)
-        given = (pixels, batch["text"], packing.of_batch(batch))
+        given = (pixels, batch["text"], packing.of_batch(batch), batch.get("row"))
         return model.apply({"params": params}, *given, method="encode", rngs={"train": key})
 
     return encode

@@ -26,7 +26,7 @@ SCRIPT = Path(__file__).parent / "in_jax.py"
 SIGLIP = {**SIGLIP_TOWERS, "logit_bias": True, "scale_form": "softplus", "embed_dim": 64}
 VARIANTS = {
     "towers": ("none", "float32", {"image.activation": "quick_gelu", "scan": True}),
-    "tied": ("transformer+projection", "bfloat16", {"remat": True}),
+    "tied": ("transformer+projection", "bfloat16", {"remat": "block"}),
     "siglip": ("none", "float32", SIGLIP),
     "resnet": (
         "none",

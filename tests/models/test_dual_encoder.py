@@ -109,18 +109,18 @@ class Reference:
 
 
 @pytest.mark.parametrize("tie", TIES)
-@pytest.mark.parametrize(("scan", "remat"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(("scan", "remat"), [(False, "none"), (True, "none"), (True, "dots")])
 def test_against_numpy(tie, scan, remat):
     model, params = parameters(small(tie, scan=scan, remat=remat))
     pixels, ids = inputs()
     image, text, scale = jax.jit(model.apply)({"params": params}, pixels, ids)
     reference = Reference(params)
-    np.testing.assert_allclose(image, [reference.image(x) for x in pixels], atol=2e-5)
+    np.testing.assert_allclose(image, [reference.image(x) for x in pixels], atol=5e-5)
     np.testing.assert_allclose(text, [reference.text(x) for x in ids], atol=2e-5)
     assert float(scale) == pytest.approx(np.exp(float(params["logit_scale"])), rel=1e-5)
 
 
-@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("remat", ["none", "block"])
 def test_scanned_and_unrolled_layers_have_the_same_gradient(remat):
     def gradient(scan):
         model, params = parameters(small("transformer", scan=scan, remat=remat))

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.corpus
 FORMS = [
     {"tie": "none"},
     {"tie": "none", "scan": False},
-    {"tie": "transformer", "remat": True},
-    {"tie": "transformer+projection", "remat": True, "scan": False},
+    {"tie": "transformer", "remat": "block"},
+    {"tie": "transformer+projection", "remat": "block", "scan": False},
 ]
 
 

@@ -38,14 +38,15 @@ def test_a_mesh_that_does_not_divide_the_batch():
         described("--config.mesh.data=3")
 
 
-@pytest.mark.parametrize("field", ["parameters", "optimiser"])
-def test_fsdp_over_eight_devices_splits_everything_by_eight(field):
-    numbers = {}
-    for fsdp in (1, 8):
-        _, lines = described("--config.mesh.data=1", f"--config.mesh.fsdp={fsdp}")
-        value, unit = lines[field].split()
-        numbers[fsdp] = float(value) * {"GiB": 2**10, "MiB": 1}[unit]
-    assert numbers[1] / 8 * 0.99 <= numbers[8] <= numbers[1] / 8 * 1.05
+def test_fsdp_over_eight_devices_splits_everything_by_eight():
+    one, eight = (
+        described("--config.mesh.data=1", f"--config.mesh.fsdp={fsdp}")[1] for fsdp in (1, 8)
+    )
+    for field in ("parameters", "optimiser"):
+        (value, unit), (part, smaller) = one[field].split(), eight[field].split()
+        whole = float(value) * {"GiB": 2**10, "MiB": 1}[unit]
+        assert smaller == "MiB"
+        assert whole / 8 * 0.99 <= float(part) <= whole / 8 * 1.05
 
 
 def test_a_topology_that_is_not_at_hand():
@@ -60,3 +61,32 @@ def test_a_topology_that_is_not_at_hand():
 def test_an_unknown_topology_names_those_there_are(name):
     with pytest.raises(UsageError, match=f"--topology={name}.*h100-64.*v5e"):
         dry_run.describe(configs.load(PAPER, []), name)
+
+
+SMALL = [
+    "--config.model.tie=none",
+    *(f"--config.model.{m}.{size}" for m in ("image", "text") for size in ("width=64", "heads=4")),
+    *(f"--config.model.{m}.layers=3" for m in ("image", "text")),
+]
+
+
+def policies(text):
+    """Policy → what its line says, of the table of an estimate."""
+    lines = text.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("Remat (estimate)"))
+    return {row[0]: row[1:] for row in map(str.split, lines[first + 1 : first + 4])}
+
+
+def test_each_policy_has_its_batch_and_auto_takes_the_first_that_fits():
+    config = configs.load(PAPER, [*SMALL, "--config.model.remat=auto"])
+    found = policies(dry_run.describe(config, "h100-1"))
+    largest = {name: int(row[3].replace(",", "")) for name, row in found.items()}
+    assert list(found) == ["none", "dots", "block"]
+    assert largest["none"] < largest["dots"] < largest["block"]
+    assert float(found["none"][2]) < float(found["dots"][2]) < float(found["block"][2])
+    config.batch_size = largest["none"] + 8
+    assert "Remat            dots (auto)" in dry_run.describe(config, "h100-1")
+    config.batch_size, config.model.remat = largest["dots"], "dots"
+    text = dry_run.describe(config, "h100-1")
+    (memory,) = [line for line in text.splitlines() if "of its memory" in line]
+    assert "95 % with activations" in memory

@@ -54,10 +54,11 @@ def test_every_preset(name):
     [
         {**SIGLIP_TOWERS, "embed_dim": 64, "text.width": 64},
         {**RESNET, "image.projection": "none"},
+        {"image.patch_dropout": 0.5},
         {"tie": "transformer", "text.width": 64, "text.layers": 3, "text.heads": 4}
         | {"text.mlp_ratio": 4.0, "text.projection": "affine"},
     ],
-    ids=["siglip", "resnet", "tied blocks alone"],
+    ids=["siglip", "resnet", "patch dropout", "tied blocks alone"],
 )
 def test_every_tower(fields):
     config = small(**fields)
