@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from aligngap import addresses, compilation_cache, xla_flags
+from aligngap import addresses, allocator, compilation_cache, xla_flags
 from aligngap.errors import AligngapError, UsageError
 
 # name: what `aligngap --help` says of it. The room in `verbs/` has the same name.
@@ -25,6 +25,13 @@ VERBS = {
     "bench": "time, memory and arithmetic on this machine",
 }
 
+COMPUTE = (
+    "train",
+    "evaluate",
+    "embed",
+    "bench",
+)  # Verbs to which their memory's allocator matters.
+
 
 class _Parser(argparse.ArgumentParser):
     """argparse, with its errors in this program's one line."""
@@ -37,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; exit code 0 done, 1 failure, 2 wrong usage or config, 75 preempted."""
     # Information about what the backend did not find is of no use to a user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if arguments is None and sys.argv[1:2] and sys.argv[1] in COMPUTE:
+        allocator.start_again()
     # Before any room imports JAX, which reads its variables then.
     xla_flags.give(os.environ)
     nothing_kept = compilation_cache.keep(os.environ)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import psutil
 
+from aligngap import allocator
 from aligngap import config as configs
 from aligngap.data import corpora, records
 from aligngap.errors import AligngapError
@@ -65,6 +66,8 @@ def _machine(folder: Path | None) -> Iterator[Finding]:
     for module, use in OPTIONAL.items():
         if importlib.util.find_spec(module) is None:
             yield Finding("note", f"{module} is not installed; only needed for {use}")
+    if jax.default_backend() == "cpu":
+        yield Finding("ok", "tcmalloc") if allocator.find() else Finding("note", allocator.HINT)
     memory = psutil.virtual_memory()
     yield Finding("ok", f"memory {memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free")
     place = next(p for p in (folder or Path()).absolute().joinpath("x").parents if p.exists())

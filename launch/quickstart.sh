@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 source launch/environment.sh
 # shellcheck disable=SC2119  # No extras; its arguments are none of this script's.
 environment
+allocator
 
 runs=${RUNS:-runs/quickstart}
 presets=${PRESETS:-clip alignclip}

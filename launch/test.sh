@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lint, types and tests, from nothing: makes .venv, prepares the corpus, runs everything on the CPU.
-# Installs Debian's chromium where it may; without a browser, the tests of pages in one are skipped.
+# Installs Debian's chromium and tcmalloc where it may; without them, their tests are skipped.
 #
 #   bash launch/test.sh [pytest arguments]      e.g. bash launch/test.sh tests/objectives -k values
 set -euo pipefail
@@ -15,11 +15,9 @@ else
 fi
 environment_beside beam
 
-if ! command -v chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  say "Installing chromium, for the tests of pages"
-  { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; } >/dev/null ||
-    say "It cannot be installed: those tests will be skipped"
-fi
+allocator
+command -v chromium >/dev/null || debian_package chromium ||
+  say "No chromium: the tests of pages are skipped"
 
 say "ruff"
 .venv/bin/ruff check .
