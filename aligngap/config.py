@@ -32,6 +32,7 @@ ONE_OF = {
     "model.tie": TIES,
     "model.scale_form": ("exp", "softplus"),
     "model.remat": (*REMAT, "auto"),
+    "model.attention": ("auto", "xla", "cudnn"),
     **{f"model.{m}.activation": ("gelu", "gelu_tanh", "quick_gelu") for m in MODALITIES},
     **{f"model.{m}.projection": ("linear", "affine", "none") for m in MODALITIES},
     "model.image.pooling": ("class_token", "attention"),
@@ -77,7 +78,7 @@ SAMPLED = ("crop_scale", "crop_ratio", "first_caption", "max_keywords", "name_sh
 FREE_TO_CHANGE = (
     *("mesh", "log", "evaluation", "evaluators", "checkpoint", "health", "watchdog"),
     *("data.data_dir", "data.test_splits", "data.in_memory", "data.workers"),
-    *("data.pack_captions", "model.remat"),
+    *("data.pack_captions", "model.remat", "model.attention"),
 )
 
 
@@ -149,6 +150,9 @@ def default() -> ConfigDict:
     # What the backward pass computes again. none | dots: all but the outputs of the dense products,
     # which stay | block: each block, for 4/3 of the FLOPs | auto: the first of these that fits.
     model.remat = "none"
+    # xla | cudnn: GPUs' fused kernel where they compute in bfloat16, for attention pooling too |
+    # auto: that kernel in the blocks, XLA for pooling, whose single query leaves little to fuse.
+    model.attention = "auto"
     model.image = tower(768, 12, 12, 4.0)
     model.image.size = 224  # Pixels a side.
     model.image.patch_size = 16

@@ -84,7 +84,12 @@ class DualEncoder(nn.Module):
             self.transformer = self._transformer(image)
         if image.pooling == "attention":  # Without images that go through it, it has no parameters.
             self.image_pooling = AttentionPooling(
-                image.heads, image.mlp_ratio, image.activation, image.norm_eps, self.dtype
+                image.heads,
+                image.mlp_ratio,
+                image.activation,
+                image.norm_eps,
+                "cudnn" if config.attention == "cudnn" else "xla",
+                self.dtype,
             )
         if config.tie == "transformer+projection":
             self.projection = Projection(config.embed_dim, image.projection, self.dtype)
@@ -165,6 +170,7 @@ class DualEncoder(nn.Module):
             mlp_ratio=tower.mlp_ratio,
             activation=tower.activation,
             norm_eps=tower.norm_eps,
+            attention="xla" if self.config.attention == "xla" else "cudnn",
             dtype=self.dtype,
             remat=self.config.remat,
             scan=self.config.scan,

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from aligngap.models.transformer import MLP, Dense, layer_norm, parameter_std
+from aligngap.models.transformer import MLP, Dense, by_cudnn, layer_norm, parameter_std
 
 
 def normalise(
@@ -149,6 +149,7 @@ class AttentionPooling(nn.Module):
     mlp_ratio: float
     activation: str
     norm_eps: float
+    attention: str  # xla | cudnn, where that can be had.
     dtype: Any
 
     @nn.compact
@@ -163,7 +164,10 @@ class AttentionPooling(nn.Module):
         qkv_axes = ("embed", "qkv", *axes)
         qkv_BxMx3xHxK = Dense(features, std, qkv_axes, self.dtype, name="qkv")(all_BxMxW)
         attended_Bx1xHxK = jax.nn.dot_product_attention(
-            qkv_BxMx3xHxK[:, :1, 0], qkv_BxMx3xHxK[:, 1:, 1], qkv_BxMx3xHxK[:, 1:, 2]
+            qkv_BxMx3xHxK[:, :1, 0],
+            qkv_BxMx3xHxK[:, 1:, 1],
+            qkv_BxMx3xHxK[:, 1:, 2],
+            implementation="cudnn" if by_cudnn(self.attention, self.dtype) else None,
         )
         output = Dense((width,), std, (*axes, "embed"), self.dtype, name="output")
         x_Bx1xW = output(attended_Bx1xHxK)

@@ -160,11 +160,17 @@ def seen(
     return jnp.tri(x.shape[1], dtype=bool)[None, None] if causal else None
 
 
+def by_cudnn(implementation: str, dtype: Any) -> bool:
+    """Whether cuDNN's fused kernel, which GPUs have for half precision alone, is to be taken."""
+    return implementation == "cudnn" and jax.default_backend() == "gpu" and dtype == jnp.bfloat16
+
+
 class Attention(nn.Module):
     """Multi-head self-attention, causal or not, or causal within each segment of a row."""
 
     heads: int
     output_std: float
+    implementation: str  # xla | cudnn
     dtype: Any
 
     @nn.compact
@@ -175,8 +181,7 @@ class Attention(nn.Module):
         qkv_shape = (3, self.heads, width // self.heads)
         qkv_axes = ("embed", "qkv", "heads", "head_dim")
         qkv_BxLx3xHxK = Dense(qkv_shape, width**-0.5, qkv_axes, self.dtype, name="qkv")(x)
-        # cuDNN's fused kernel runs in half precision only.
-        if jax.default_backend() == "gpu" and self.dtype == jnp.bfloat16:
+        if by_cudnn(self.implementation, self.dtype):
             query, key, value = (part[:, :, 0] for part in jnp.split(qkv_BxLx3xHxK, 3, axis=2))
             attended_BxLxHxK = jax.nn.dot_product_attention(
                 query,
@@ -224,6 +229,7 @@ class Block(nn.Module):
     layers: int
     activation: str
     norm_eps: float
+    attention: str
     dtype: Any
 
     @nn.compact
@@ -233,7 +239,7 @@ class Block(nn.Module):
         # The residual stream sums 2·layers outputs: CLIP's initialisation keeps its variance (as
         # GPT-2's, Radford et al. 2019, section 2.3).
         output_std = self.width**-0.5 * (2 * self.layers) ** -0.5
-        attention = Attention(self.heads, output_std, self.dtype, name="attention")
+        attention = Attention(self.heads, output_std, self.attention, self.dtype, name="attention")
         normed = layer_norm(self.dtype, self.norm_eps, "attention_norm")(x)
         x = x + attention(normed, causal, segments)
         hidden = round(self.width * self.mlp_ratio)
@@ -276,6 +282,7 @@ class Transformer(nn.Module):
     mlp_ratio: float
     activation: str
     norm_eps: float
+    attention: str  # xla | cudnn, where that can be had.
     dtype: Any
     remat: str
     scan: bool
@@ -288,6 +295,7 @@ class Transformer(nn.Module):
             self.layers,
             self.activation,
             self.norm_eps,
+            self.attention,
             self.dtype,
         )
         self.final_norm = layer_norm(self.dtype, self.norm_eps)

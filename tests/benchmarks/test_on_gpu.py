@@ -21,7 +21,7 @@ def test_a_rehearsal(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(output.read_text())
     assert list(found) == ["attention", "deterministic"]
-    assert set(found["attention"]) == {"image xla", "text xla", "took"}
+    assert set(found["attention"]) == {"image xla", "text xla", "pooling xla", "took"}
     assert len(found["deterministic"]["digest"]) == 64
     assert "--xla_gpu_deterministic_ops=true" in found["deterministic"]["flags"]
 

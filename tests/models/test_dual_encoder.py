@@ -293,3 +293,29 @@ def test_a_resnet_takes_the_place_of_the_image_tower():
     assert not {"image_input", "image_transformer", "image_projection"} & set(variables["params"])
     image = jax.eval_shape(lambda v: model.apply(v, pixels, method="encode_image"), variables)
     assert image.shape == (2, 24)
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype", "asked"),
+    [
+        ("auto", jnp.bfloat16, {"cudnn", None}),
+        ("cudnn", jnp.bfloat16, {"cudnn"}),
+        ("xla", jnp.bfloat16, {None}),
+        ("cudnn", jnp.float32, {None}),
+    ],
+)
+def test_which_attention_a_gpu_is_asked_for(given, dtype, asked, monkeypatch):
+    """What JAX is asked for where its backend is a GPU; this machine computes it without cuDNN."""
+    found, attention = set(), jax.nn.dot_product_attention
+
+    def heard(*args, implementation=None, **kwargs):
+        found.add(implementation)
+        return attention(*args, **kwargs)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", heard)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    config = small(attention=given)
+    config.model.image.pooling = "attention"
+    model = dual_encoder.DualEncoder(config.model, dtype)
+    jax.eval_shape(model.init, jax.random.key(0), *inputs(2))
+    assert found == asked

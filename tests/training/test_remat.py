@@ -68,7 +68,7 @@ def test_policies_have_the_same_loss_and_gradients(small, tie, scan, more):
 
 
 def transformer(policy, scan):
-    module = Transformer(W, LAYERS, 2, HIDDEN / W, "gelu", 1e-5, jnp.float32, policy, scan)
+    module = Transformer(W, LAYERS, 2, HIDDEN / W, "gelu", 1e-5, "xla", jnp.float32, policy, scan)
     x = jnp.ones((B, L, W))
     params = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, False), x)
     return lambda p, x: module.apply(p, x, False).sum(), nn.unbox(params), x
