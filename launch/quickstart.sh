@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main job on real data: trains a CLIP baseline and an AlignCLIP model on pictograms and draws
-# one page that compares them. About 12 minutes on 2 cores, the installation included.
+# one page that compares them. About 8 minutes on 2 cores, the installation included.
 #
 #   bash launch/quickstart.sh [--config.key=value ...]      further arguments go to `aligngap train`
 #   RUNS=runs/seed1 bash launch/quickstart.sh --config.seed=1       other runs, in a folder of their own
