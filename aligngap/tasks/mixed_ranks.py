@@ -10,6 +10,7 @@ binomials, one for each pair of standings. Means over u are integrals of polynom
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -21,9 +22,10 @@ NODES = 12  # Of Gauss-Legendre in a panel: exact for polynomials of degree 23.
 AT_ONCE = 2**21  # elements of the largest array held: 16 MiB
 
 Counts = Int[np.ndarray, "n 9"]  # How many items have each pair of standings.
+Standings = TypeVar("Standings", int, np.ndarray)
 
 
-def standing(image: Int[np.ndarray, "*n"], text: Int[np.ndarray, "*n"]) -> Int[np.ndarray, "*n"]:
+def standing(image: Standings, text: Standings) -> Standings:
     """The place in `Counts` of an item whose image and text stand so to a document."""
     return 3 * image + text
 
