@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aligngap.errors import AligngapError
+from aligngap.tasks.first_places import Best
 from aligngap.tasks.mixed_ranks import AHEAD, BEHIND, STANDINGS, TIED, standing
 from aligngap.tasks.retrieval import TIE
 from aligngap.unit import SMALLEST
@@ -73,7 +74,7 @@ def scan(
     items, own = _wanted(chunks(), right.item)
     bars = _bars(queries[right.query], own, weights)
     counts = np.zeros((*bars.shape, STANDINGS), np.int64)
-    best = _Best(len(queries), min(depth, items))
+    best = Best(len(queries), min(depth, items))
     start = 0
     for chunk in chunks():
         image, text = (np.asarray(rows, np.float64) for rows in chunk)
@@ -85,8 +86,8 @@ def scan(
             best.add(some, start, scores)
             rows = right.query[pairs] - some.start
             one_each = np.array_equal(rows, np.arange(scores.shape[1]))
-            of_pairs = scores if one_each else scores[:, rows]
-            _count(counts[pairs], *of_pairs, bars[pairs], weights, lengths)
+            images, texts = scores if one_each else scores[:, rows]
+            _count(counts[pairs], images, texts, bars[pairs], weights, lengths)
         start += len(image)
     rivals = _rivals(right.query, bars)
     counts -= rivals + _itself(bars)
@@ -121,7 +122,7 @@ def _bars(
 ) -> Float[np.ndarray, "R 2+A"]:
     """The scores of the right documents: as image, as text, fused by each weight."""
     image, text = (np.einsum("rd,rd->r", queries, rows)[:, None] for rows in own)
-    fused = (weights * text + (1 - weights) * image) / _lengths(*own, weights).T
+    fused = (weights * text + (1 - weights) * image) / _lengths(own[0], own[1], weights).T
     return np.concatenate([image, text, fused], axis=1)
 
 
@@ -218,33 +219,6 @@ def _one_each(scores: np.ndarray, bars: np.ndarray) -> Int[np.ndarray, "r 2+A 9"
     text = np.concatenate([np.repeat(scores[:, 1:2], 2, axis=1), scores[:, 2:]], axis=1)
     which = standing(_stands(image, bars), _stands(text, bars))
     return (which[..., None] == np.arange(STANDINGS)).astype(np.int64)
-
-
-class _Best:
-    """The best renderings of each modality for each query, as the chunks come."""
-
-    def __init__(self, queries: int, depth: int) -> None:
-        self.items = np.zeros((queries, 2, depth), np.int32)
-        self.scores = np.full((queries, 2, depth), -np.inf)
-
-    def add(self, some: slice, start: int, scores: Float[np.ndarray, "2 q n"]) -> None:
-        """Scores of a chunk's items, the first of which is `start`."""
-        depth = self.items.shape[-1]
-        for modality, found in enumerate(scores):
-            held = self.scores[some, modality]
-            rows, columns = np.nonzero(found > held.min(axis=1, keepdims=True))
-            if not len(rows):
-                continue
-            first = np.searchsorted(rows, np.arange(len(found)))
-            places = depth + np.arange(len(rows)) - first[rows]
-            wide = np.full((len(found), int(places.max()) + 1), -np.inf)
-            wide[:, :depth], wide[rows, places] = held, found[rows, columns]
-            items = np.zeros(wide.shape, np.int32)
-            items[:, :depth], items[rows, places] = self.items[some, modality], start + columns
-            # Of scores that are equal the first stay.
-            kept = np.argsort(-wide, axis=1, kind="stable")[:, :depth]
-            self.scores[some, modality] = np.take_along_axis(wide, kept, axis=1)
-            self.items[some, modality] = np.take_along_axis(items, kept, axis=1)
 
 
 def _check(rows: np.ndarray, what: str, start: int) -> None:

@@ -1,8 +1,8 @@
 """Mixed search: a pool in which each item stands once, as image with probability p, else as text.
 
 NDCG, recall and reciprocal rank of the right items against p, the share of images among the first
-ten, and the same of a pool of fused documents, n(α · text + (1 − α) · image). GR-CLIP and MixBench
-are the task's source, with α = ½ and each modality mixed in thirds.
+ten, and the same of a pool of fused documents, n(α · text + (1 − α) · image). The task is that of
+Li et al. 2025 (GR-CLIP, MixBench), where α = ½ and a third of the pool each is text, image, both.
 
 Nothing is drawn: a value is the expectation over all mixtures of the pool and all orders of ties
 (`mixed_ranks`), so an encoder that maps everything to one point scores exactly chance.
@@ -13,21 +13,18 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import binom
 
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
 from aligngap.tasks import mixed_ranks
+from aligngap.tasks.first_places import FIRST, depth, images_first
 from aligngap.tasks.intervals import estimates
 from aligngap.tasks.mixed_pool import Chunks, Right, Seen, scan
 from aligngap.tasks.mixed_ranks import BOTH_TIED, STANDINGS
 from aligngap.tasks.ranking import KS
 
-FIRST = 10  # Places that NDCG and the share of images look at.
 GRID = tuple(round(0.1 * step, 1) for step in range(11))  # Of shares p and of weights α.
 IMAGES = f"images_among_first_{FIRST}"
-NEGLIGIBLE = 1e-9  # Chance that a rendering beyond the best ones kept is among the first.
-RENDERINGS_AT_ONCE = 2**19
 
 # name → what each query scores at each p, or at each α of what is "fused/...".
 Scores = Mapping[str, Float[np.ndarray, "Q P"]]
@@ -64,9 +61,13 @@ def evaluate(
     """
     if not len(queries) or len(np.unique(right.query)) < len(queries):
         raise AligngapError("search cannot be measured: a query has no right item")
-    seen = scan(chunks, queries, right, np.array(GRID), depth())
+    seen = scan(chunks, queries, right, np.array(GRID), depth(GRID))
     kinds = np.tile([True, False], (seen.items, 1)) if shown is None else shown
-    found = {**_mixed(seen, right), IMAGES: images_first(seen, kinds), **_fused(seen, right)}
+    found = {
+        **_mixed(seen, right),
+        IMAGES: images_first(seen.best_items, seen.best_scores, kinds, GRID),
+        **_fused(seen, right),
+    }
     random = {name: np.full(len(GRID), mean) for name, mean in chances(seen.items, right).items()}
     random |= {f"fused/{name}": mean for name, mean in random.items()}
     random[IMAGES] = np.array([p * kinds[:, 0].mean() + (1 - p) * kinds[:, 1].mean() for p in GRID])
@@ -84,67 +85,6 @@ def chances(items: int, right: Right) -> dict[str, float]:
     others[:, BOTH_TIED], rivals[:, BOTH_TIED] = items - sizes, sizes - 1
     found = _scores(others, rivals, 0.5)
     return {name: float(rows.mean()) for name, rows in _of_queries(found, right).items()}
-
-
-def depth() -> int:
-    """How many renderings of a modality to keep: one that has so many before it is not among the
-    first at any p of GRID."""
-    least = min(p for p in GRID if p > 0)
-    kept = np.arange(FIRST, 10_000)
-    return int(kept[np.argmax(binom.cdf(FIRST - 1, kept, least) < NEGLIGIBLE)])
-
-
-def images_first(seen: Seen, kinds: Bool[np.ndarray, "N 2"]) -> Float[np.ndarray, "Q P"]:
-    """Mean share of images among the first ten of each query. Of equal scores the item that stands
-    first in the pool comes first."""
-    step = max(1, RENDERINGS_AT_ONCE // (2 * seen.best_items.shape[-1]))
-    parts = [
-        _images_first(seen.best_items[at : at + step], seen.best_scores[at : at + step], kinds)
-        for at in range(0, len(seen.best_items), step)
-    ]
-    sums = np.concatenate(parts, axis=1)  # [P Q]
-    return sums.T / min(FIRST, seen.items)
-
-
-def _images_first(
-    items: Int[np.ndarray, "q 2 L"], scores: Float[np.ndarray, "q 2 L"], kinds: np.ndarray
-) -> Float[np.ndarray, "P q"]:
-    """Sums over an item's image and text of the chance that it stands so and among the first."""
-    most = items.shape[-1]
-    flat = items.reshape(len(items), -1)
-    order = np.lexsort((flat, -scores.reshape(flat.shape)), axis=1)
-    flat = np.take_along_axis(flat, order, axis=1)
-    text = order >= most
-    # Of an item whose image and text are both here, the later one.
-    by_item = np.argsort(flat, axis=1, kind="stable")
-    ordered = np.take_along_axis(flat, by_item, axis=1)
-    again = np.zeros(flat.shape, bool)
-    second = np.diff(ordered, axis=1, prepend=-1) == 0
-    np.put_along_axis(again, by_item, second, axis=1)
-    both = np.cumsum(again, axis=1) - again
-    # Before it, of other items: both, only the image, only the text.
-    images = np.cumsum(~text, axis=1) - ~text - both - (again & text)
-    texts = np.cumsum(text, axis=1) - text - both - (again & ~text)
-    shown = kinds[flat, text.astype(int)]
-    found = []
-    for p in GRID:
-        first = _first_by_counts(most, p)[np.minimum(both, FIRST), images, texts]
-        found.append((np.where(text, 1 - p, p) * shown * first).sum(axis=1))
-    return np.stack(found)
-
-
-def _first_by_counts(most: int, share: float) -> Float[np.ndarray, "11 n n"]:
-    """Chance of fewer than ten items before a rendering: [those certain, images, texts]."""
-    counts = np.arange(most + 1)
-    image, text = (
-        mixed_ranks.binomial(counts, np.array([p]), FIRST)[:, 0] for p in (share, 1 - share)
-    )
-    at_most = np.cumsum(text, axis=1)
-    left = [
-        sum(np.multiply.outer(image[:, i], at_most[:, room - i]) for i in range(room + 1))
-        for room in range(FIRST - 1, -1, -1)
-    ]
-    return np.stack([*left, np.zeros((most + 1, most + 1))])
 
 
 def _mixed(seen: Seen, right: Right) -> Scores:

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from aligngap.errors import AligngapError
-from aligngap.tasks import mixed_pool, mixed_ranks, search
+from aligngap.tasks import first_places, mixed_pool, mixed_ranks, search
 from aligngap.tasks.mixed_pool import Right, chunks_of
 from aligngap.unit import unit_rows_numpy
 
@@ -202,7 +202,7 @@ def test_chunks_and_blocks_give_what_one_gives(monkeypatch, dtype):
     whole = measured(image, text, query, right)
     monkeypatch.setattr(mixed_pool, "SCORES_AT_ONCE", 17 * 9)
     monkeypatch.setattr(mixed_ranks, "AT_ONCE", 20_000)
-    monkeypatch.setattr(search, "RENDERINGS_AT_ONCE", 3000)
+    monkeypatch.setattr(first_places, "RENDERINGS_AT_ONCE", 3000)
     parts = search.evaluate(chunks_of(image, text, 17), query, right, 0)
     for name, value in whole.flat().items():
         found = parts.flat()[name]
@@ -213,8 +213,8 @@ def test_only_the_best_renderings_are_kept(monkeypatch):
     """The share of images from the best of each modality, as the chunks come, is that of all."""
     image, text, query = alike(900, width=4, seed=2)
     kept = measured(image, text, query[:20], Right.own(20)).values[search.IMAGES]
-    assert search.depth() < 900
-    monkeypatch.setattr(search, "depth", lambda: 900)
+    assert first_places.depth(search.GRID) < 900
+    monkeypatch.setattr(search, "depth", lambda shares: 900)
     every = measured(image, text, query[:20], Right.own(20)).values[search.IMAGES]
     for share, value in every.items():
         assert kept[share].value == pytest.approx(value.value, abs=1e-6)

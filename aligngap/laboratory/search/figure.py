@@ -54,7 +54,7 @@ def summary(found: Mapping[str, Any], sizes: Mapping[str, int], given: int) -> s
     of = f" of {given:,}" if given > sizes["queries"] else ""
     lines = [
         f"{sizes['items']:,} items, {sizes['queries']:,} queries{of}: value, 95 % interval",
-        f"{'share of images':<22}" + "".join(f"{share:>26g}" for share in PRINTED),
+        f"{'share of images':<22}" + "".join(f"{share:9g}".ljust(26) for share in PRINTED),
     ]
     for name in (*DRAWN, "recall@1", "recall@5", IMAGES):
         at = {value["image_share"]: value for value in found[name]}
@@ -66,7 +66,7 @@ def summary(found: Mapping[str, Any], sizes: Mapping[str, int], given: int) -> s
         f"fused documents: {NDCG} {even['value']:.3f} at text weight 0.5, "
         f"{best['value']:.3f} at {best['text_weight']:g} (the best here, chosen on these queries)"
     )
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _words(value: Mapping[str, float]) -> str:
