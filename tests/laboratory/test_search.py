@@ -1,6 +1,8 @@
 """`aligngap gap search`: its file against the task's function, qrels and ids, bad input."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -150,3 +152,29 @@ def test_bad_input_is_one_line(folder, run):
     (folder / "image_ids.txt").write_text("one\n")
     code, line = run(f"--qrels={folder}/x.tsv")
     assert (code, "image_ids.txt holds 1 ids for 30 rows" in line) == (1, True), line
+
+
+PEAKS = """
+import resource, sys
+from aligngap.cli import main
+for folder in sys.argv[1:]:
+    given = [f"--{name}={folder}/{name}.npy" for name in ("image", "text", "query")]
+    assert main(["gap", "search", *given, f"--qrels={folder}/q.tsv", f"--output={folder}"]) == 0
+    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_items_are_never_held_at_once(tmp_path):
+    """The peak of memory grows by less than the files: 200 MiB of items."""
+    for folder, count in (("few", 1000), ("many", 100_000)):
+        (tmp_path / folder).mkdir()
+        for name in ("image", "text"):
+            rows = np.random.default_rng(0).random((count, 256), np.float32)
+            np.save(tmp_path / folder / f"{name}.npy", rows)
+        np.save(tmp_path / folder / "query.npy", rows[:20])
+        pairs = "".join(f"{row}\t{row}\t1\n" for row in range(20))
+        (tmp_path / folder / "q.tsv").write_text("query_id\tcorpus_id\tscore\n" + pairs)
+    command = [sys.executable, "-c", PEAKS, str(tmp_path / "few"), str(tmp_path / "many")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    few, many = (int(line.split()[1]) for line in done.stdout.splitlines() if "peak" in line)
+    assert many - few < 130
