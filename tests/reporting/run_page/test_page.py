@@ -169,7 +169,7 @@ def test_any_number_of_runs(make_run, tmp_path, count):
     workdirs = [make_run(tmp_path / f"r{i}", f"model {i}") for i in range(count)]
     source = built(workdirs, tmp_path)
     Page(source)
-    assert source.count("<svg") == 2 * count + 3 + 4 + count
+    assert source.count("<svg") == 2 * count + 3 + 3 + 4 + count
 
 
 def test_other_splits_show_under_their_own_names(make_run, tmp_path):
