@@ -7,7 +7,7 @@ Presets: clip (two towers), sharedclip (one tied transformer), alignclip (tied, 
 
 from ml_collections import ConfigDict
 
-from aligngap.config import tower
+from aligngap.config import evaluator, tower
 from aligngap.presets import preset
 
 
@@ -36,6 +36,7 @@ def get_config(name: str = "clip") -> ConfigDict:
     optimizer.peak_lr = 2e-3
     optimizer.warmup_steps = 80
     config.checkpoint.every_steps = 156
-    for evaluator in (config.evaluators.gap, config.evaluators.retrieval):
-        evaluator.every_steps = 156
+    for entry in (config.evaluators.gap, config.evaluators.retrieval):
+        entry.every_steps = 156
+    config.evaluators.search = evaluator("search")
     return config

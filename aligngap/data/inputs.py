@@ -2,7 +2,8 @@
 
 Always in one order: files by name, lists and shards as they are. Shards are those of webdataset:
 what a member's name says up to its first dot is the sample, the rest the kind. Members are read in
-place; nothing is unpacked, no name in an archive is ever followed.
+place; nothing is unpacked, no name in an archive is ever followed. Of queries and documents
+(`documents`) each row has its own id.
 """
 
 import glob
@@ -12,9 +13,9 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from aligngap.data import corpora, records
+from aligngap.data import corpora, documents, records
 from aligngap.data.records import Record
 from aligngap.errors import AligngapError
 
@@ -34,6 +35,7 @@ class Inputs(Generic[T]):
     ids: Sequence[str]  # [N]
     read: Callable[[int], T]  # Row → it. Threads may call it; AligngapError where it is gone.
     digest: str
+    pairs: bool = True  # Whether an image and a text of one name each belong together.
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class _Member(NamedTuple):
 
 
 def images(given: str, where: Where) -> Inputs[bytes]:
-    """Folder (searched to its leaves), FILE, glob, LIST.txt of paths, *.tar or CORPUS/SPLIT.
+    """Folder (searched to its leaves), FILE, glob, LIST.txt of paths, *.tar, *.jsonl or *.parquet
+    of documents, or CORPUS/SPLIT.
 
     AligngapError where there is none, or no image in it.
     """
@@ -62,6 +65,8 @@ def images(given: str, where: Where) -> Inputs[bytes]:
     paths = _paths(given)
     if paths[0].suffix == ".tar":
         return _of_shards(given, paths, IMAGE_SUFFIXES, lambda content, _: content)
+    if _holds_documents(paths):
+        return _of_documents(given, documents.images(paths[0]), "image")
     if len(paths) == 1 and paths[0].is_dir():
         found = sorted(p for p in paths[0].rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         files = {path.relative_to(paths[0]).as_posix(): path for path in found if path.is_file()}
@@ -75,7 +80,8 @@ def images(given: str, where: Where) -> Inputs[bytes]:
 
 
 def texts(given: str, where: Where) -> Inputs[str]:
-    """A UTF-8 file of one text a line (an empty line is an empty text), *.tar or CORPUS/SPLIT.
+    """A UTF-8 file of one text a line (an empty line is an empty text), *.tar, *.jsonl or *.parquet
+    of documents, or CORPUS/SPLIT.
 
     The texts of a split are the captions that evaluation uses. AligngapError as `images`.
     """
@@ -86,8 +92,12 @@ def texts(given: str, where: Where) -> Inputs[str]:
     paths = _paths(given)
     if paths[0].suffix == ".tar":
         return _of_shards(given, paths, (".txt",), _decoded)
+    if _holds_documents(paths):
+        return _of_documents(given, documents.texts(paths[0]), "text")
     if len(paths) > 1 or not paths[0].is_file():
-        raise AligngapError(f"{given}: expected one file of texts, *.tar shards or CORPUS/SPLIT")
+        raise AligngapError(
+            f"{given}: expected one file of texts, *.tar shards, documents or CORPUS/SPLIT"
+        )
     lines = _lines(paths[0])
     if not lines:
         raise AligngapError(f"{given} is empty; expected one text a line")
@@ -112,6 +122,17 @@ def _of_split(
     ids = ["/".join(filter(None, (split[1], str(row), name))) for row, name in enumerate(names)]
     version = f"{source.version} {more}"
     return Inputs(given, ids, lambda row: part(source[row]), _digest([version, *ids]))
+
+
+def _holds_documents(paths: Sequence[Path]) -> bool:
+    return len(paths) == 1 and paths[0].suffix in documents.SUFFIXES and paths[0].is_file()
+
+
+def _of_documents(given: str, found: documents.Documents, what: str) -> Inputs[Any]:
+    if not found.ids:
+        raise AligngapError(f"{given} holds no {what}: give it to the other flag alone")
+    digest = _digest([*found.ids, *found.stamps])
+    return Inputs(given, found.ids, found.read, digest, pairs=False)
 
 
 def _of_files(given: str, files: dict[str, Path]) -> Inputs[bytes]:

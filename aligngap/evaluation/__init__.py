@@ -4,5 +4,6 @@
 EVALUATORS = {
     "gap": "aligngap.evaluation.gap.Gap",
     "retrieval": "aligngap.evaluation.retrieval.Retrieval",
+    "search": "aligngap.evaluation.search.Search",
     "zero_shot": "aligngap.evaluation.zero_shot.ZeroShot",
 }

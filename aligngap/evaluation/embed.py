@@ -55,7 +55,7 @@ def embed(request: EmbedRequest, output: Path, dtype: str = "float32", form: str
     Everything is looked at before anything is embedded. Of several processes each decodes and
     embeds its own rows, and the first writes. AligngapError names an image that cannot be decoded,
     unless those are skipped: then one line of the inputs has no row, and where images and texts are
-    the same shards or split, its text has none either.
+    the same shards or split, its text has none either; that of a document stays.
     """
     model = opening.load(request.workdir, request.step)
     pictures, captions = _inputs(request, model.config)
@@ -69,7 +69,7 @@ def embed(request: EmbedRequest, output: Path, dtype: str = "float32", form: str
             said.append(_write(image, pictures, parts, model, "images"))
             skipped = image.skipped
         if captions:
-            paired = bool(pictures) and request.images == request.texts
+            paired = bool(pictures and pictures.pairs) and request.images == request.texts
             left_out = skipped if paired else {}
             text = _grow(output, "text", _plan(model, captions, "texts", left_out), layout)
             parts = _text_parts(model, captions, text.items, left_out)
@@ -109,7 +109,7 @@ def _inputs(
     where = inputs.Where(folder, config.data.max_keywords)
     pictures = inputs.images(request.images, where) if request.images else None
     captions = inputs.texts(request.texts, where) if request.texts else None
-    if pictures and captions and request.images == request.texts:
+    if pictures and captions and request.images == request.texts and pictures.pairs:
         alone = sorted(set(pictures.ids) ^ set(captions.ids))
         if alone or list(pictures.ids) != list(captions.ids):
             which = f": {alone[0]} has only one of them" if alone else " in the same order"

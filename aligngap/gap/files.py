@@ -107,8 +107,8 @@ def pair(image: str | Path, text: str | Path, least: int) -> tuple[StoredArray, 
 def load(path: str | Path) -> Float[np.ndarray, "N D"]:
     """L2-normalised float32 rows; AligngapError names the file and the row that is no embedding."""
     source = sources.embeddings(path)
-    unit = _Unit(source)
-    return np.concatenate([unit.rows(start) for start in range(0, source.shape[0], GROUPS)])
+    unit = UnitRows(source)
+    return np.concatenate([unit.at(start) for start in range(0, source.shape[0], GROUPS)])
 
 
 def table(found: Measured) -> str:
@@ -150,10 +150,10 @@ def _contents(found: Measured) -> dict[str, Any]:
 def _chunks(images: StoredArray, texts: StoredArray) -> Iterator[Chunk]:
     """Unit rows of both files, GROUPS pairs at a time, with a bar."""
     pairs = images.shape[0]
-    units = _Unit(images), _Unit(texts)
+    units = UnitRows(images), UnitRows(texts)
     with progress.Bar("Reading embeddings", pairs, "pairs") as bar:
         for start in range(0, pairs, GROUPS):
-            image, text = (unit.rows(start) for unit in units)
+            image, text = (unit.at(start) for unit in units)
             yield image, text
             bar.advance(len(image))
 
@@ -169,13 +169,13 @@ def _watch(starts: Sequence[int]) -> Iterator[int]:
     return progress.track(starts, "Comparing every two rows", len(starts), "tiles")
 
 
-class _Unit:
+class UnitRows:
     """Reads a file's rows at length 1, and says once where they were not."""
 
     def __init__(self, source: StoredArray) -> None:
         self._source, self._said = source, False
 
-    def rows(self, start: int) -> Float[np.ndarray, "n D"]:
+    def at(self, start: int) -> Float[np.ndarray, "n D"]:
         """GROUPS rows, or those that are left; AligngapError names rows that are no embedding."""
         rows = sources.as_float32(self._source.read(start, start + GROUPS))
         norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))

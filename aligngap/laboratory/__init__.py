@@ -14,6 +14,7 @@ EXPERIMENTS = {
     "idealised": "identical images as pairs: the gap that the loss opens by itself",
     "init": "initialisation against optimisation: the gap from a start that has none",
     "mismatch": "the gap against the share of shuffled captions",
+    "search": "a pool of images and texts: NDCG, recall and MRR against the share of images",
     "shift": "loss and retrieval as the clouds are moved along the gap",
     "sphere": "six pairs on a sphere: where the loss wants the captions",
     "temperature": "the gap against a fixed temperature, trained on from a checkpoint",

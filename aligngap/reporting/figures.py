@@ -260,6 +260,32 @@ def curves(
 
 
 @matplotlib.rc_context(STYLE)
+def bands(
+    series: Sequence[Sequence[tuple[float, float, float, float]] | None],
+    chance: float | None,
+    labels: tuple[str, str],
+) -> str:
+    """(place, value, low, high) of each run against the place, a line a run in a band of its
+    interval (None: it has none), from 0 on; chance dotted. `labels` of both axes."""
+    figure, axes = _panel(*SMALL)
+    for number, found in enumerate(series):
+        if found is None:
+            continue
+        places, values, low, high = np.array(found).T
+        colour, dashes = run_colour(number), RUN_DASHES[number % len(RUN_DASHES)]
+        axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(
+            places, values, color=colour, linestyle=dashes, linewidth=1.4,
+            marker=run_marker(number)[0], markersize=3,
+        )  # fmt: skip
+    if chance is not None:
+        axes.axhline(chance, color=PALETTE["ink"][0], linestyle=":", linewidth=1)
+    axes.set(xlabel=labels[0], ylabel=labels[1], ylim=(0, None))
+    axes.margins(x=0.02)
+    return _svg(figure)
+
+
+@matplotlib.rc_context(STYLE)
 def intervals(rows: Sequence[Comparison], limit: float) -> str:
     """Points with their 95 % intervals on a scale of 0 to `limit` percent; a tick marks chance."""
     figure, axes = _panel(SMALL[0], 0.55 + 0.27 * len(rows))

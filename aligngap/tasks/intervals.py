@@ -1,5 +1,7 @@
 """95 % intervals by a cluster bootstrap: whole groups are drawn, for their images are alike."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
@@ -32,6 +34,30 @@ def estimate(
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
     return Interval(value, float(low), float(high), chance)
+
+
+def estimates(
+    scores: Float[np.ndarray, "N M"],
+    clusters: Int[np.ndarray, "N"],
+    chances: Sequence[float] | Float[np.ndarray, "M"],
+    seed: int,
+) -> list[Interval]:
+    """`estimate` of each of M columns, all of them by the same draws."""
+    _, rows = np.unique(clusters, return_inverse=True)
+    sizes = np.bincount(rows)
+    sums = np.zeros((len(sizes), scores.shape[1]))
+    np.add.at(sums, rows, np.asarray(scores, np.float64))
+    values = sums.sum(axis=0) / sizes.sum()
+    ends = np.array([np.zeros_like(values), np.ones_like(values)])
+    if len(sizes) > 1:
+        drawn = resampled_counts(len(sizes), seed, RESAMPLES)
+        draws = np.concatenate([counts @ sums / (counts @ sizes)[:, None] for counts in drawn])
+        tail = (1 - CONFIDENCE) / 2
+        ends = np.quantile(draws, [tail, 1 - tail], axis=0)
+    return [
+        Interval(float(value), float(low), float(high), float(chance))
+        for value, low, high, chance in zip(values, *ends, chances, strict=True)
+    ]
 
 
 def _totals(

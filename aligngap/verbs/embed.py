@@ -14,7 +14,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--workdir", required=True, help="of a run or an import, or an exported model's folder"
     )
     flags.add_step(parser)
-    named = "*.tar shards or CORPUS/SPLIT"
+    named = "*.tar shards, *.jsonl or *.parquet of documents, or CORPUS/SPLIT"
     parser.add_argument(
         "--images", help=f"folder, file, 'glob', LIST.txt (a path a line), {named}", metavar="NAME"
     )

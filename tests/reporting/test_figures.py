@@ -103,3 +103,13 @@ def test_dollar_signs_are_no_mathematics():
 
 def test_the_same_numbers_give_the_same_picture():
     assert list(every_figure()) == list(every_figure())
+
+
+def test_bands_have_a_line_and_a_band_a_run():
+    rows = [(share, 0.5 - share / 4, 0.4, 0.6) for share in (0.0, 0.5, 1.0)]
+    svg = figures.bands([rows, None, rows], 0.1, ("share", "NDCG@10"))
+    for colour in ("run0", "run2"):
+        assert re.search(rf"fill: var\(--{colour}\); fill-opacity: 0.18", svg), colour
+        assert re.search(rf"stroke: var\(--{colour}\)", svg), colour
+    assert "var(--run1)" not in svg
+    assert "NDCG@10" in svg

@@ -37,7 +37,7 @@ class TfdsSet(Corpus):
         )
         self.kinds = tuple(self._features.classes)
         self.captions_are_names = not self._features.captions
-        self.unfit = ("retrieval",) if self.captions_are_names else ()
+        self.unfit = ("retrieval", "search") if self.captions_are_names else ()
 
     @property
     def name(self) -> str:

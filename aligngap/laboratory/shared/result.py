@@ -24,6 +24,7 @@ class Result:
     figure: Figure  # Made under `style()`: labelled axes, units, spread over seeds.
     summary: str  # The lines that the verb prints.
     files: Mapping[str, bytes] = field(default_factory=dict)  # What else it writes, by name.
+    at_top: bool = False  # `found` stands at the top of its JSON, where other programs look for it.
 
 
 def style() -> Any:
@@ -36,7 +37,7 @@ def save(result: Result, command: Sequence[str], output: Path) -> None:
     record = {
         "experiment": result.name,
         "settings": {name: x for name, x in result.settings.items() if name != "output"},
-        "results": result.found,
+        **(result.found if result.at_top else {"results": result.found}),
         "command": provenance.command_line(command),
         "versions": provenance.versions(),
     }

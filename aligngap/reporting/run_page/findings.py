@@ -1,7 +1,7 @@
 """Sentences that say how the numbers of runs fall, and what metrics are called."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aligngap.intervals import Interval
 from aligngap.reporting.run_page.runs import FOUND, ReportedRun, SplitValues
@@ -12,6 +12,7 @@ ACCURACIES = {
     "acc5": "top-5 accuracy",
     "mean_per_class_recall": "mean recall of the classes",
 }
+NDCG = "ndcg@10"
 DIRECTIONS = {"text_retrieval": "image → text", "image_retrieval": "text → image"}
 
 
@@ -24,6 +25,12 @@ def retrieval_name(metric: str) -> str:
 def accuracy_name(metric: str) -> str:
     """acc1 → top-1 accuracy."""
     return ACCURACIES.get(metric, metric.replace("_", " "))
+
+
+def against_share(search: Mapping[str, Interval]) -> dict[float, Interval]:
+    """Share of items that are images → NDCG@10 of mixed search."""
+    named = (name.split("/p") for name in search if name.startswith(f"{NDCG}/p"))
+    return {float(share): search[f"{NDCG}/p{share}"] for _, share in named}
 
 
 def headline(runs: Sequence[ReportedRun]) -> str:
@@ -90,6 +97,10 @@ def _changes(before: SplitValues, after: SplitValues) -> list[tuple[str, str]]:
         if metric in before.retrieval and metric in after.retrieval:
             change = _points(before.retrieval[metric], after.retrieval[metric])
             found.append((retrieval_name(metric), change))
+    searches = [against_share(split.search) for split in (before, after)]
+    if all(0.5 in search for search in searches):
+        change = _points(*(search[0.5] for search in searches))
+        found.append(("mixed search, NDCG@10 at half images", change))
     zero_shot = [split.values.get("zero_shot", {}) for split in (before, after)]
     for name in zero_shot[0]:
         if name.endswith("/acc1") and name in zero_shot[1]:

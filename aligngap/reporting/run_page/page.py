@@ -46,6 +46,7 @@ def _content(runs: Sequence[ReportedRun]) -> dict[str, Any]:
         "max_links": figures.MAX_LINKS,
         "clouds": pictures.clouds(runs, splits[0]),
         "intervals": pictures.intervals(runs, splits),
+        "searches": pictures.searches(runs, splits),
         "tables": [tables.results(runs, name) for name in splits],
         "curves": pictures.curves(runs),
         "cosines": pictures.cosines(runs, splits[0]),

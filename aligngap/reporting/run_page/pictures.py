@@ -27,7 +27,7 @@ CURVES = {
     "train/loss": ("Whole objective in training", "loss (nats)", False),
     "train/scale": ("Logit scale", "scale 1/τ", False),
 }
-OURS = {"gap", "retrieval", "zero_shot"}  # Evaluators whose curves are chosen above.
+OURS = {"gap", "retrieval", "search", "zero_shot"}  # Evaluators whose curves are chosen above.
 MOST = 12  # Panels of others.
 
 
@@ -77,6 +77,25 @@ def _intervals(title: str, rows: dict[str, list[Interval]], limit: float) -> Pan
         drawn.append(Comparison(k, numbers[0].chance, bars))
     alt = f"Retrieval on {title}; the numbers are in the tables below"
     return Panel(Markup(figures.intervals(drawn, limit)), title, "", alt)
+
+
+def searches(runs: Sequence[ReportedRun], splits: Sequence[str]) -> list[Panel]:
+    """NDCG of mixed search on every split, against the share of items that are images."""
+    titles = {name: split.title for name, split in runs[0].splits.items()}
+    panels = []
+    for name in splits:
+        series = [findings.against_share(run.splits[name].search) for run in runs]
+        found = [values for values in series if values]
+        if not found:
+            continue
+        chance = next(iter(found[0].values())).chance
+        drawn = [
+            [(at, n.value, n.low, n.high) for at, n in values.items()] or None for values in series
+        ]
+        svg = figures.bands(drawn, chance, ("share of items that are images", "NDCG@10"))
+        alt = f"Mixed search on {titles[name]}, NDCG@10 against the share of images; numbers below"
+        panels.append(Panel(Markup(svg), titles[name], "", alt))
+    return panels
 
 
 def _shared(tables: Sequence[dict[str, Interval]]) -> dict[str, list[Interval]]:

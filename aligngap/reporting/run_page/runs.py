@@ -49,6 +49,10 @@ class SplitValues:
     def retrieval(self) -> dict[str, Interval]:
         return self.values.get("retrieval", {})
 
+    @property
+    def search(self) -> dict[str, Interval]:
+        return self.values.get("search", {})
+
 
 @dataclasses.dataclass(frozen=True)
 class Cloud:

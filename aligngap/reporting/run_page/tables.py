@@ -32,7 +32,8 @@ class Row:
 
 
 def results(runs: Sequence[ReportedRun], split: str) -> dict[str, Any]:
-    """One split's rows under their headings: the gap, retrieval, then each further evaluator's."""
+    """One split's rows under their headings: the gap, retrieval, mixed search, then each further
+    evaluator's."""
     found = [run.splits[split] for run in runs]
     groups = [
         ("Gap after training, and before", _gap_rows(found)),
@@ -41,8 +42,9 @@ def results(runs: Sequence[ReportedRun], split: str) -> dict[str, Any]:
             _share_rows([one.retrieval for one in found], findings.retrieval_name),
         ),
     ]
+    groups.append(("Mixed search, %", _search_rows([one.search for one in found])))
     for name in all_keys(one.values for one in found):
-        if name not in ("gap", "retrieval"):
+        if name not in ("gap", "retrieval", "search"):
             groups += _further(name, [one.values.get(name, {}) for one in found])
     return {
         "title": found[0].title,
@@ -50,6 +52,21 @@ def results(runs: Sequence[ReportedRun], split: str) -> dict[str, Any]:
         "sizes": f"{found[0].num_images:,} images, {found[0].num_captions:,} captions",
         "groups": [group for group in groups if group[1]],
     }
+
+
+# Of mixed search, whose values at every share are in evaluation.json: name → as a row says it.
+SEARCHED = {
+    "ndcg@10/p0": "NDCG@10, all items texts",
+    "ndcg@10/p0.5": "NDCG@10, half of them images",
+    "ndcg@10/p1": "NDCG@10, all items images",
+    "fused/ndcg@10/a0.5": "NDCG@10, all items both, fused evenly",
+    "images_among_first_10/p0.5": "images among the first ten, where half are",
+}
+
+
+def _search_rows(found: Sequence[dict[str, Interval]]) -> list[Row]:
+    chosen = [{key: one[key] for key in SEARCHED if key in one} for one in found]
+    return _share_rows(chosen, SEARCHED.__getitem__)
 
 
 # Of ReportedRun.speed: (heading, how a value is printed).

@@ -85,7 +85,7 @@ def test_a_labelled_image_is_called_as_its_class(written):
         assert record.name == example["id"]
         assert record.group is None
     assert corpus.classes("label") == {name: (name,) for name in layouts.CIFAR10}
-    assert (corpus.kinds, corpus.unfit) == (("label",), ("retrieval",))
+    assert (corpus.kinds, corpus.unfit) == (("label",), ("retrieval", "search"))
 
 
 def test_the_pixels_are_those_that_tfds_decodes(written):

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -62,6 +63,8 @@ def test_the_numbers_of_the_table_are_those_of_the_json(pair, tmp_path):
     assert ["top-1 accuracy", "43.1 38.1 to 48.1", "43.1 38.1 to 48.1", "12.5"] in rows
     gap = next(row for row in rows if row[0].startswith("Gap: distance"))
     assert gap[1:] == ["0.512 0.462 to 0.562 before 1.250", "0.162 0.112 to 0.212 before 1.250", ""]
+    half = ["NDCG@10, half of them images", "14.7 9.7 to 19.7", "10.9 5.9 to 15.9", "0.4"]
+    assert half in rows
     assert ["a new measure", "0.700 0.650 to 0.750", "0.700 0.650 to 0.750", ""] in rows
 
 
@@ -73,6 +76,22 @@ def test_the_page_asks_for_nothing_outside(pair, tmp_path):
             assert value.startswith(("#", "data:")), f"<{tag} {name}={value[:40]}>"
     assert all(target.startswith(("#", "data:")) for target in re.findall(r"url\(([^)]*)", source))
     assert "default-src 'none'" in html.unescape(source)
+
+
+def test_mixed_search_is_a_curve_a_run(pair, tmp_path):
+    """On every split, beside retrieval; where no run was searched, the page is silent about it."""
+    source = built(pair, tmp_path)
+    assert source.count("NDCG@10 against the share of images") == 3
+    assert "mixed search, NDCG@10 at half images" in source
+    assert "recall@1" not in source
+    for workdir in pair:
+        file = workdir / "evaluation.json"
+        evaluation = json.loads(file.read_text())
+        for split in evaluation["splits"].values():
+            split["search"] = {} if workdir == pair[0] else split["search"]
+        file.write_text(json.dumps(evaluation))
+    assert built(pair, tmp_path).count("NDCG@10 against the share of images") == 3
+    assert "Mixed search" not in built(pair[:1], tmp_path)
 
 
 def test_inner_links_lead_somewhere(pair, tmp_path):
@@ -150,7 +169,7 @@ def test_any_number_of_runs(make_run, tmp_path, count):
     workdirs = [make_run(tmp_path / f"r{i}", f"model {i}") for i in range(count)]
     source = built(workdirs, tmp_path)
     Page(source)
-    assert source.count("<svg") == 2 * count + 3 + 4 + count
+    assert source.count("<svg") == 2 * count + 3 + 3 + 4 + count
 
 
 def test_other_splits_show_under_their_own_names(make_run, tmp_path):

@@ -1,0 +1,180 @@
+"""`aligngap gap search`: its file against the task's function, qrels and ids, bad input."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from aligngap import cli
+from aligngap.tasks import search
+from aligngap.tasks.mixed_pool import Right, chunks_of
+from aligngap.unit import unit_rows_numpy
+
+
+def cloud(rows, seed):
+    return unit_rows_numpy(np.random.default_rng(seed).normal(size=(rows, 8))).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """30 items, and a query for each that has something of both."""
+    image, text = cloud(30, 0), cloud(30, 1)
+    rows = {"image": image, "text": text, "query": unit_rows_numpy(image + 2 * text + cloud(30, 2))}
+    for name, x in rows.items():
+        np.save(tmp_path / f"{name}.npy", x)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, capsys):
+    """(flags, files in another place) → (exit code, search.json or the one line of the error)."""
+
+    def called(*more, **files):
+        capsys.readouterr()
+        named = {name: folder / f"{name}.npy" for name in ("image", "text", "query")} | files
+        given = [f"--{name}={path}" for name, path in named.items()]
+        code = cli.main(["gap", "search", *given, f"--output={folder / 'out'}", *map(str, more)])
+        if code:
+            lines = capsys.readouterr().err.strip().splitlines()
+            said = [line for line in lines if line.startswith("aligngap: ")]
+            assert len(said) == 1, lines
+            assert not (folder / "out" / "search.json").exists()
+            return code, said[0]
+        return code, json.loads((folder / "out" / "search.json").read_text())
+
+    return called
+
+
+def rows_of(folder):
+    return [np.load(folder / f"{name}.npy") for name in ("image", "text", "query")]
+
+
+def same(found, wanted):
+    """A search.json has the values of a search.Found."""
+    for name, values in wanted.values.items():
+        fused, at = name.startswith("fused/"), "image_share"
+        listed = (found["fused"] if fused else found)[name.removeprefix("fused/")]
+        assert [row["text_weight" if fused else at] for row in listed] == list(search.GRID)
+        for row, value in zip(listed, values.values(), strict=True):
+            for key, x in value.as_json().items():
+                assert row[key] == pytest.approx(x, abs=1e-6), (name, key)
+
+
+def test_row_i_of_all_three_is_one_item(folder, run, capsys):
+    code, found = run("--seed=3")
+    assert code == 0
+    image, text, query = rows_of(folder)
+    same(found, search.evaluate(chunks_of(image, text), query, Right.own(30), 3))
+    assert (found["items"], found["queries"], found["settings"]["seed"]) == (30, 30, 3)
+    svg = (folder / "out" / "search.svg").read_text()
+    assert "share of items that stand as image" in svg
+    assert "ndcg@10" in capsys.readouterr().out
+
+
+def test_qrels_name_rows_or_the_ids_beside_them(folder, run):
+    """Ids as `embed` leaves them; queries without a right item are left out."""
+    image, text, query = rows_of(folder)
+    np.save(folder / "query.npy", query[:5])
+    lines = ["query-id\tcorpus-id\tscore", "3\t7\t1", "3\t9\t2", "0\t0\t1", "1\t4\t0"]
+    (folder / "qrels.tsv").write_text("\n".join(lines) + "\n")
+    code, found = run(f"--qrels={folder / 'qrels.tsv'}")
+    assert code == 0
+    right = Right(np.array([0, 1, 1]), np.array([0, 7, 9]), np.array([1.0, 1.0, 2.0]))
+    wanted = search.evaluate(chunks_of(image, text), query[[0, 3]], right, 0)
+    same(found, wanted)
+    assert (found["queries"], found["settings"]["queries_given"]) == (2, 5)
+    # The same items in another order, some of them without an image or without a text.
+    for name, kept in (("image", range(29, 1, -1)), ("text", range(28))):
+        np.save(folder / f"{name}.npy", {"image": image, "text": text}[name][list(kept)])
+        (folder / f"{name}_ids.txt").write_text("".join(f"doc {row}\n" for row in kept))
+    (folder / "query_ids.txt").write_text("".join(f"q{row}\n" for row in range(5)))
+    lines = ["query_id\tcorpus_id\tscore", "q3\tdoc 7\t1", "q3\tdoc 9\t2", "q0\tdoc 0\t1"]
+    (folder / "qrels.tsv").write_text("\n".join(lines) + "\n")
+    code, found = run(f"--qrels={folder / 'qrels.tsv'}")
+    assert code == 0
+    shown = np.tile([True, False], (30, 1))
+    image[:2], shown[:2, 0] = text[:2], False
+    text[28:], shown[28:, 1] = image[28:], True
+    same(found, search.evaluate(chunks_of(image, text), query[[0, 3]], right, 0, shown))
+
+
+def test_beyond_the_most_queries_a_sample_is_taken(run):
+    code, found = run("--queries=10")
+    assert (code, found["queries"], found["settings"]["queries_given"]) == (0, 10, 30)
+
+
+def test_bad_input_is_one_line(folder, run):
+    np.save(folder / "short.npy", cloud(7, 0))
+    np.save(folder / "wide.npy", np.ones((30, 9), np.float32))
+    broken = cloud(30, 0)
+    broken[4, 2] = np.inf
+    np.save(folder / "broken.npy", broken)
+    head = "query_id\tcorpus_id\tscore\n"
+    tables = {
+        "columns": "query_id\tdocument\tscore\n0\t0\t1\n",
+        "score": head + "0\t0\tgood\n",
+        "negative": head + "0\t0\t1\n1\t1\t-1\n",
+        "query": head + "0\t0\t1\n99\t0\t1\n",
+        "document": head + "0\t0\t1\n1\tdoc\t1\n",
+        "twice": head + "0\t0\t1\n0\t0\t2\n",
+        "ragged": head + "0\t0\n",
+        "nothing": head + "0\t0\t0\n",
+    }
+    for name, content in tables.items():
+        (folder / f"{name}.tsv").write_text(content)
+    (folder / "x.tsv").write_text(head + "0\t0\t1\n")
+    cases = [
+        ([], {"query": folder / "short.npy"}, 2, "short.npy has 7 rows, ", "--qrels=FILE.tsv"),
+        ([], {"query": folder / "wide.npy"}, 1, "30 dimensions"[3:], "wide.npy 9"),
+        ([], {"text": folder / "broken.npy"}, 1, "broken.npy: row 4 is not finite", ""),
+        ([], {"text": folder / "none.npy"}, 1, "none.npy", ""),
+        (["--queries=0"], {}, 2, "--queries", ""),
+        (["--seed=-1"], {}, 2, "--seed=-1", ""),
+        (["--qrels=columns"], {}, 1, "has no column corpus_id", "document"),
+        (["--qrels=score"], {}, 1, "score.tsv line 2: score 'good'", ""),
+        (["--qrels=negative"], {}, 1, "negative.tsv line 3: score '-1'", ""),
+        (["--qrels=query"], {}, 1, "query '99' is none of the 30 ids of", "query.npy"),
+        (["--qrels=document"], {}, 1, "document 'doc' is none of the 30 ids of", "image.npy"),
+        (["--qrels=twice"], {}, 1, "twice.tsv line 3", "another score"),
+        (["--qrels=ragged"], {}, 1, "ragged.tsv", "line 2"),
+        (["--qrels=nothing"], {}, 1, "nothing is right", ""),
+        (["--qrels=gone"], {}, 1, "gone.tsv", ""),
+        (["--qrels=x"], {"text": folder / "short.npy"}, 1, "which belong together", "_ids.txt"),
+    ]
+    for more, files, expected, *words in cases:
+        given = [f"{x.replace('=', f'={folder}/')}.tsv" if "qrels" in x else x for x in more]
+        code, line = run(*given, **files)
+        assert code == expected, line
+        for word in words:
+            assert word in line, line
+    (folder / "image_ids.txt").write_text("one\n")
+    code, line = run(f"--qrels={folder}/x.tsv")
+    assert (code, "image_ids.txt holds 1 ids for 30 rows" in line) == (1, True), line
+
+
+PEAKS = """
+import resource, sys
+from aligngap.cli import main
+for folder in sys.argv[1:]:
+    given = [f"--{name}={folder}/{name}.npy" for name in ("image", "text", "query")]
+    assert main(["gap", "search", *given, f"--qrels={folder}/q.tsv", f"--output={folder}"]) == 0
+    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_items_are_never_held_at_once(tmp_path):
+    """The peak of memory grows by less than the files: 200 MiB of items."""
+    for folder, count in (("few", 1000), ("many", 100_000)):
+        (tmp_path / folder).mkdir()
+        for name in ("image", "text"):
+            rows = np.random.default_rng(0).random((count, 256), np.float32)
+            np.save(tmp_path / folder / f"{name}.npy", rows)
+        np.save(tmp_path / folder / "query.npy", rows[:20])
+        pairs = "".join(f"{row}\t{row}\t1\n" for row in range(20))
+        (tmp_path / folder / "q.tsv").write_text("query_id\tcorpus_id\tscore\n" + pairs)
+    command = [sys.executable, "-c", PEAKS, str(tmp_path / "few"), str(tmp_path / "many")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    few, many = (int(line.split()[1]) for line in done.stdout.splitlines() if "peak" in line)
+    assert many - few < 130
