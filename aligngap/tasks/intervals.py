@@ -35,6 +35,11 @@ class Scores:
         """`estimate` of them."""
         return estimate(self.items, self.clusters, self.chance, seed, self.classes)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As files keep them, by the names of fields."""
+        found = {"scores": self.items.astype(np.float32), "clusters": self.clusters}
+        return found if self.classes is None else {**found, "classes": self.classes}
+
     @property
     def _classes(self) -> Int[np.ndarray, "N"]:
         return np.zeros_like(self.clusters) if self.classes is None else self.classes

@@ -12,7 +12,9 @@ print(*(name for name in sys.modules if name.startswith("aligngap.")))
 """
 
 
-@pytest.mark.parametrize("room", ["tasks.retrieval", "tasks.zero_shot", "gap", "objectives"])
+@pytest.mark.parametrize(
+    "room", ["tasks.retrieval", "tasks.zero_shot", "tasks.calibration", "gap", "objectives"]
+)
 def test_embeddings_are_enough(room):
     command = [sys.executable, "-c", LISTS, f"aligngap.{room}"]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
