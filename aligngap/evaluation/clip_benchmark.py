@@ -48,12 +48,15 @@ def entries(
         task = evaluator.find(name, entry).TASK
         if not task:
             continue
-        about = {"dataset": dataset, "task": task, "language": entry.get("language", "en")}
+        language = entry.get("language", "en")
         for path in dict.fromkeys(key.rpartition("/")[0] for key in values):
             below = {key.rpartition("/")[2]: x for key, x in values.items() if _is_in(key, path)}
             labels = {"labels": path} if path else {}
             metrics = {key: _number(value) for key, value in below.items()}
-            yield {**about, "metrics": metrics, "split": own, "evaluator": name, **labels}
+            yield {
+                **{"dataset": dataset, "task": task, "metrics": metrics, "language": language},
+                **{"split": own, "evaluator": name, **labels},
+            }
 
 
 def _is_in(key: str, path: str) -> bool:

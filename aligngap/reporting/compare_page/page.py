@@ -20,7 +20,9 @@ from aligngap.reporting.panels import Panel
 def compare(workdirs: Sequence[Path], output: Path | None) -> str:
     """The table; with `output` also OUTPUT/comparison.json and OUTPUT/report.html."""
     if len(set(map(Path.resolve, workdirs))) < max(2, len(workdirs)):
-        raise UsageError("--compare needs at least two runs, each once: --workdir=RUN --workdir=RUN ...")
+        raise UsageError(
+            "--compare needs at least two runs, each once: --workdir=RUN --workdir=RUN ..."
+        )
     runs = methods.read(workdirs)
     found = methods.methods(runs)
     tables = {split: table.rows(found, split) for split in runs[0].splits}
