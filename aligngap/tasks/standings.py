@@ -142,7 +142,8 @@ def _on_device(
     sure, possible = ([np.zeros(len(s.rows), np.int64) for s in (one, other)] for _ in range(2))
     starts = range(0, len(other.rows), CANDIDATES)
     # On one device of this process, whatever mesh a training run is under.
-    mesh = jax.make_mesh((1,), ("one",), (AxisType.Auto,), devices=jax.local_devices()[:1])
+    here = jax.local_devices()[:1]
+    mesh = jax.make_mesh((1,), ("one",), axis_types=(AxisType.Auto,), devices=here)
     with jax.set_mesh(mesh):
         for start in progress.track(starts, "Ranking", len(starts), "blocks"):
             columns = slice(start, start + CANDIDATES)

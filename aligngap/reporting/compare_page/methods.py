@@ -142,7 +142,8 @@ def _check_same(first: Evaluated, other: Evaluated) -> None:
         names = [", ".join(run.splits) for run in (first, other)]
         raise AligngapError(f"{both} were evaluated on {names[0]} and on {names[1]}: {remedy}")
     for split in first.splits:
-        if not all(map(np.array_equal, first.items(split), other.items(split), strict=True)):
+        pairs = zip(first.items(split), other.items(split), strict=True)
+        if not all(np.array_equal(one, another) for one, another in pairs):
             raise AligngapError(f"{both} were evaluated on different images of {split}: {remedy}")
     for name in set(first.evaluators) & set(other.evaluators):
         options = [_options(run.evaluators[name]) for run in (first, other)]
