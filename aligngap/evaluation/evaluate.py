@@ -42,7 +42,7 @@ def evaluate(
     configs.check_overrides(overrides)
     model = opening.load(folder, step)
     config = _configured(model.config, data_dir, entries, overrides)
-    evaluator.check(config)
+    evaluator.check(config, training=False)
     moments = _moments(config, model)
     subject = Subject(config, model.module, model.tokenizer, model.mesh, intervals=True)
     plan = _plan(config)

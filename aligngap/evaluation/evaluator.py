@@ -77,13 +77,14 @@ def splits(config: ConfigDict, entry: ConfigDict, wanted: str) -> tuple[str, ...
     return tuple(name for name in found if entry.type not in corpora.named(config, name)[0].unfit)
 
 
-def check(config: ConfigDict) -> None:
-    """Opens what the entries name: a mistake is told before a run begins."""
+def check(config: ConfigDict, *, training: bool) -> None:
+    """Opens what the entries name, with `training` also for measuring meanwhile: a mistake is told
+    before a run begins."""
     wanted = set()
     for name, entry in config.evaluators.items():
         find(name, entry)
         wanted.add(entry.get("final", "tests"))
-        if entry.get("every_steps", 0):
+        if training and entry.get("every_steps", 0):
             wanted.add(entry.get("split", "validation"))
     for split in {split for each in wanted for split in _meant(config, each)}:
         corpus, name = corpora.named(config, split)

@@ -120,7 +120,7 @@ def test_coco_has_its_captions_and_splits(name, written):
 def test_names_of_classes_are_words(written):
     folder, examples = written
     flowers = corpora.find("oxford_flowers102", folder)
-    assert flowers.classes("label")["hard-leaved pocket orchid"] == ("hard leaved pocket orchid",)
+    assert flowers.classes("label")["hard-leaved pocket orchid"] == ("hard-leaved pocket orchid",)
     assert list(flowers.classes("label"))[:2] == ["pink primrose", "hard-leaved pocket orchid"]
     names = {record.name for record in map(flowers.open("validation").__getitem__, range(10))}
     assert names == {
