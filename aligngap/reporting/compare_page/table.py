@@ -2,7 +2,7 @@
 
 import fnmatch
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,28 +97,34 @@ def _difference(
 def lines(methods: Sequence[Method], tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
     """What is printed: of each split the values that `aligngap evaluate` prints."""
     printed = _printed(methods[0].runs[0].evaluators)
+    shown = {
+        split: [
+            row
+            for row in rows
+            if any(fnmatch.fnmatch(row.name, p) for p in printed.get(row.evaluator, ("*",)))
+        ]
+        for split, rows in tables.items()
+    }
     yield "mean over seeds ± their standard deviation; difference [95 % paired interval]"
-    for number, method in enumerate(methods):
-        folders = ", ".join(str(run.workdir) for run in method.runs)
-        yield f"{_letter(number)}  {method.label}: {folders}"
-    heads = [_letter(number) for number in range(len(methods))]
-    apart = [f"{head} − {heads[0]}" for head in heads[1:]]
-    for split, found in tables.items():
-        yield (
-            f"{split:<38}" + "".join(f"{h:<16}" for h in heads) + "".join(f"{h:<26}" for h in apart)
-        )
-        for row in found:
-            if any(fnmatch.fnmatch(row.name, p) for p in printed.get(row.evaluator, ("*",))):
-                yield _line(row).rstrip()
+    heads = [chr(ord("A") + number) for number in range(len(methods))]
+    for head, method in zip(heads, methods, strict=True):
+        yield f"{head}  {method.label}: {', '.join(str(run.workdir) for run in method.runs)}"
+    names = [*shown, *(_name(row) for rows in shown.values() for row in rows)]
+    width = max(map(len, names)) + 2
+    for split, rows in shown.items():
+        yield _line(split, width, heads, [f"{head} − {heads[0]}" for head in heads[1:]])
+        for row in rows:
+            apart = map(said_difference, row.differences)
+            yield _line(_name(row), width, map(said, row.reached), apart)
 
 
-def _line(row: Row) -> str:
-    cells = "".join(f"{said(x):<16}" for x in row.reached)
-    return (
-        f"  {row.evaluator + '/' + row.name:<36}"
-        + cells
-        + "".join(f"{said_difference(x):<26}" for x in row.differences)
-    )
+def _name(row: Row) -> str:
+    return f"  {row.evaluator}/{row.name}"
+
+
+def _line(name: str, width: int, values: Iterable[str], differences: Iterable[str]) -> str:
+    cells = [*(f"{x:<16}" for x in values), *(f"{x:<26}" for x in differences)]
+    return f"{name:<{width}}{''.join(cells)}".rstrip()
 
 
 def said(found: Reached | None) -> str:
@@ -134,10 +140,6 @@ def said_difference(found: Interval | None) -> str:
         return "–"
     ends = f" [{found.low:+.3f}, {found.high:+.3f}]" if math.isfinite(found.low) else ""
     return f"{found.value:+.3f}{ends}"
-
-
-def _letter(number: int) -> str:
-    return chr(ord("A") + number) if number < 26 else str(number + 1)
 
 
 def _printed(entries: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
