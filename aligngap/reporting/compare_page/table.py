@@ -91,7 +91,7 @@ def _difference(
     kept = [[each for each in side if each is not None] for side in (scores, others)]
     if len(kept[0]) < len(scores) or len(kept[1]) < len(others):
         return Interval(one.mean - other.mean, math.nan, math.nan)
-    return difference(*kept, SEED)
+    return difference(kept[0], kept[1], SEED)
 
 
 def lines(methods: Sequence[Method], tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
