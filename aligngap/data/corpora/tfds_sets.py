@@ -57,13 +57,15 @@ class TfdsSet(Corpus):
         return tfds.TfdsSource(raw, self._reader, f"{info.full_name} {split} {len(raw)} {size}")
 
     def prepare(self) -> None:
-        """Fetches names and prompts where they are needed; tells whether the files are whole."""
-        if imagenet_names.needed(self._features.texts):
+        """Tells whether the files are whole; fetches names and prompts where they are needed."""
+        if imagenet_names.needed(
+            self._features.texts
+        ):  # Before a split is opened: its records have these names.
             imagenet_names.prepare(self.data_dir)
-        if self.benchmark.prompts:
-            prompts.prepare(self.data_dir)
         for split in self.splits:
             self.open(split.name)
+        if self.benchmark.prompts:
+            prompts.prepare(self.data_dir)
         progress.say(f"{self.name} is already in {self._builder.data_path}")
 
     def licences(self) -> Sequence[Licence]:
