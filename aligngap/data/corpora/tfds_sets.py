@@ -58,9 +58,8 @@ class TfdsSet(Corpus):
 
     def prepare(self) -> None:
         """Tells whether the files are whole; fetches names and prompts where they are needed."""
-        if imagenet_names.needed(
-            self._features.texts
-        ):  # Before a split is opened: its records have these names.
+        # Before a split is opened: its records have these names.
+        if imagenet_names.needed(self._features.texts):
             imagenet_names.prepare(self.data_dir)
         for split in self.splits:
             self.open(split.name)
