@@ -65,6 +65,12 @@ def _configured(
     config.data.data_dir = data_dir or config.data.data_dir
     if entries:
         config.evaluators = configs.load_evaluators(entries)
+    given = {override.partition("=")[0] for override in overrides}
+    for name, entry in config.evaluators.items():
+        for option, default in evaluator.find(name, entry).OPTIONS.items():
+            # An entry need not have all its options, and only a field that is there is overridden.
+            if f"--config.evaluators.{name}.{option}" in given and option not in entry:
+                entry[option] = default
     return configs.overridden(config, overrides)
 
 
