@@ -309,6 +309,8 @@ def overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
         values(arguments)
     except (flags.Error, TypeError, ValueError) as error:
         raise UsageError(f"config: {str(error).strip().splitlines()[-1]}") from error
+    except (AttributeError, KeyError) as error:  # ml_collections' words are the key alone.
+        raise UsageError(f"config: an override is of {error}, which there is not") from error
     found: ConfigDict = values["config"].value
     validate(found)
     return found

@@ -33,6 +33,15 @@ class Licence:
     provides: str
 
 
+@dataclass(frozen=True)
+class Benchmark:
+    """What LAION's CLIP_benchmark calls a set, its prompts and its class names; "": none."""
+
+    name: str = ""
+    prompts: str = ""
+    classes: str = ""  # In the order of `Corpus.classes`, of the kind "label".
+
+
 class Corpus(abc.ABC):
     """A corpus under a folder of data. Yours: a subclass, and `data.corpus=package.module.Name`.
 
@@ -53,6 +62,7 @@ class Corpus(abc.ABC):
     # A record's captions are names of one thing, of which evaluation takes the first; else each of
     # them is a text to be found.
     captions_are_names: bool = False
+    benchmark: Benchmark = Benchmark()  # How zero-shot classification is prompted by default.
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir

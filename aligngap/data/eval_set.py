@@ -60,7 +60,8 @@ def read(config: ConfigDict, name: str) -> EvalSet:
     corpus, split = corpora.named(config, name)
     source, most = records.in_order(corpus.open(split)), config.data.max_keywords
     number: dict[int, int] = {}  # Of each group.
-    found: dict[tuple[int, str], None] = {}  # (group, text), in order.
+    found: list[tuple[int, str]] = []  # (group, text)
+    known: set[tuple[int, str]] = set()
     rows, names = np.zeros(len(source), np.int64), []
     labels: dict[str, list[str]] = {kind: [] for kind in corpus.kinds}
     for row in range(len(source)):
@@ -71,7 +72,12 @@ def read(config: ConfigDict, name: str) -> EvalSet:
         count = 1 if corpus.captions_are_names else len(record.captions)
         if new or not corpus.captions_are_names:
             for which in range(count):
-                found[int(rows[row]), records.caption(record, most, which)] = None
+                text = (int(rows[row]), records.caption(record, most, which))
+                # Images of a group share texts; those of one image all count, as CLIP_benchmark
+                # counts them.
+                if record.group is None or text not in known:
+                    found.append(text)
+                    known.add(text)
         for kind in corpus.kinds:
             labels[kind].append(record.labels[kind])
         names.append(record.name)

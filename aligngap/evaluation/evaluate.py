@@ -1,26 +1,31 @@
 """`aligngap evaluate`: a model, measured by its evaluators on the splits that are looked at once.
 
-Writes evaluation.json (one tree: split, evaluator, names), gap.json and embeddings.npz.
+Writes evaluation.json (one tree: split, evaluator, names), gap.json, embeddings.npz and, in
+CLIP_benchmark's schema, clip_benchmark/*.json.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from aligngap import config as configs
 from aligngap import progress
 from aligngap.data import corpora
 from aligngap.errors import AligngapError, UsageError
-from aligngap.evaluation import evaluator, results, shown
+from aligngap.evaluation import clip_benchmark, evaluator, results, shown
+from aligngap.evaluation.evaluator import Found, Value
+from aligngap.evaluation.gap import SEED
 from aligngap.evaluation.results import SplitResults
 from aligngap.evaluation.subject import Embedded, Subject
 from aligngap.interop import opening
 from aligngap.parallel import distributed
 from aligngap.runs import initial
 from aligngap.runs.model import Model
+from aligngap.tasks.intervals import Scores
 
 
 def evaluate(
@@ -37,7 +42,7 @@ def evaluate(
     configs.check_overrides(overrides)
     model = opening.load(folder, step)
     config = _configured(model.config, data_dir, entries, overrides)
-    evaluator.check(config)
+    evaluator.check(config, training=False)
     moments = _moments(config, model)
     subject = Subject(config, model.module, model.tokenizer, model.mesh, intervals=True)
     plan = _plan(config)
@@ -48,6 +53,7 @@ def evaluate(
     with distributed.together():
         if jax.process_index() == 0:
             results.write(model.folder, config, model.step, subject.corpus.main, found)
+            clip_benchmark.write(model.folder, config, model.step, found)
     return "\n".join(results.table(config, model.step, found))
 
 
@@ -59,6 +65,12 @@ def _configured(
     config.data.data_dir = data_dir or config.data.data_dir
     if entries:
         config.evaluators = configs.load_evaluators(entries)
+    given = {override.partition("=")[0] for override in overrides}
+    for name, entry in config.evaluators.items():
+        for option, default in evaluator.find(name, entry).OPTIONS.items():
+            # An entry need not have all its options, and only a field that is there is overridden.
+            if f"--config.evaluators.{name}.{option}" in given and option not in entry:
+                entry[option] = default
     return configs.overridden(config, overrides)
 
 
@@ -96,7 +108,9 @@ def _nothing(config: ConfigDict, folder: Path) -> str:
 def _measure(
     subject: Subject, moments: Mapping[str, Any], split: str, names: list[str]
 ) -> SplitResults:
-    data = subject.eval_set(split)
+    data, config = subject.eval_set(split), subject.config
+    # Before anything is embedded: a mistake in an entry costs no time.
+    built = {name: evaluator.build(name, config.evaluators[name], split, subject) for name in names}
     pictures = shown.Thumbnails(len(data.source))
     clouds = subject.embed(split, list(moments.values()), pictures.see)
     about = {
@@ -107,12 +121,21 @@ def _measure(
     }
     named: dict[str, Embedded] = dict(zip(moments, clouds, strict=True))
     result = SplitResults(about, arrays=shown.arrays(data, named, pictures.all()))
-    for name in names:
-        entry = subject.config.evaluators[name]
-        built = evaluator.build(name, entry, split, subject)
-        result.trained[name] = dict(built(moments["trained"]))
-        result.arrays.update(built.arrays(moments["trained"]))
-        if entry.get("before", False) and "initial" in moments:
-            result.before[name] = dict(built(moments["initial"]))
+    for name, measure in built.items():
+        result.trained[name] = _intervals(name, measure(moments["trained"]), result.arrays)
+        result.arrays.update(measure.arrays(moments["trained"]))
+        if config.evaluators[name].get("before", False) and "initial" in moments:
+            result.before[name] = _intervals(name, measure(moments["initial"]), {})
     subject.forget()
     return result
+
+
+def _intervals(
+    name: str, found: Iterator[tuple[str, Found]], arrays: dict[str, np.ndarray]
+) -> dict[str, Value]:
+    """The values with intervals; what each item scored goes into `arrays`."""
+    values = dict(found)
+    for key, value in values.items():
+        if isinstance(value, Scores):
+            arrays |= {f"{field}/{name}/{key}": x for field, x in value.arrays().items()}
+    return {k: x.interval(SEED) if isinstance(x, Scores) else x for k, x in values.items()}

@@ -14,8 +14,10 @@ from aligngap.errors import UsageError
 from aligngap.evaluation import EVALUATORS
 from aligngap.evaluation.subject import Subject
 from aligngap.intervals import Interval
+from aligngap.tasks.intervals import Scores
 
 Value = float | Interval
+Found = Value | Scores  # What an evaluator says; of scores an interval is made.
 # Fields of every entry; an evaluator's own options are what else its entry holds.
 COMMON = tuple(configs.evaluator(""))
 
@@ -23,20 +25,22 @@ COMMON = tuple(configs.evaluator(""))
 class Evaluator(abc.ABC):
     """Built with an opened model and its entry in the config, whose `split` is one to measure.
 
-    Called with parameters it yields (name, value): a number, or an Interval where there is more to
-    say of it. "group/acc1" stands below "group" in the tree of results.
+    Called with parameters it yields (name, value): a number, an Interval where there is more to
+    say of it, or what each item scored, of which an interval is made and which are kept, so that
+    runs are compared item by item. "group/acc1" stands below "group" in the tree of results.
     """
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {}  # Its own fields in an entry, and their defaults.
     # Of its values, those that `aligngap evaluate` prints (patterns of fnmatch); a page has all.
     PRINTED: ClassVar[tuple[str, ...]] = ("*",)
+    TASK: ClassVar[str] = ""  # What LAION's CLIP_benchmark calls it; "": it has no such task.
 
     def __init__(self, model: Subject, entry: ConfigDict) -> None:
         self.model, self.entry = model, entry
         self.data = model.eval_set(entry.split)
 
     @abc.abstractmethod
-    def __call__(self, params: Any) -> Iterator[tuple[str, Value]]:
+    def __call__(self, params: Any) -> Iterator[tuple[str, Found]]:
         """Every value of the model with these parameters."""
 
     def arrays(self, params: Any) -> Mapping[str, np.ndarray]:
@@ -73,13 +77,14 @@ def splits(config: ConfigDict, entry: ConfigDict, wanted: str) -> tuple[str, ...
     return tuple(name for name in found if entry.type not in corpora.named(config, name)[0].unfit)
 
 
-def check(config: ConfigDict) -> None:
-    """Opens what the entries name: a mistake is told before a run begins."""
+def check(config: ConfigDict, *, training: bool) -> None:
+    """Opens what the entries name, with `training` also for measuring meanwhile: a mistake is told
+    before a run begins."""
     wanted = set()
     for name, entry in config.evaluators.items():
         find(name, entry)
         wanted.add(entry.get("final", "tests"))
-        if entry.get("every_steps", 0):
+        if training and entry.get("every_steps", 0):
             wanted.add(entry.get("split", "validation"))
     for split in {split for each in wanted for split in _meant(config, each)}:
         corpus, name = corpora.named(config, split)

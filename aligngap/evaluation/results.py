@@ -46,6 +46,7 @@ def write(
         "commands": provenance.commands(folder),
         "versions": provenance.versions(),
         "main": main,
+        "evaluators": config.evaluators.to_dict(),
         "splits": {name: result.about | _tree(result.trained) for name, result in results.items()},
         "before": {name: _tree(result.before) for name, result in results.items() if result.before},
     }

@@ -1,6 +1,7 @@
 """95 % intervals by a cluster bootstrap: whole groups are drawn, for their images are alike."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,6 +10,53 @@ from scipy import sparse
 from aligngap.intervals import CONFIDENCE, Interval, resampled_counts
 
 RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What each item of a test scored, in [0, 1]; items of one cluster are alike.
+
+    A measure is their mean or, with `classes`, the mean of class means. Items that are kept let
+    models be compared item by item.
+    """
+
+    items: Float[np.ndarray, "N"]
+    clusters: Int[np.ndarray, "N"]
+    chance: float | None = None  # What a random ranking would reach.
+    classes: Int[np.ndarray, "N"] | None = None
+
+    @property
+    def value(self) -> float:
+        """The measure, without resampling."""
+        sums, sizes = _totals(self.items, np.zeros_like(self.clusters), self._classes)
+        return float(_means(np.ones((1, 1)), sums, sizes)[0])
+
+    def interval(self, seed: int) -> Interval:
+        """`estimate` of them."""
+        return estimate(self.items, self.clusters, self.chance, seed, self.classes)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As files keep them, by the names of fields."""
+        found = {"scores": self.items.astype(np.float32), "clusters": self.clusters}
+        return found if self.classes is None else {**found, "classes": self.classes}
+
+    @property
+    def _classes(self) -> Int[np.ndarray, "N"]:
+        return np.zeros_like(self.clusters) if self.classes is None else self.classes
+
+
+def difference(ones: Sequence[Scores], others: Sequence[Scores], seed: int) -> Interval:
+    """How much higher the measure is of `ones` than of `others`, each the mean over runs of one
+    model that were tested on the same items: its interval draws items of both together.
+
+    It covers the luck of the test, not that of training. One cluster says nothing: −1 to 1.
+    """
+    first = ones[0]
+    means = [np.mean([each.items for each in side], axis=0) for side in (ones, others)]
+    apart = Scores(means[0] - means[1], first.clusters, None, first.classes)
+    if len(np.unique(first.clusters)) == 1:
+        return Interval(apart.value, -1.0, 1.0)
+    return apart.interval(seed)
 
 
 def estimate(

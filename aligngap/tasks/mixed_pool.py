@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from aligngap.errors import AligngapError
 from aligngap.tasks.first_places import Best
 from aligngap.tasks.mixed_ranks import AHEAD, BEHIND, STANDINGS, TIED, standing
-from aligngap.tasks.retrieval import TIE
+from aligngap.tasks.standings import TIE
 from aligngap.unit import SMALLEST
 
 SCORES_AT_ONCE = 2**19  # elements of the largest arrays held: 4 MiB, which a core's cache has

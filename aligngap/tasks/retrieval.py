@@ -7,7 +7,7 @@ Ties count by expectation: a candidate that scores as the right one does comes b
 of all orders, so an encoder that maps everything to one point scores exactly chance.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import chex
 import numpy as np
@@ -15,15 +15,11 @@ from jaxtyping import Float, Int
 
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
-from aligngap.tasks.intervals import estimate
+from aligngap.tasks.intervals import Scores, estimate
 from aligngap.tasks.ranking import KS, hit_probability
+from aligngap.tasks.standings import Side, Standings, mutual, standings
 
 Recall = dict[int, Interval]
-
-# Cosines are computed in float64, where equal rows differ by some 1e-16 with their place in the
-# matrix, and distinct float32 rows by far more than this.
-TIE = 1e-9
-SCORES_AT_ONCE = 2**22  # elements of the largest array held: 32 MiB
 
 
 def evaluate(
@@ -33,13 +29,9 @@ def evaluate(
     text_labels: Int[np.ndarray, "C"],
     seed: int,
 ) -> dict[str, Interval]:
-    """Both directions by CLIP_benchmark's names: image_retrieval is text → image, text_retrieval
-    image → text. Embeddings are L2-normalised; a pair is right when its labels are equal."""
-    return {
-        f"{name}_recall@{k}": found
-        for name, arrays in _directions(image, text, image_labels, text_labels).items()
-        for k, found in recall(*arrays, seed=seed).items()
-    }
+    """Those of `scores`, as recalls with intervals."""
+    found = scores(image, text, image_labels, text_labels)
+    return {name: each.interval(seed) for name, each in found.items()}
 
 
 def values(
@@ -49,10 +41,33 @@ def values(
     text_labels: Int[np.ndarray, "C"],
 ) -> dict[str, float]:
     """Those of `evaluate`, without intervals: no resampling."""
+    found = scores(image, text, image_labels, text_labels)
+    return {name: each.value for name, each in found.items()}
+
+
+def scores(
+    image: Float[np.ndarray, "N D"],
+    text: Float[np.ndarray, "C D"],
+    image_labels: Int[np.ndarray, "N"],
+    text_labels: Int[np.ndarray, "C"],
+) -> dict[str, Scores]:
+    """Each query's hits in both directions, by CLIP_benchmark's names: image_retrieval is text →
+    image, text_retrieval image → text. Embeddings are L2-normalised; a pair is right when its
+    labels are equal. Errors as `expected_hits`."""
+    _check(image, text, image_labels, text_labels)
+    _check(text, image, text_labels, image_labels)
+    sides = Side(image, image_labels), Side(text, text_labels)
+    of_image, of_text = mutual(*sides, most=max(KS))
+    directions = {
+        "text_retrieval": (of_image, image_labels, text_labels),
+        "image_retrieval": (of_text, text_labels, image_labels),
+    }
     return {
-        f"{name}_recall@{k}": float(found)
-        for name, arrays in _directions(image, text, image_labels, text_labels).items()
-        for k, found in zip(KS, expected_hits(*arrays).mean(axis=0), strict=True)
+        f"{name}_recall@{k}": Scores(hits, queries, chance)
+        for name, (found, queries, candidates) in directions.items()
+        for k, hits, chance in zip(
+            KS, _hits(found, KS).T, chance_levels(queries, candidates, KS), strict=True
+        )
     }
 
 
@@ -87,9 +102,8 @@ def expected_hits(
     Raises AligngapError where an embedding is not finite or a query has no candidate of its label.
     """
     _check(queries, candidates, query_labels, candidate_labels)
-    blocks = _standings(queries, candidates, query_labels, candidate_labels)
-    better, positives, negatives = np.concatenate(list(blocks)).T
-    return np.stack([hit_probability(better, positives, negatives, k) for k in ks], axis=1)
+    sides = Side(queries, query_labels), Side(candidates, candidate_labels)
+    return _hits(standings(*sides, most=max(ks)), ks)
 
 
 def chance_levels(
@@ -106,30 +120,8 @@ def chance_levels(
     return [float(hit_probability(better, positives, negatives, k).mean()) for k in ks]
 
 
-def _directions(
-    image: np.ndarray, text: np.ndarray, image_labels: np.ndarray, text_labels: np.ndarray
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """name → queries, candidates and the labels of both."""
-    return {
-        "text_retrieval": (image, text, image_labels, text_labels),
-        "image_retrieval": (text, image, text_labels, image_labels),
-    }
-
-
-def _standings(
-    queries: np.ndarray, candidates: np.ndarray, query_labels: np.ndarray, labels: np.ndarray
-) -> Iterator[Int[np.ndarray, "q 3"]]:
-    """For each query, how many candidates beat its best positive, and how many positives and
-    negatives tie with it. Streams over queries: no [Nq, Nc] array is held."""
-    columns = np.asarray(candidates, np.float64).T
-    step = max(1, SCORES_AT_ONCE // len(labels))
-    for start in range(0, len(query_labels), step):
-        scores = np.asarray(queries[start : start + step], np.float64) @ columns
-        right = query_labels[start : start + step, None] == labels[None]
-        best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
-        tied = np.abs(scores - best) <= TIE
-        counted = (scores > best + TIE, tied & right, tied & ~right)
-        yield np.stack([which.sum(axis=1) for which in counted], axis=1)
+def _hits(found: Standings, ks: Sequence[int]) -> Float[np.ndarray, "Nq K"]:
+    return np.stack([hit_probability(*found, k) for k in ks], axis=1)
 
 
 def _check(

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aligngap.intervals import Interval
-from aligngap.tasks.intervals import estimate
+from aligngap.tasks.intervals import Scores
 from aligngap.tasks.retrieval import expected_hits
 from aligngap.unit import unit_rows_numpy
 
@@ -23,20 +23,30 @@ def classify(
     clusters: Int[np.ndarray, "N"],
     seed: int,
 ) -> dict[str, Interval]:
+    """Those of `scores`, as measures with intervals. `class_text[c]` holds the embeddings of class
+    c's templates."""
+    found = scores(image, class_embeddings(class_text), labels, clusters)
+    return {name: each.interval(seed) for name, each in found.items()}
+
+
+def scores(
+    image: Float[np.ndarray, "N D"],
+    classes: Float[np.ndarray, "C D"],
+    labels: Int[np.ndarray, "N"],
+    clusters: Int[np.ndarray, "N"],
+) -> dict[str, Scores]:
     """acc1, acc5 and mean_per_class_recall (over the classes that occur), beside chance.
 
-    `class_text[c]` holds the embeddings of class c's templates, `labels` index it, and images of
-    one cluster (a group) are drawn together for the intervals. Ties count by expectation.
+    `labels` index the classes' L2-normalised embeddings, and images of one cluster (a group) are
+    drawn together for the intervals. Ties count by expectation.
     """
     chex.assert_equal_shape([labels, clusters])
-    candidates = class_embeddings(class_text)
-    count = len(candidates)
-    hits = expected_hits(image, candidates, labels, np.arange(count), ks=(1, 5))
-    top1, top5 = hits.T
+    count = len(classes)
+    top1, top5 = expected_hits(image, classes, labels, np.arange(count), ks=(1, 5)).T
     return {
-        "acc1": estimate(top1, clusters, 1 / count, seed),
-        "acc5": estimate(top5, clusters, min(5, count) / count, seed),
-        "mean_per_class_recall": estimate(top1, clusters, 1 / count, seed, classes=labels),
+        "acc1": Scores(top1, clusters, 1 / count),
+        "acc5": Scores(top5, clusters, min(5, count) / count),
+        "mean_per_class_recall": Scores(top1, clusters, 1 / count, labels),
     }
 
 

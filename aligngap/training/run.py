@@ -143,7 +143,7 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
     config = made.config
     optimizer.check(config, made.abstract.params)
     source = corpora.open_train(config)
-    evaluator.check(config)
+    evaluator.check(config, training=True)
     pipeline.check(config, source)
     start = None if _has_checkpoint(config, folder) else initial.find(config)
     with distributed.together():

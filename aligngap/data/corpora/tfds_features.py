@@ -75,9 +75,15 @@ def reader(set_name: str, features: Any) -> Reader:
 
 
 def called(class_name: str) -> tuple[str, ...]:
-    """Its texts: "tench, Tinca tinca" has two names, "sea_horse" is "sea horse"."""
-    words = (re.sub(r"[\s_-]+", " ", part).strip() for part in class_name.split(","))
-    return tuple(text for text in words if text) or (class_name,)
+    """Its texts: "tench, Tinca tinca" has two names, "sea_horse" is "sea horse", SUN397's
+    "/c/cabin/outdoor" is "cabin outdoor"; words that have spaces already keep "-" and "/"."""
+    written = class_name if re.search(r"\s", class_name.strip()) else _words(class_name)
+    texts = (" ".join(part.replace("_", " ").split()) for part in written.split(","))
+    return tuple(text for text in texts if text) or (class_name,)
+
+
+def _words(identifier: str) -> str:
+    return re.sub(r"[-/]+", " ", re.sub(r"^/\w/", "", identifier))
 
 
 def _image(set_name: str, features: Any) -> str:

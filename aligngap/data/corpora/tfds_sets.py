@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from aligngap import progress
+from aligngap.data import prompts
 from aligngap.data.corpora import imagenet_names, tfds, tfds_features
-from aligngap.data.corpus import Corpus, Licence, Split
+from aligngap.data.corpus import Benchmark, Corpus, Licence, Split
 from aligngap.errors import AligngapError, UsageError
 
 NAME = re.compile(r"(?P<set>[a-z]\w*)(/(?P<config>[\w.-]+))?(:(?P<version>[\d.*]+))?")
@@ -38,6 +39,7 @@ class TfdsSet(Corpus):
         self.kinds = tuple(self._features.classes)
         self.captions_are_names = not self._features.captions
         self.unfit = ("retrieval", "search") if self.captions_are_names else ()
+        self.benchmark = prompts.SETS.get(_set(name), Benchmark())
 
     @property
     def name(self) -> str:
@@ -55,24 +57,29 @@ class TfdsSet(Corpus):
         return tfds.TfdsSource(raw, self._reader, f"{info.full_name} {split} {len(raw)} {size}")
 
     def prepare(self) -> None:
-        """Fetches ImageNet's names where they are needed; tells whether the files are whole."""
+        """Tells whether the files are whole; fetches names and prompts where they are needed."""
+        # Before a split is opened: its records have these names.
         if imagenet_names.needed(self._features.texts):
             imagenet_names.prepare(self.data_dir)
         for split in self.splits:
             self.open(split.name)
+        if self.benchmark.prompts:
+            prompts.prepare(self.data_dir)
         progress.say(f"{self.name} is already in {self._builder.data_path}")
 
     def licences(self) -> Sequence[Licence]:
         info = self._builder.info
         licence = " ".join((info.redistribution_info.license or f"see {info.homepage}").split())
         own = Licence(info.name, str(info.version), licence, "TFDS", "images and their texts")
-        more = (imagenet_names.LICENCE,) if imagenet_names.needed(self._features.texts) else ()
-        return (own, *more)
+        names = (imagenet_names.LICENCE,) if imagenet_names.needed(self._features.texts) else ()
+        return (own, *names, *((prompts.LICENCE,) if self.benchmark.prompts else ()))
 
     def classes(self, kind: str) -> Mapping[str, Sequence[str]]:
         if kind not in self.kinds:
             return super().classes(kind)
-        return {name: self._reader.texts[name] for name in self._reader.classes[kind]}
+        names = self._reader.classes[kind]
+        held = imagenet_names.held(self.data_dir, _set(self.name)) or frozenset(names)
+        return {name: self._reader.texts[name] for name in names if name in held}
 
     def split(self, name: str) -> Split:
         """Its own, or what TFDS makes of them: train[:95%], train+restval."""

@@ -24,7 +24,7 @@ from aligngap.laboratory.shared import along_gap
 from aligngap.laboratory.shared.embeddings import FILES, read_texts
 from aligngap.laboratory.shared.result import Result
 from aligngap.tasks.intervals import estimate
-from aligngap.tasks.retrieval import TIE
+from aligngap.tasks.standings import TIE
 
 MOST_CATEGORIES = 12  # each is a panel
 SHUFFLES = 1000

@@ -11,6 +11,7 @@ ACCURACIES = {
     "acc1": "top-1 accuracy",
     "acc5": "top-5 accuracy",
     "mean_per_class_recall": "mean recall of the classes",
+    "ece": "calibration error (ECE)",
 }
 NDCG = "ndcg@10"
 DIRECTIONS = {"text_retrieval": "image → text", "image_retrieval": "text → image"}

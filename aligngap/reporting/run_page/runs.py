@@ -21,6 +21,8 @@ from aligngap.runs import board
 MOMENTS = ("initial", "trained")
 FOUND = "text_retrieval_recall@10"  # Of what the headline is made, beside words.GAP.
 LABEL_LENGTH = 40  # a name stands in headings, sentences and table heads
+# Names as the papers write them.
+PAPERS = {"clip": "CLIP", "sharedclip": "SharedCLIP", "alignclip": "AlignCLIP"}
 TRAIN = "aligngap train --config=FILE --workdir={workdir}"
 EVALUATE = "aligngap evaluate --workdir={workdir}"
 
@@ -103,11 +105,11 @@ def read(workdirs: Sequence[Path]) -> list[ReportedRun]:
 
 
 def _read_run(workdir: Path) -> ReportedRun:
-    with _reading(workdir / "config.json", TRAIN) as path:
+    with reading(workdir / "config.json", TRAIN) as path:
         config = dict(json.loads(path.read_text("utf-8")))
-    with _reading(workdir / "evaluation.json", EVALUATE) as path:
+    with reading(workdir / "evaluation.json", EVALUATE) as path:
         evaluation = json.loads(path.read_text("utf-8"))
-        splits = _splits(evaluation)
+        splits = splits_of(evaluation)
         found: dict[str, Any] = {
             "step": int(evaluation["step"]),
             "commands": [str(command) for command in evaluation["commands"]],
@@ -115,10 +117,10 @@ def _read_run(workdir: Path) -> ReportedRun:
         }
     curves: dict[str, Any] = {}
     if found["step"]:  # At step 0 it came trained.
-        with _reading(workdir / "metrics.jsonl", TRAIN) as path:
+        with reading(workdir / "metrics.jsonl", TRAIN) as path:
             curves = _curves(_records(path.read_text("utf-8", errors="replace")))
-    with _reading(workdir / "embeddings.npz", EVALUATE) as path, np.load(path) as arrays:
-        _check_step(path, arrays["step"], found["step"])
+    with reading(workdir / "embeddings.npz", EVALUATE) as path, np.load(path) as arrays:
+        check_step(path, arrays["step"], found["step"])
         clouds = {name: _clouds(arrays, name) for name in splits}
         galleries = {name: _gallery(arrays, name) for name in splits}
     name = str(config.get("name") or workdir.resolve().name)
@@ -137,7 +139,7 @@ def _speed(workdir: Path) -> dict[str, float]:
     return found
 
 
-def _check_step(path: Path, found: Any, step: int) -> None:
+def check_step(path: Path, found: Any, step: int) -> None:
     """evaluate writes its files one by one, and may have been killed between two of them."""
     if int(found) != step:
         raise AligngapError(
@@ -147,7 +149,7 @@ def _check_step(path: Path, found: Any, step: int) -> None:
 
 
 @contextmanager
-def _reading(path: Path, command: str) -> Iterator[Path]:
+def reading(path: Path, command: str) -> Iterator[Path]:
     """Turns whatever goes wrong with a file into one line: which file, and what makes it."""
     remedy = f"run `{command.format(workdir=path.parent)}`"
     try:
@@ -188,7 +190,7 @@ def _curves(records: Iterator[dict[str, Any]]) -> dict[str, tuple[np.ndarray, np
     }
 
 
-def _splits(evaluation: dict[str, Any]) -> dict[str, SplitValues]:
+def splits_of(evaluation: dict[str, Any]) -> dict[str, SplitValues]:
     """Every split of evaluation.json, the main one first."""
     splits = dict(evaluation["splits"])
     order = sorted(splits, key=lambda name: name != evaluation["main"])
@@ -282,8 +284,7 @@ def _check_same_tests(first: ReportedRun, other: ReportedRun) -> None:
 
 def _distinct_labels(runs: Sequence[ReportedRun]) -> list[str]:
     """Names as the papers write them; runs of one name get their seed, then their workdir."""
-    papers = {"clip": "CLIP", "sharedclip": "SharedCLIP", "alignclip": "AlignCLIP"}
-    labels = [papers.get(run.label, run.label) for run in runs]
+    labels = [PAPERS.get(run.label, run.label) for run in runs]
     for more in (
         [f"seed {run.config.get('seed')}" for run in runs],
         [r.workdir.name for r in runs],

@@ -120,7 +120,7 @@ def test_coco_has_its_captions_and_splits(name, written):
 def test_names_of_classes_are_words(written):
     folder, examples = written
     flowers = corpora.find("oxford_flowers102", folder)
-    assert flowers.classes("label")["hard-leaved pocket orchid"] == ("hard leaved pocket orchid",)
+    assert flowers.classes("label")["hard-leaved pocket orchid"] == ("hard-leaved pocket orchid",)
     assert list(flowers.classes("label"))[:2] == ["pink primrose", "hard-leaved pocket orchid"]
     names = {record.name for record in map(flowers.open("validation").__getitem__, range(10))}
     assert names == {
@@ -381,3 +381,32 @@ def test_depths_are_no_images():
     features = {"depth": tfds.features.Image(shape=(8, 8, 1), dtype=np.float32)}
     line = refused(UsageError, tfds_features.reader, "rooms", tfds.features.FeaturesDict(features))
     assert "rooms cannot be used: it has no image, but depth (Image)" in line
+
+
+# What CLIP_benchmark knows of a set.
+
+
+def test_imagenet_r_has_the_classes_that_it_holds(pictograms_dir, tmp_path):
+    (tmp_path / "downloads").symlink_to(pictograms_dir / "downloads")
+    features = tfds.builder_cls("imagenet_r")(data_dir=tmp_path).info.features
+    record = layouts.drawings(pictograms_dir)[0]
+    image = layouts.encoded(record.image, "JPEG", 32)
+    example = {"image": image, "label": 1, "file_name": "n01443537/art_0.jpg"}
+    layouts.write(tmp_path, "imagenet_r:0.2.0", features, {"test": [example]})
+    corpus = corpora.find("imagenet_r", tmp_path)
+    imagenet_names.prepare(tmp_path)
+    classes = corpus.classes("label")
+    assert len(corpus._reader.classes["label"]) == 1000 and len(classes) == 200
+    assert classes["n01443537"] == ("goldfish",) and "n01440764" not in classes
+    assert (corpus.benchmark.name, corpus.benchmark.prompts) == ("imagenet-r", "imagenet1k")
+    assert {licence.source for licence in corpus.licences()} >= {"clip-benchmark"}
+
+
+def test_a_set_that_clip_benchmark_does_not_know_has_no_prompts(pictograms_dir, tmp_path):
+    features = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=["a", "b"])}
+    record = layouts.drawings(pictograms_dir)[0]
+    example = {"image": layouts.encoded(record.image, "PNG", 16), "label": 1}
+    layouts.write(tmp_path, "mine:1.0.0", features, {"test": [example]})
+    corpus = corpora.find("mine", tmp_path)
+    assert corpus.benchmark.prompts == ""
+    assert corpus.classes("label") == {"a": ("a",), "b": ("b",)}
