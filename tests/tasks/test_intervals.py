@@ -64,3 +64,21 @@ def test_covers_the_truth_about_as_often_as_it_says(monkeypatch):
 def test_one_cluster_claims_nothing():
     found = intervals.estimate(np.array([0.0, 1.0]), np.array([7, 7]), 0.5, seed=0)
     assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
+
+
+def test_weights_are_those_of_a_weighted_mean(monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 30)
+    random = np.random.default_rng(6)
+    scores, clusters, weights = random.random(80), random.integers(0, 12, 80), random.random(80)
+    draws = [
+        np.average(scores, weights=weights * counts[clusters])
+        for counts in np.concatenate(list(resampled_counts(12, 5, 30)))
+    ]
+    found = intervals.estimate(scores, clusters, 0.0, seed=5, weights=weights)
+    assert found.value == pytest.approx(np.average(scores, weights=weights), abs=1e-12)
+    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=1e-12)
+
+
+def test_a_spread_is_the_mean_and_its_ends():
+    found = intervals.spread([0.2, 0.5, 0.2], 0.1)
+    assert (found.value, found.low, found.high, found.chance) == (pytest.approx(0.3), 0.2, 0.5, 0.1)
