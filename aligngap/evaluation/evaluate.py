@@ -114,5 +114,5 @@ def _measure(
         result.arrays.update(built.arrays(moments["trained"]))
         if entry.get("before", False) and "initial" in moments:
             result.before[name] = dict(built(moments["initial"]))
-    subject.forget()
+    subject.forget(split)  # Those to learn from stay for the next.
     return result
