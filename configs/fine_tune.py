@@ -50,7 +50,7 @@ def get_config(given: str = "labelled") -> ConfigDict:
         config.data.class_captions = "label"
         config.objective.mask_duplicates = "group"
         config.evaluators.zero_shot.every_steps = 1000
-        config.evaluators.probe = evaluator("probe")
+        config.evaluators.probe = evaluator("probe", kinds=())
     else:
         config.objective.mask_duplicates = "group"
         config.evaluators.retrieval.every_steps = 1000
