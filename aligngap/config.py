@@ -3,7 +3,7 @@
 The papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021,
 [CG] It's Not a Modality Gap (Fahim et al. 2024), [SL] SigLIP (Zhai et al. 2023),
 [YA] Yaras et al. 2024, [LI] Lion (Chen et al. 2023), [AF] Adafactor (Shazeer & Stern 2018),
-[FL] FLIP (Li et al. 2023).
+[FL] FLIP (Li et al. 2023), [FLYP] Goyal et al. 2023.
 """
 
 import difflib
@@ -124,6 +124,10 @@ def default() -> ConfigDict:
     data.crop_scale = (0.9, 1.0)  # Share of the area that a random crop keeps. [AC]
     data.crop_ratio = (3 / 4, 4 / 3)  # Width by height of the crop.
     data.first_caption = False  # True: of several names of a record always the first. [CG]
+    # A kind of labels, such as label or group: captions to train on are what the record's class is
+    # called, in each of the prompts; a class is a group. Fine-tuning on a labelled set. [FLYP]
+    data.class_captions = ""
+    data.prompts = ("a photo of a {}.",)
     data.max_keywords = 0  # That may follow the name in a caption, as in "dog, pet, animal".
     # What captions mean, for the separation loss. records: what the corpus says, or `aligngap
     # prepare --semantics` has written | step: of each caption as it is sampled, within the step.
@@ -500,6 +504,8 @@ def _data_problems(data: ConfigDict) -> Iterator[str]:
         yield f"data.semantics={data.semantics} needs data.semantics_from=records"
     if data.semantics_tokens < 3:
         yield f"data.semantics_tokens={data.semantics_tokens} must be at least 3"
+    if data.class_captions and not (data.prompts and all("{}" in p for p in data.prompts)):
+        yield f"data.prompts={data.prompts}: expected texts with a {{}} for the class each"
     yield from _mixture_problems(data)
     for name in ("max_keywords", "workers"):
         if data[name] < 0:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from aligngap.data.records import Source
+from aligngap.data.records import Record, Source
 from aligngap.errors import UsageError
 
 ROLES = ("train", "validation", "test", "other")
@@ -20,6 +20,15 @@ class Split:
     role: str  # train | validation | test | other
     title: str = ""
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a record shows as one of several: a thing with one value of an attribute."""
+
+    kind: str  # Of the attribute: "hair".
+    thing: str  # "woman"
+    value: str  # "red hair", as a caption says it.
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,10 @@ class Corpus(abc.ABC):
     def classes(self, kind: str) -> Mapping[str, Sequence[str]]:
         """Class of a kind → the texts of it, all of them candidates of zero-shot classification."""
         raise UsageError(f"{self.name} has no labels of kind {kind!r}")
+
+    def variants(self, record: Record) -> Sequence[Variant]:
+        """How a record differs from others of its thing, for arithmetic and object bias."""
+        return ()
 
     def named(self, role: str) -> tuple[str, ...]:
         """The splits of a role."""

@@ -126,7 +126,7 @@ def _measure(
         result.arrays.update(measure.arrays(moments["trained"]))
         if config.evaluators[name].get("before", False) and "initial" in moments:
             result.before[name] = _intervals(name, measure(moments["initial"]), {})
-    subject.forget()
+    subject.forget(split)  # Those to learn from stay for the next.
     return result
 
 

@@ -1,8 +1,8 @@
 """A model under evaluation: its splits are read once, and embedded once for any parameters."""
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jax.sharding import Mesh
@@ -16,6 +16,8 @@ from aligngap.data.eval_set import EvalSet
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.runs.embedder import Embedder
+
+T = TypeVar("T")
 
 
 class Embedded(NamedTuple):
@@ -40,6 +42,7 @@ class Subject:
         self.config, self.tokenizer, self.intervals = config, tokenizer, intervals
         self.embedder = Embedder(config, module, tokenizer, mesh)
         self._sets: dict[str, EvalSet] = {}
+        self._made: dict[Hashable, tuple[Any, Any]] = {}
         self._clouds: dict[str, list[tuple[Any, Embedded]]] = {}
 
     @property
@@ -86,6 +89,20 @@ class Subject:
         self._clouds[split] = list(zip(moments, clouds, strict=True))
         return clouds
 
-    def forget(self) -> None:
-        """Lets go of parameters and embeddings; what was read of the splits stays."""
+    def made(self, params: Any, key: Hashable, make: Callable[[], T]) -> T:
+        """What is made of these parameters and needed again, such as a classifier that several
+        splits are measured with; `key` says what it is made of besides."""
+        held = self._made.get(key)
+        if held is None or held[0] is not params:
+            self._made[key] = held = params, make()
+        found: T = held[1]
+        return found
+
+    def forget(self, split: str = "") -> None:
+        """Lets go of parameters, embeddings and what was made of them, or of one split's
+        embeddings; what was read of the splits stays."""
+        if split:
+            self._clouds.pop(split, None)
+            return
         self._clouds.clear()
+        self._made.clear()

@@ -3,7 +3,7 @@ unpickled."""
 
 import dataclasses
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -75,6 +75,33 @@ def lines(given: str | Path, what: str) -> Iterator[str]:
                 yield line.rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise AligngapError(f"{given}: not a readable text file of {what} ({error})") from error
+
+
+def table(given: str | Path, columns: str) -> list[list[str]]:
+    """The columns of a UTF-8 text file with a line a row, parted by tabs; AligngapError where a
+    line has another number than `columns` names ("score, sentence, sentence"), or none has any."""
+    wanted = len(columns.split(", "))
+    rows = [line.rstrip("\r").split("\t") for line in lines(given, f"rows ({columns})")]
+    for number, row in enumerate(rows, 1):
+        if len(row) != wanted:
+            raise AligngapError(
+                f"{given}, line {number}: {len(row)} columns, expected {wanted} parted by tabs "
+                f"({columns})"
+            )
+    if not rows:
+        raise AligngapError(f"{given} is empty; expected lines of {columns} parted by tabs")
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def numbers(given: str | Path, column: Sequence[str]) -> Float[np.ndarray, "N"]:
+    """A column of a table as numbers; AligngapError names the line that has none."""
+    found = np.zeros(len(column))
+    for row, text in enumerate(column):
+        try:
+            found[row] = float(text)
+        except ValueError as error:
+            raise AligngapError(f"{given}, line {row + 1}: {text!r} is no number") from error
+    return found
 
 
 def expect_each(given: str | Path, what: str, found: int, rows: int, of: str = "pairs") -> None:

@@ -28,7 +28,8 @@ class Scores:
     @property
     def value(self) -> float:
         """The measure, without resampling."""
-        sums, sizes = _totals(self.items, np.zeros_like(self.clusters), self._classes)
+        weights = np.ones(len(self.items))
+        sums, sizes = _totals(self.items, weights, np.zeros_like(self.clusters), self._classes)
         return float(_means(np.ones((1, 1)), sums, sizes)[0])
 
     def interval(self, seed: int) -> Interval:
@@ -65,14 +66,17 @@ def estimate(
     chance: float | None,
     seed: int,
     classes: Int[np.ndarray, "N"] | None = None,
+    weights: Float[np.ndarray, "N"] | None = None,
 ) -> Interval:
-    """The mean of scores in [0, 1] with its interval; with `classes`, the mean of class means.
-    `chance` is what a random ranking would reach; a difference of scores has none.
+    """The (weighted) mean of scores in [0, 1] with its interval; with `classes`, the mean of class
+    means. `chance` is what a random ranking would reach; a difference of scores has none.
 
     Percentile bootstrap: where every score is equal the interval is that point, and
     one cluster says nothing about others, so its interval is all of [0, 1].
     """
-    sums, sizes = _totals(scores, clusters, np.zeros_like(clusters) if classes is None else classes)
+    weights = np.ones(len(scores)) if weights is None else weights
+    classes = np.zeros_like(clusters) if classes is None else classes
+    sums, sizes = _totals(scores, weights, clusters, classes)
     num_clusters = sums.shape[0]
     value = float(_means(np.ones((1, num_clusters)), sums, sizes)[0])
     if num_clusters == 1:
@@ -108,15 +112,24 @@ def estimates(
     ]
 
 
+def spread(values: Sequence[float], chance: float | None) -> Interval:
+    """Of repeats that differ by their seed alone: their mean, the least and the greatest."""
+    return Interval(float(np.mean(values)), float(min(values)), float(max(values)), chance)
+
+
 def _totals(
-    scores: Float[np.ndarray, "N"], clusters: Int[np.ndarray, "N"], classes: Int[np.ndarray, "N"]
+    scores: Float[np.ndarray, "N"],
+    weights: Float[np.ndarray, "N"],
+    clusters: Int[np.ndarray, "N"],
+    classes: Int[np.ndarray, "N"],
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Sum and number of the scores in each cluster and class, two sparse [G, C]."""
+    """Sum of the weighted scores and of the weights in each cluster and class: sparse [G, C]."""
     cluster_names, rows = np.unique(clusters, return_inverse=True)
     class_names, columns = np.unique(classes, return_inverse=True)
     shape = (len(cluster_names), len(class_names))
-    sums = sparse.coo_array((np.asarray(scores, np.float64), (rows, columns)), shape)
-    sizes = sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape)
+    weights = np.asarray(weights, np.float64)
+    sums = sparse.coo_array((np.asarray(scores, np.float64) * weights, (rows, columns)), shape)
+    sizes = sparse.coo_array((weights, (rows, columns)), shape)
     return sums.tocsr(), sizes.tocsr()
 
 

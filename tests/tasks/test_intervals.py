@@ -112,3 +112,21 @@ def test_a_difference_of_several_runs_and_of_one_cluster():
     alone = [intervals.Scores(run.items, clusters * 0) for run in runs[:2]]
     found = intervals.difference(alone[:1], alone[1:], seed=0)
     assert (found.low, found.high) == (-1.0, 1.0)
+
+
+def test_weights_are_those_of_a_weighted_mean(monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 30)
+    random = np.random.default_rng(6)
+    scores, clusters, weights = random.random(80), random.integers(0, 12, 80), random.random(80)
+    draws = [
+        np.average(scores, weights=weights * counts[clusters])
+        for counts in np.concatenate(list(resampled_counts(12, 5, 30)))
+    ]
+    found = intervals.estimate(scores, clusters, 0.0, seed=5, weights=weights)
+    assert found.value == pytest.approx(np.average(scores, weights=weights), abs=1e-12)
+    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=1e-12)
+
+
+def test_a_spread_is_the_mean_and_its_ends():
+    found = intervals.spread([0.2, 0.5, 0.2], 0.1)
+    assert (found.value, found.low, found.high, found.chance) == (pytest.approx(0.3), 0.2, 0.5, 0.1)

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from aligngap import registry
 from aligngap.config import data_dir
-from aligngap.data import mixture, overlap, semantics
+from aligngap.data import class_captions, mixture, overlap, semantics
 from aligngap.data.corpora import prepared, tfds_sets
 from aligngap.data.corpora.mixed import Mixture
 from aligngap.data.corpus import Corpus
@@ -124,9 +124,11 @@ def open_train(config: ConfigDict) -> Source:
 def _open_part(config: ConfigDict, corpus: Corpus, name: str, split: str) -> Source:
     source = semantics.attach(corpus.open(split), corpus.folder, split)
     others = [find(other, corpus.data_dir) for other in config.data.leave_out if other != name]
-    if not others:
-        return source
-    return overlap.without(source, overlap.held_out(others), name)
+    if others:
+        source = overlap.without(source, overlap.held_out(others), name)
+    if kind := config.data.class_captions:
+        return class_captions.of(source, corpus, kind, config.data.prompts)
+    return source
 
 
 def _one(corpus: Corpus, role: str) -> str:

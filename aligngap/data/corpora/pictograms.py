@@ -9,6 +9,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aligngap.data.corpora import pictogram_variants
 from aligngap.data.corpora.pictogram_splits import (
     FLAGS,
     TRAIN,
@@ -18,7 +19,7 @@ from aligngap.data.corpora.pictogram_splits import (
     VALIDATION,
 )
 from aligngap.data.corpora.tfds import TfdsCorpus
-from aligngap.data.corpus import Split
+from aligngap.data.corpus import Split, Variant
 from aligngap.data.records import Record
 
 SPLITS = (
@@ -67,6 +68,9 @@ class Pictograms(TfdsCorpus):
             semantics=raw["semantics"],
             name=raw["concept"].decode(),
         )
+
+    def variants(self, record: Record) -> Sequence[Variant]:
+        return tuple(pictogram_variants.variants(record.captions[0]))
 
     def classes(self, kind: str) -> Mapping[str, Sequence[str]]:
         """Those of the test splits: "food-drink" is "food drink", "food" and "drink"."""
