@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from aligngap import progress
 from aligngap.errors import UsageError
-from aligngap.evaluation.evaluator import Value
+from aligngap.evaluation.evaluator import Found
 from aligngap.evaluation.gap import SEED
 from aligngap.evaluation.subject import Subject
 from aligngap.evaluation.supervised import Supervised
@@ -31,6 +31,7 @@ class Probe(Supervised):
         "draws": 5,  # Of them, a seed each.
     }
     PRINTED = ("*/lp_acc1",)
+    TASK = "linear_probe"
 
     def __init__(self, model: Subject, entry: ConfigDict) -> None:
         if entry.protocol not in PROTOCOLS:
@@ -39,16 +40,15 @@ class Probe(Supervised):
             raise UsageError(f"probe: shots={entry.shots} and draws={entry.draws} are at least 1")
         super().__init__(model, entry)
 
-    def __call__(self, params: Any) -> Iterator[tuple[str, Value]]:
+    def __call__(self, params: Any) -> Iterator[tuple[str, Found]]:
         for kind in self.kinds:
             test = self.images(params, "test", kind)
-            classifier = self._classifier(params, kind)
-            found = probe.evaluate(classifier, test, self.data.image_group, SEED)
+            found = probe.scores(self._classifier(params, kind), test, self.data.image_group)
+            yield from ((f"{kind}/{name}", scores) for name, scores in found.items())
             for shots in self.entry.shots:
-                few = self._few_shot(params, kind, shots)
-                found |= {f"few_shot_{shots}/{name}": value for name, value in few.items()}
-            for name, value in found.items():
-                yield f"{kind}/{name}", value if self.model.intervals else value.value
+                for name, value in self._few_shot(params, kind, shots).items():
+                    whole = value if self.model.intervals else value.value
+                    yield f"{kind}/few_shot_{shots}/{name}", whole
 
     def _classifier(self, params: Any, kind: str) -> probe.Classifier:
         def make() -> probe.Classifier:

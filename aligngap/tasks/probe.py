@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
-from aligngap.tasks.intervals import estimate, spread
+from aligngap.tasks.intervals import Scores, spread
 from aligngap.tasks.retrieval import expected_hits
 from aligngap.unit import unit_rows_numpy
 
@@ -115,15 +115,21 @@ def hits(classifier: Classifier, test: Rows) -> Float[np.ndarray, "N 2"]:
 def evaluate(
     classifier: Classifier, test: Rows, clusters: Int[np.ndarray, "N"], seed: int
 ) -> dict[str, Interval]:
+    """Those of `scores`, as measures with intervals."""
+    found = scores(classifier, test, clusters)
+    return {name: each.interval(seed) for name, each in found.items()}
+
+
+def scores(classifier: Classifier, test: Rows, clusters: Int[np.ndarray, "N"]) -> dict[str, Scores]:
     """lp_acc1, lp_acc5 and lp_mean_per_class_recall (over the classes that occur), beside the
     chance of a guess among the trained classes; rows of a cluster are drawn together."""
     chex.assert_equal_shape([test.labels, clusters])
     top1, top5 = hits(classifier, test).T
     one, five, mean = _chances(classifier, test)
     return {
-        "lp_acc1": estimate(top1, clusters, one, seed),
-        "lp_acc5": estimate(top5, clusters, five, seed),
-        "lp_mean_per_class_recall": estimate(top1, clusters, mean, seed, classes=test.labels),
+        "lp_acc1": Scores(top1, clusters, one),
+        "lp_acc5": Scores(top5, clusters, five),
+        "lp_mean_per_class_recall": Scores(top1, clusters, mean, test.labels),
     }
 
 

@@ -106,6 +106,17 @@ def test_classifiers_of_both_modalities(found):
     assert substitution["text_to_text"]["acc1"]["low"] > 1 / 8
 
 
+def test_a_probe_is_a_task_of_clip_benchmark(run):
+    folder, _ = run
+    found = [json.loads(path.read_text()) for path in (folder / "clip_benchmark").iterdir()]
+    own = next(x for x in found if x["split"] == SPLIT and x["labels"] == "group")
+    assert own["task"] == "linear_probe" and own["dataset"] == "pictograms"
+    assert {*own["metrics"]} == {"lp_acc1", "lp_acc5", "lp_mean_per_class_recall"}
+    with np.load(folder / "embeddings.npz") as arrays:
+        kept = arrays[f"{SPLIT}/scores/probe/group/lp_acc1"]
+    assert kept.mean() == pytest.approx(own["metrics"]["lp_acc1"], abs=1e-6)
+
+
 def test_arithmetic_is_of_people_who_differ_by_gender(found):
     values, image, _, data = found
     assert {*values["arithmetic"]} == {"gender"}  # Of this split; hair and colours are trained.
