@@ -16,8 +16,10 @@ from aligngap import xla_flags
 VARIABLE = "LD_PRELOAD"
 # Of gperftools, as Debian (libtcmalloc-minimal4), Ubuntu and Fedora (gperftools-libs) install them.
 LIBRARIES = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
-# tcmalloc would tell of every allocation above 1 GiB.
-QUIET = {"TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD": str(2**50)}
+SETTINGS = {
+    "TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD": str(2**50),  # It would tell of each above 1 GiB.
+    "TCMALLOC_RELEASE_RATE": "0",  # It would give some of its pages back now and then.
+}
 HINT = (
     "tcmalloc is not installed; with it a training step on a CPU takes up to a third less time "
     "(Debian, Ubuntu: apt-get install libtcmalloc-minimal4)"
@@ -37,8 +39,8 @@ def additions(environment: Mapping[str, str]) -> dict[str, str]:
     if VARIABLE in environment or any(xla_flags.installed(environment)):
         return {}
     library = find()
-    quiet = {name: value for name, value in QUIET.items() if name not in environment}
-    return {VARIABLE: library, **quiet} if library else {}
+    ours = {name: value for name, value in SETTINGS.items() if name not in environment}
+    return {VARIABLE: library, **ours} if library else {}
 
 
 def find() -> str:

@@ -52,8 +52,8 @@ def test_what_a_user_preloads_stays():
 
 
 @here
-def test_a_user_says_what_tcmalloc_tells():
-    name = next(iter(allocator.QUIET))
+def test_what_a_user_sets_of_tcmalloc_stays():
+    name = next(iter(allocator.SETTINGS))
     assert name not in allocator.additions({name: "1"}) and name in allocator.additions({})
 
 

@@ -103,7 +103,7 @@ def test_other_evaluators_of_a_finished_run(finished, program, tmp_path):
     done = program.run("evaluate", f"--workdir={run}", "--config.evaluators.gap.final=validation")
     assert done.returncode == 0, done.stderr
     for given, words in {
-        "--config.evaluators.gap.type=gaps": "unknown evaluator 'gaps': one of gap, retrieval",
+        "--config.evaluators.gap.type=gaps": "unknown evaluator 'gaps': one of arithmetic, cluster",
         "--config.evaluators.gap.final=tset": "unknown split 'tset' of pictograms",
         f"--evaluators={tmp_path / 'none.py'}": "none.py does not exist",
     }.items():
@@ -144,7 +144,8 @@ def test_two_processes_measure_what_one_does_each_decoding_half(finished, progra
     found, wanted = (dict(leaves(values(folder))) for folder in (run, finished))
     assert found.keys() == wanted.keys()
     for name, leaf in wanted.items():
-        assert found[name] == pytest.approx(leaf, abs=1e-5), name
+        # Embeddings differ by rounding, so two that nearly tie may change places.
+        assert found[name] == pytest.approx(leaf, abs=1.0 if "_rank_" in name else 1e-5), name
 
 
 def test_two_processes_embed_what_one_does(finished, program, start, tmp_path):

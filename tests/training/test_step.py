@@ -66,7 +66,8 @@ def test_a_step_is_gradient_update_clamp_and_average(small, tmp_path):
     assert float(metrics["gradient_norm"]) == pytest.approx(
         float(optax.tree.norm(gradients)), rel=1e-4
     )
-    close = lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5)  # noqa: E731
+    # A tenth of the rate: Adam makes a step of rounding where a gradient is next to nothing.
+    close = lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5)  # noqa: E731
     jax.tree.map(close, after.params, wanted)
     average = jax.tree.map(lambda a, p: 0.9 * a + 0.1 * p, before.averaged, after.params)
     jax.tree.map(close, after.averaged, average)
