@@ -29,7 +29,7 @@ usable() {
 }
 
 environment() {
-  local extras wanted python
+  local extras wanted python compile=--no-compile
   extras=$(IFS=,; echo "$*")
   # What it was made from, and where: when that changes, pip brings it up to date.
   wanted=$({ cat pyproject.toml launch/constraints.txt; pwd; } | cksum)
@@ -49,7 +49,9 @@ environment() {
     fi
   fi
   say "Installing aligngap and what it needs into .venv (about 1 GB; a minute or two)"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+  # Half of the time would go into compiling what is never imported; Python compiles what is, once.
+  [ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || compile=--compile
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check $compile \
     --constraint launch/constraints.txt --editable ".${extras:+[$extras]}" ||
     die "the installation failed; see the lines above"
   echo "$wanted" >".venv/installed-${extras:-base}"
