@@ -6,8 +6,6 @@ Contrastive fine-tuning, "Finetune like you pretrain" (Goyal et al. 2023).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from aligngap.data import records
 from aligngap.data.corpus import Corpus
 from aligngap.data.records import Record, Source
@@ -15,13 +13,12 @@ from aligngap.errors import UsageError
 
 
 @dataclass(frozen=True)
-class ClassCaptions:
+class ClassCaptions(records.Over):
     """The same images; what a class is called in place of what is said of each of them.
 
     A group is a class, and there are no keywords; nobody has said what such a caption means.
     """
 
-    source: Source
     kind: str  # Of labels.
     texts: Mapping[str, Sequence[str]]  # Class → what it is called; others are called by its name.
     prompts: tuple[str, ...]  # Each with a {}.
@@ -31,25 +28,12 @@ class ClassCaptions:
     def version(self) -> str:
         return f"{self.source.version} by {self.kind} in {self.prompts}"
 
-    def __len__(self) -> int:
-        return len(self.source)
-
     def __getitem__(self, row: int) -> Record:
         record = self.source[row]
         name = record.labels[self.kind]
         captions = [p.format(t) for t in self.texts.get(name, (name,)) for p in self.prompts]
         group = self.numbers.get(name, len(self.numbers) + row)
         return replace(record, captions=tuple(captions), keywords=(), group=group, semantics=None)
-
-    @property
-    def by_blocks(self) -> bool:
-        return records.by_blocks(self.source)
-
-    def blocks(self, size: int) -> np.ndarray | None:
-        return records.blocks_of(self.source, size)
-
-    def in_blocks(self, size: int, most: int) -> Source:
-        return replace(self, source=records.in_blocks(self.source, size, most))
 
 
 def of(source: Source, corpus: Corpus, kind: str, prompts: Sequence[str]) -> ClassCaptions:

@@ -1,8 +1,8 @@
 """What every corpus gives, and what every step takes: one record, one batch."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -83,6 +83,26 @@ def in_blocks(source: Source, size: int, most: int) -> Source:
     own = getattr(source, "in_blocks", None)
     found: Source = own(size, most) if own else source
     return found
+
+
+@dataclass(frozen=True)
+class Over:
+    """Another source's records, each with something of its own: as many, in the same blocks."""
+
+    source: "Source"
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def by_blocks(self) -> bool:
+        return by_blocks(self.source)
+
+    def blocks(self, size: int) -> np.ndarray | None:
+        return blocks_of(self.source, size)
+
+    def in_blocks(self, size: int, most: int) -> Self:
+        return replace(self, source=in_blocks(self.source, size, most))
 
 
 def in_order(source: Source) -> Source:

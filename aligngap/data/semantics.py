@@ -83,34 +83,20 @@ class Semantics:
 
 
 @dataclass(frozen=True)
-class WithSemantics:
+class WithSemantics(records.Over):
     """The records of a source, each with the semantics of its captions."""
 
-    source: Source
     semantics: Semantics
 
     @property
     def version(self) -> str:
         return f"{self.source.version} {self.semantics.about['digest']}"
 
-    def __len__(self) -> int:
-        return len(self.source)
-
     def __getitem__(self, row: int) -> Record:
         return dataclasses.replace(self.source[row], semantics=self.semantics[row])
 
     def captions(self, row: int) -> tuple[str, ...]:
         return records.captions_of(self.source, row)
-
-    @property
-    def by_blocks(self) -> bool:
-        return records.by_blocks(self.source)
-
-    def blocks(self, size: int) -> np.ndarray | None:
-        return records.blocks_of(self.source, size)
-
-    def in_blocks(self, size: int, most: int) -> Source:
-        return dataclasses.replace(self, source=records.in_blocks(self.source, size, most))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from aligngap.errors import UsageError
 from aligngap.gap.streaming import sample
 from aligngap.intervals import Interval, as_json
-from aligngap.laboratory.shared import labelled, points
-from aligngap.laboratory.shared.embeddings import FILES, classes, distinct, matches, read_pairs
+from aligngap.laboratory.shared import embeddings, labelled, points
+from aligngap.laboratory.shared.embeddings import classes, distinct, matches, read_pairs
 from aligngap.laboratory.shared.result import Result, style
 from aligngap.reporting.figures import PALETTE, run_colour
 from aligngap.tasks import perturbation
@@ -26,12 +26,7 @@ SHOWN = {
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The files, and the noise."""
-    parser.add_argument("--image", required=True, help=f"image embeddings [N, D]: {FILES}")
-    parser.add_argument("--text", required=True, help="text embeddings [N, D]; row i is the pair")
-    parser.add_argument(
-        "--labels", help="each image's row of --classes: an array [N], or a text file of lines"
-    )
-    parser.add_argument("--classes", help="embeddings of the classes' texts [C, D]")
+    embeddings.add_flags(parser)
     sizes = list(perturbation.SIZES)
     length = "length of the noise beside that of an embedding"
     parser.add_argument("--sizes", type=float, nargs="+", default=sizes, help=length)

@@ -1,11 +1,11 @@
-"""Real captions in six languages."""
+"""Real captions in six languages, and real images."""
 
 import json
 
 import numpy as np
 import pytest
 
-from aligngap.data import fetch
+from aligngap.data import corpora, fetch, inputs
 from aligngap.data.corpora import pictogram_concepts
 
 from forms import Pair, drawings
@@ -28,3 +28,16 @@ def captions(clip_dir) -> list[str]:
 def pairs(pictograms_dir) -> list[Pair]:
     """300 pictures of the pictograms, no two alike, with one to three names each."""
     return drawings(pictograms_dir, 300)
+
+
+@pytest.fixture(scope="module")
+def where(pictograms_dir):
+    """Where names of corpora are looked up."""
+    return inputs.Where(pictograms_dir, 2)
+
+
+@pytest.fixture(scope="module")
+def pictures(pictograms_dir) -> list[bytes]:
+    """Some encoded images."""
+    source = corpora.find("pictograms", pictograms_dir).open("test_unseen_both")
+    return [source[row].image for row in range(6)]

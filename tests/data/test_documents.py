@@ -6,21 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from aligngap.data import corpora, inputs
+from aligngap.data import inputs
 from aligngap.errors import AligngapError
 
 pytestmark = pytest.mark.corpus
-
-
-@pytest.fixture(scope="module")
-def where(pictograms_dir):
-    return inputs.Where(pictograms_dir, 2)
-
-
-@pytest.fixture(scope="module")
-def pictures(pictograms_dir) -> list[bytes]:
-    source = corpora.find("pictograms", pictograms_dir).open("test_unseen_both")
-    return [source[row].image for row in range(3)]
 
 
 def everything(found):

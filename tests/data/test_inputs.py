@@ -13,17 +13,6 @@ from aligngap.errors import AligngapError, UsageError
 pytestmark = pytest.mark.corpus
 
 
-@pytest.fixture(scope="module")
-def where(pictograms_dir):
-    return inputs.Where(pictograms_dir, 2)
-
-
-@pytest.fixture(scope="module")
-def pictures(pictograms_dir) -> list[bytes]:
-    source = corpora.find("pictograms", pictograms_dir).open("test_unseen_both")
-    return [source[row].image for row in range(6)]
-
-
 def everything(found):
     return dict(zip(found.ids, map(found.read, range(len(found.ids))), strict=True))
 

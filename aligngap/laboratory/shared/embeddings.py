@@ -14,6 +14,16 @@ from aligngap.gap import files, sources
 FILES = "FILE.npy, FILE.npz:NAME or FILE.safetensors"  # what help texts say of embeddings
 
 
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Pairs, and classes to match the images to: what `read_pairs` and `classes` read."""
+    parser.add_argument("--image", required=True, help=f"image embeddings [N, D]: {FILES}")
+    parser.add_argument("--text", required=True, help="text embeddings [N, D]; row i is the pair")
+    parser.add_argument(
+        "--labels", help="each image's row of --classes: an array [N], or a text file of lines"
+    )
+    parser.add_argument("--classes", help="embeddings of the classes' texts [C, D]")
+
+
 def read_pairs(
     image_path: str | Path, text_path: str | Path
 ) -> tuple[Float[np.ndarray, "N D"], Float[np.ndarray, "N D"]]:

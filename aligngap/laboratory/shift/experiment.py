@@ -19,9 +19,9 @@ from aligngap import gap, objectives, progress
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.embedding_shift import MOVES
 from aligngap.gap.streaming import sample
-from aligngap.laboratory.shared import along_gap
-from aligngap.laboratory.shared.embeddings import FILES, distinct, matches, read_pairs
+from aligngap.laboratory.shared import along_gap, embeddings
 from aligngap.laboratory.shared.embeddings import classes as classes_of
+from aligngap.laboratory.shared.embeddings import distinct, matches, read_pairs
 from aligngap.laboratory.shared.result import Result
 from aligngap.laboratory.shift.figure import draw, summary
 from aligngap.tasks import retrieval
@@ -45,12 +45,7 @@ class Task:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The files, the grid of shifts, and sizes."""
-    parser.add_argument("--image", required=True, help=f"image embeddings [N, D]: {FILES}")
-    parser.add_argument("--text", required=True, help="text embeddings [N, D]; row i is the pair")
-    parser.add_argument(
-        "--labels", help="each image's row of --classes: an array [N], or a text file of lines"
-    )
-    parser.add_argument("--classes", help="embeddings of the classes' texts [C, D]")
+    embeddings.add_flags(parser)
     along_gap.add_flags(parser)
     parser.add_argument("--batch", type=int, default=50, help="pairs a batch of the loss (50)")
     parser.add_argument("--pairs", type=int, default=3000, help="most pairs; beyond, a sample")
