@@ -32,7 +32,7 @@ ONE_OF = {
     "model.tie": TIES,
     "model.scale_form": ("exp", "softplus"),
     "model.remat": (*REMAT, "auto"),
-    "model.attention": ("auto", "xla", "cudnn"),
+    "model.attention": ("auto", "xla"),
     **{f"model.{m}.activation": ("gelu", "gelu_tanh", "quick_gelu") for m in MODALITIES},
     **{f"model.{m}.projection": ("linear", "affine", "none") for m in MODALITIES},
     "model.image.pooling": ("class_token", "attention"),
@@ -150,12 +150,11 @@ def default() -> ConfigDict:
     model.logit_bias = False  # A learnable bias, for the sigmoid loss. [SL]
     model.bias_init = -10.0  # [SL]
     model.scale_max = 100.0  # s is clamped to [1, this] after every step. [CLIP]
-    model.scan = True  # Scan over layers: one block is compiled, not all of them.
+    model.scan = False  # Scan over layers: one block is compiled, not all of them.
     # What the backward pass computes again. none | dots: all but the outputs of the dense products,
     # which stay | block: each block, for 4/3 of the FLOPs | auto: the first of these that fits.
     model.remat = "none"
-    # xla | cudnn: GPUs' fused kernel where they compute in bfloat16, for attention pooling too |
-    # auto: that kernel in the blocks, XLA for pooling, whose single query leaves little to fuse.
+    # auto: cuDNN's fused kernel in blocks, on GPUs that compute in bfloat16 | xla: never.
     model.attention = "auto"
     model.image = tower(768, 12, 12, 4.0)
     model.image.size = 224  # Pixels a side.

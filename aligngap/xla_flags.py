@@ -39,6 +39,12 @@ PLATFORMS = {
                 "gathers and reductions between GPUs run beside products (NVIDIA's JAX-Toolbox "
                 "sets it, and it alone, in its images); a single GPU has nothing to hide",
             ),
+            Flag(
+                "xla_gpu_enable_triton_gemm",
+                "false",
+                "products by cuBLASLt alone, which adds biases and residuals while it writes "
+                "(NVIDIA's JAX-Toolbox, its guide to a GPU's performance)",
+            ),
         ),
     ),
     "tpu": Platform(
@@ -66,9 +72,17 @@ DETERMINISTIC = (
 )
 
 
+def memory(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variable that has JAX take nearly all of a GPU's memory, as a run has it to itself: of
+    its own accord it takes three quarters (jax, gpu_memory_allocation)."""
+    variables = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
+    return {} if any(map(environment.get, variables)) else {variables[0]: "0.95"}
+
+
 def give(environment: MutableMapping[str, str], deterministic: bool = False) -> None:
     """Adds the flags of the platforms that are installed, before the devices are asked for."""
     for name, platform in installed(environment):
+        environment.update(memory(environment) if name == "cuda" else {})
         more = DETERMINISTIC if deterministic and name == "cuda" else ()
         variable = platform.variable
         environment[variable] = joined(environment.get(variable, ""), (*platform.flags, *more))

@@ -28,7 +28,6 @@ def get_config(name: str = "clip") -> ConfigDict:
     model.embed_dim = 256
     model.image.update(tower(128, 4, 2, 4.0), size=32, patch_size=16)
     model.text.update(tower(128, 4, 2, 4.0), context_length=12, vocab_size=2048)
-    model.scan = False  # Four layers compile quickly, and the CPU runs them faster unrolled.
 
     config.objective.label_smoothing = 0.1  # Concepts never seen are found a little better.
 

@@ -43,7 +43,22 @@ def test_what_a_user_gives_stays(cuda_here):
     assert environment["XLA_FLAGS"].split() == [
         *("--mine=1", "--xla_gpu_deterministic_ops=false"),
         "--xla_gpu_enable_latency_hiding_scheduler=true",
+        "--xla_gpu_enable_triton_gemm=false",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "share"),
+    [
+        ({}, "0.95"),
+        ({"XLA_PYTHON_CLIENT_MEM_FRACTION": ".5"}, ".5"),
+        ({"XLA_CLIENT_MEM_FRACTION": ".5"}, None),
+    ],
+)
+def test_a_gpu_s_memory_is_taken_unless_a_user_says_how_much(cuda_here, given, share):
+    environment = dict(given)
+    xla_flags.give(environment)
+    assert environment.get("XLA_PYTHON_CLIENT_MEM_FRACTION") == share
 
 
 def test_deterministic_kernels_are_asked_for_by_the_config(cuda_here):
@@ -56,4 +71,4 @@ def test_deterministic_kernels_are_asked_for_by_the_config(cuda_here):
 def test_no_flag_of_a_platform_that_is_left_out(cuda_here, platforms):
     environment = {"JAX_PLATFORMS": platforms}
     xla_flags.give(environment)
-    assert "XLA_FLAGS" not in environment
+    assert environment == {"JAX_PLATFORMS": platforms}

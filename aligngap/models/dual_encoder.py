@@ -88,7 +88,6 @@ class DualEncoder(nn.Module):
                 image.mlp_ratio,
                 image.activation,
                 image.norm_eps,
-                "cudnn" if config.attention == "cudnn" else "xla",
                 self.dtype,
             )
         if config.tie == "transformer+projection":
@@ -170,7 +169,7 @@ class DualEncoder(nn.Module):
             mlp_ratio=tower.mlp_ratio,
             activation=tower.activation,
             norm_eps=tower.norm_eps,
-            attention="xla" if self.config.attention == "xla" else "cudnn",
+            attention=self.config.attention,
             dtype=self.dtype,
             remat=self.config.remat,
             scan=self.config.scan,

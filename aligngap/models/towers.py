@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from aligngap.models.transformer import MLP, Dense, by_cudnn, layer_norm, parameter_std
+from aligngap.models.layer_norm import LayerNorm
+from aligngap.models.transformer import MLP, Dense, parameter_std
 
 
 def normalise(
@@ -53,7 +54,7 @@ class ImageInput(nn.Module):
             x = self._thinned(x, rows)
         if self.norm_eps is None:
             return x
-        return layer_norm(self.dtype, self.norm_eps, "input_norm")(x)
+        return LayerNorm(self.norm_eps, self.dtype, name="input_norm")(x)
 
     def _thinned(self, x: Float[Array, "B L W"], rows: Int[Array, "B"] | None) -> Array:
         """Without a share of its patches, others in each row (FLIP, Li et al. 2023, §3.1)."""
@@ -122,7 +123,7 @@ class TextInput(nn.Module):
         tokens = nn.Embed(
             self.vocab_size,
             self.width,
-            dtype=self.dtype,
+            dtype=jnp.float32,  # So its gradient adds up in it, too, which GPUs are made for.
             embedding_init=nn.with_logical_partitioning(
                 nn.initializers.normal(0.02), ("vocab", "embed")
             ),
@@ -134,12 +135,12 @@ class TextInput(nn.Module):
             (self.context_length, self.width),
             jnp.float32,
         )
-        positions = positions.astype(self.dtype)
+        embedded, positions = tokens(ids).astype(self.dtype), positions.astype(self.dtype)
         if places is None:
-            return tokens(ids) + positions
+            return embedded + positions
         # A product, not a gather, whose gradient adds up thousands of rows one after the other.
         chosen = jax.nn.one_hot(places, self.context_length, dtype=self.dtype)
-        return tokens(ids) + jnp.matmul(chosen, positions, precision="highest")
+        return embedded + jnp.matmul(chosen, positions, precision="highest")
 
 
 class AttentionPooling(nn.Module):
@@ -149,7 +150,6 @@ class AttentionPooling(nn.Module):
     mlp_ratio: float
     activation: str
     norm_eps: float
-    attention: str  # xla | cudnn, where that can be had.
     dtype: Any
 
     @nn.compact
@@ -167,12 +167,11 @@ class AttentionPooling(nn.Module):
             qkv_BxMx3xHxK[:, :1, 0],
             qkv_BxMx3xHxK[:, 1:, 1],
             qkv_BxMx3xHxK[:, 1:, 2],
-            implementation="cudnn" if by_cudnn(self.attention, self.dtype) else None,
         )
         output = Dense((width,), std, (*axes, "embed"), self.dtype, name="output")
         x_Bx1xW = output(attended_Bx1xHxK)
         mlp = MLP(round(width * self.mlp_ratio), self.activation, std, self.dtype, name="mlp")
-        x_Bx1xW = x_Bx1xW + mlp(layer_norm(self.dtype, self.norm_eps, "mlp_norm")(x_Bx1xW))
+        x_Bx1xW = x_Bx1xW + mlp(LayerNorm(self.norm_eps, self.dtype, name="mlp_norm")(x_Bx1xW))
         return x_Bx1xW[:, 0]
 
 

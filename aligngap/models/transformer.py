@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
+from aligngap.models.layer_norm import LayerNorm
+
 
 @jax.custom_vjp
 def gelu(x: Array) -> Array:
@@ -45,17 +47,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def layer_norm(dtype: Any, eps: float, name: str | None = None) -> nn.LayerNorm:
-    """LayerNorm with its statistics in float32."""
-    return nn.LayerNorm(
-        epsilon=eps,
-        dtype=dtype,
-        scale_init=nn.with_logical_partitioning(nn.initializers.ones, ("embed",)),
-        bias_init=nn.with_logical_partitioning(nn.initializers.zeros, ("embed",)),
-        name=name,
-    )
-
-
 @jax.custom_vjp
 def affine(
     x: Float[Array, "N I"], kernel: Float[Array, "I F"], bias: Float[Array, "F"]
@@ -70,14 +61,17 @@ def _affine_forward(x: Array, kernel: Array, bias: Array) -> tuple[Array, tuple[
 
 def _affine_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array, Array]:
     x, kernel = saved
-    if kernel.shape[0] > kernel.shape[1]:
-        # The barrier keeps XLA from turning the product round again.
-        of_kernel = jax.lax.optimization_barrier(gradient.T @ x).T
-    else:
-        of_kernel = x.T @ gradient
+    # The barrier keeps XLA from turning the product round again.
+    tall = kernel.shape[0] > kernel.shape[1]
+    of_kernel = _barrier(gradient.T @ x).T if tall else x.T @ gradient
     # Summed as rows, of which there are few columns: XLA would go back to [batch, length, ...].
-    of_bias = jnp.sum(jax.lax.optimization_barrier(gradient), axis=0)
+    of_bias = jnp.sum(_barrier(gradient), axis=0)
     return gradient @ kernel.T, of_kernel, of_bias
+
+
+def _barrier(x: Array) -> Array:
+    """Against what XLA's CPU backend makes of it; a GPU sums a gradient while it is made."""
+    return jax.lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
 
 
 affine.defvjp(_affine_forward, _affine_backward)
@@ -107,21 +101,34 @@ class Dense(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, x: Float[Array, "..."], apart: bool = False) -> Any:
+        """`apart`: a tuple over the first axis of features, of a product each."""
         contracted = len(self.axes) - len(self.features)
         shape = x.shape[-contracted:] + self.features
         kernel_init = nn.with_logical_partitioning(nn.initializers.normal(self.std), self.axes)
-        bias_axes = self.axes[contracted:]
-        bias_init = nn.with_logical_partitioning(nn.initializers.zeros, bias_axes)
+        inputs, outputs = self.axes[:contracted], self.axes[contracted:]
+        bias_init = nn.with_logical_partitioning(nn.initializers.zeros, outputs)
         kernel = self.param("kernel", kernel_init, shape, jnp.float32).astype(self.dtype)
         bias = self.param("bias", bias_init, self.features, jnp.float32).astype(self.dtype)
-        x, kept = x.astype(self.dtype), x.shape[: x.ndim - contracted]
-        if _is_split(self.axes[:contracted]) or _is_split(bias_axes):
-            return checkpoint_name(jnp.tensordot(x, kernel, axes=contracted) + bias, PRODUCT)
-        # Flat: XLA's CPU backend copies what it contracts over several axes.
-        inputs = math.prod(shape[:contracted])
-        out = affine(x.reshape(-1, inputs), kernel.reshape(inputs, -1), bias.reshape(-1))
-        return checkpoint_name(out, PRODUCT).reshape(*kept, *self.features)
+        whole = _is_split(inputs) or _is_split(outputs)
+        product = partial(_by_axes if whole else _flat, x.astype(self.dtype))
+        if not apart:
+            return product(kernel, bias)
+        kernels = jnp.moveaxis(kernel, contracted, 0)
+        return tuple(product(kernels[i], bias[i]) for i in range(self.features[0]))
+
+
+def _by_axes(x: Array, kernel: Array, bias: Array) -> Array:
+    contracted = kernel.ndim - bias.ndim
+    return checkpoint_name(jnp.tensordot(x, kernel, axes=contracted) + bias, PRODUCT)
+
+
+def _flat(x: Array, kernel: Array, bias: Array) -> Array:
+    """As rows: XLA's CPU backend copies what it contracts over several axes."""
+    contracted = kernel.ndim - bias.ndim
+    inputs, kept = math.prod(kernel.shape[:contracted]), x.shape[: x.ndim - contracted]
+    out = affine(x.reshape(-1, inputs), kernel.reshape(inputs, -1), bias.reshape(-1))
+    return checkpoint_name(out, PRODUCT).reshape(*kept, *bias.shape)
 
 
 def attend(
@@ -160,40 +167,59 @@ def seen(
     return jnp.tri(x.shape[1], dtype=bool)[None, None] if causal else None
 
 
-def by_cudnn(implementation: str, dtype: Any) -> bool:
+def by_cudnn(attention: str, dtype: Any) -> bool:
     """Whether cuDNN's fused kernel, which GPUs have for half precision alone, is to be taken."""
-    return implementation == "cudnn" and jax.default_backend() == "gpu" and dtype == jnp.bfloat16
+    return attention == "auto" and jax.default_backend() == "gpu" and dtype == jnp.bfloat16
+
+
+def even(
+    x: Float[Array, "B L W"], segments: Int[Array, "B L"] | None
+) -> tuple[Float[Array, "B M W"], Int[Array, "B M"] | None]:
+    """With a token of zeros behind an odd number of them, which is a segment of its own: JAX offers
+    cuDNN's gradients for even lengths alone (0.10 and 0.11)."""
+    odd = x.shape[1] % 2
+    if segments is not None:
+        segments = jnp.pad(segments, ((0, 0), (0, odd)), constant_values=-1)
+    return jnp.pad(x, ((0, 0), (0, odd), (0, 0))), segments
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, causal or not, or causal within each segment of a row."""
+    """Multi-head self-attention, causal or not, or causal within each segment of a row; of `length`
+    tokens, behind which nobody looks."""
 
     heads: int
     output_std: float
-    implementation: str  # xla | cudnn
+    attention: str  # auto | xla
     dtype: Any
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None = None
+        self,
+        x: Float[Array, "B L W"],
+        causal: bool,
+        segments: Int[Array, "B L"] | None,
+        length: int,
     ) -> Float[Array, "B L W"]:
         width = x.shape[-1]
         qkv_shape = (3, self.heads, width // self.heads)
         qkv_axes = ("embed", "qkv", "heads", "head_dim")
-        qkv_BxLx3xHxK = Dense(qkv_shape, width**-0.5, qkv_axes, self.dtype, name="qkv")(x)
-        if by_cudnn(self.implementation, self.dtype):
-            query, key, value = (part[:, :, 0] for part in jnp.split(qkv_BxLx3xHxK, 3, axis=2))
+        qkv = Dense(qkv_shape, width**-0.5, qkv_axes, self.dtype, name="qkv")
+        if by_cudnn(self.attention, self.dtype):
+            query, key, value = qkv(x, apart=True)  # The kernel wants each alone in memory.
+            all_see_all = not causal and segments is None
+            ends_B = jnp.full(x.shape[:1], length) if all_see_all and length < x.shape[1] else None
             attended_BxLxHxK = jax.nn.dot_product_attention(
                 query,
                 key,
                 value,
                 mask=None if segments is None else packed_mask(segments),
                 is_causal=causal and segments is None,
+                key_value_seq_lengths=ends_B,
                 implementation="cudnn",
             )
         else:
             # One copy puts heads first, for all products; and one puts their gradients back.
-            qkv_3xBxHxLxK = qkv_BxLx3xHxK.transpose(2, 0, 3, 1, 4)
+            qkv_3xBxHxLxK = qkv(x).transpose(2, 0, 3, 1, 4)
             query, key, value = (part[0] for part in jnp.split(qkv_3xBxHxLxK, 3))
             attended_BxHxLxK = attend(query, key, value, seen(x, causal, segments))
             attended_BxLxHxK = attended_BxHxLxK.swapaxes(1, 2)
@@ -234,17 +260,21 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None = None
+        self,
+        x: Float[Array, "B L W"],
+        causal: bool,
+        segments: Int[Array, "B L"] | None,
+        length: int,
     ) -> Float[Array, "B L W"]:
         # The residual stream sums 2·layers outputs: CLIP's initialisation keeps its variance (as
         # GPT-2's, Radford et al. 2019, section 2.3).
         output_std = self.width**-0.5 * (2 * self.layers) ** -0.5
         attention = Attention(self.heads, output_std, self.attention, self.dtype, name="attention")
-        normed = layer_norm(self.dtype, self.norm_eps, "attention_norm")(x)
-        x = x + attention(normed, causal, segments)
+        normed = LayerNorm(self.norm_eps, self.dtype, name="attention_norm")(x)
+        x = x + attention(normed, causal, segments, length)
         hidden = round(self.width * self.mlp_ratio)
         mlp = MLP(hidden, self.activation, output_std, self.dtype, name="mlp")
-        x = x + mlp(layer_norm(self.dtype, self.norm_eps, "mlp_norm")(x))
+        x = x + mlp(LayerNorm(self.norm_eps, self.dtype, name="mlp_norm")(x))
         return nn.with_logical_constraint(x, ("batch", "length", "activation"))
 
 
@@ -282,7 +312,7 @@ class Transformer(nn.Module):
     mlp_ratio: float
     activation: str
     norm_eps: float
-    attention: str  # xla | cudnn, where that can be had.
+    attention: str  # auto: cuDNN's where it can be had | xla
     dtype: Any
     remat: str
     scan: bool
@@ -298,13 +328,17 @@ class Transformer(nn.Module):
             self.attention,
             self.dtype,
         )
-        self.final_norm = layer_norm(self.dtype, self.norm_eps)
+        self.final_norm = LayerNorm(self.norm_eps, self.dtype)
 
     def __call__(
         self, x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None = None
     ) -> Float[Array, "B L W"]:
+        length = x.shape[1]
+        if by_cudnn(self.attention, self.dtype):
+            x, segments = even(x, segments)
+
         def body(block: Block, x: Array, segments: Array | None) -> tuple[Array, None]:
-            return block(x, causal, segments), None
+            return block(x, causal, segments, length), None
 
         run = nn.scan(
             _rematerialised(body, self.remat, self.scan),
@@ -316,7 +350,7 @@ class Transformer(nn.Module):
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
         x, _ = run(self.blocks, x, segments)
-        return self.final_norm(x)
+        return self.final_norm(x[:, :length])
 
 
 def parameter_std(width: int) -> float:

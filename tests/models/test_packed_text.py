@@ -12,9 +12,9 @@ from aligngap.models import dual_encoder
 pytestmark = pytest.mark.corpus
 FORMS = [
     {"tie": "none"},
-    {"tie": "none", "scan": False},
+    {"tie": "none", "scan": True},
     {"tie": "transformer", "remat": "block"},
-    {"tie": "transformer+projection", "remat": "block", "scan": False},
+    {"tie": "transformer+projection", "remat": "block", "scan": True},
 ]
 
 

@@ -101,16 +101,30 @@ def test_a_kernel_whose_heads_are_split_is_not_made_flat(tensor):
 def test_gradients_of_a_block_are_alike_flat_and_split():
     x = jnp.asarray(rows(8, 5, 32), jnp.float32)
     block = transformer.Block(32, 4, 4.0, 2, "gelu", 1e-5, "xla", jnp.float32)
-    params = block.init(jax.random.key(1), x, True)
+    params = block.init(jax.random.key(1), x, True, None, 5)
     gradients = []
     for tensor in (1, 2):
         config = preset("clip")
         config.mesh.update(data=8 // tensor, fsdp=1, tensor=tensor)
 
         def loss(params, x):
-            return jnp.sum(jnp.sin(block.apply(params, x, True)))
+            return jnp.sum(jnp.sin(block.apply(params, x, True, None, 5)))
 
         with jax.set_mesh(meshes.make(config)):
             gradients.append(jax.jit(meshes.with_rules(jax.grad(loss)))(params, x))
     for flat, split in zip(*map(jax.tree.leaves, gradients), strict=True):
         close(flat, split, 1e-4)
+
+
+def test_a_product_each_is_the_whole_product():
+    """Values and gradients of what cuDNN gets, one by one, and of what all others get."""
+    dense = Dense((3, 4, 8), 0.1, ("embed", "qkv", "heads", "head_dim"), jnp.float32)
+    x, weights = (jnp.asarray(rows(*shape), jnp.float32) for shape in ((2, 5, 16), (2, 5, 3, 4, 8)))
+    params = dense.init(jax.random.key(0), x)
+
+    def summed(params, x, apart):
+        found = dense.apply(params, x, apart)
+        return jnp.sum(jnp.sin(jnp.stack(found, axis=2) if apart else found) * weights)
+
+    found, wanted = (jax.grad(summed, (0, 1))(params, x, apart) for apart in (True, False))
+    jax.tree.map(close, found, wanted)

@@ -58,7 +58,7 @@ def assert_same(found, wanted):
     ("mesh", "parts", "fields"),
     [
         ((8, 1, 1), 1, {}),
-        ((2, 2, 2), 2, {"model.tie": "none", "model.scan": False}),
+        ((2, 2, 2), 2, {"model.tie": "none", "model.scan": True}),
         ((1, 1, 8), 4, {"optimizer.lr_factors": (("image_", 0.0),), "model.tie": "none"}),
     ],
 )
