@@ -5,7 +5,6 @@
 A part yields what it has found so far, which is written to OUTPUT at once.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,14 +12,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import Array
 from ml_collections import ConfigDict
 
 from aligngap import atomic, devices
@@ -32,13 +31,14 @@ from aligngap.benchmarks.step_peers import Beginning, python_of
 from aligngap.config import tower
 from aligngap.errors import AligngapError
 from aligngap.models.parameters import initial
+from aligngap.models.transformer import Transformer
 from aligngap.presets import preset
 from aligngap.training import model_flops, run
 
 Found = dict[str, Any]
 ROUNDS, STEPS = 3, 4
 MOST = 4096
-PEER_BATCHES = (1024, 512, 256)  # The largest that has room counts.
+PEER_BATCHES = (512, 256)  # The largest that has room counts.
 LOSS_BATCHES = (32768, 8192)
 DIGEST_BATCH, DIGEST_STEPS = 256, 10
 
@@ -54,44 +54,46 @@ def config(small: bool, name: str = "clip", batch: int = MOST) -> ConfigDict:
     return made
 
 
-def largest(small: bool, name: str) -> Iterator[Found]:
-    """The largest batch by remat policy; speed at that of the first, and of the first that has room
-    for all that is asked for."""
-    most, probes = (128, (32, 64)) if small else (MOST, fitting.PROBES)
-    limit = fitting.limit() if not small else 60e6
-    batches: dict[str, int] = {}
-    measured: list[Found] = []
-    for policy in configs.REMAT:
-        made = config(small, name)
-        made.model.remat = policy
-        batches[str(policy)] = fitting.largest_batch(made, limit, most, probes)
-        yield {"largest_batch": batches, "measured": measured}
-        made.batch_size = batches[str(policy)]
-        first = policy == configs.REMAT[0]
-        if made.batch_size and (first or made.batch_size == most):
-            with contextlib.suppress(jax.errors.JaxRuntimeError):
-                measured.append(_speed(made))
-            yield {"largest_batch": batches, "measured": measured}
-        if batches[str(policy)] == most:
-            return
+def steps(small: bool, *variants: str) -> Iterator[Found]:
+    """Images a second and MFU of each variant, PRESET:REMAT:BATCH or that and `:scan`."""
+    found: Found = {"measured": [], "failed": []}
+    for variant in variants:
+        try:
+            found["measured"].append({"variant": variant, **_speed(small, *variant.split(":"))})
+        except jax.errors.JaxRuntimeError as error:
+            found["failed"].append(f"{variant}: {str(error).splitlines()[0]}")
+        yield found
 
 
-def _speed(made: ConfigDict) -> Found:
-    """Images a second and MFU of some rounds."""
+def _speed(small: bool, name: str, remat: str, batch: str, *scan: str) -> Found:
+    made = config(small, name, 16 if small else int(batch))
+    made.model.remat, made.model.scan = remat, bool(scan)
     step = MeasuredStep(made)
     seconds = [step.round(STEPS).seconds for _ in range(ROUNDS)]
     middle, peak = statistics.median(seconds), devices.peak(made.compute_dtype)
     work = sum(model_flops.parts(made).values())
     return {
-        "batch_size": made.batch_size,
-        "remat": str(made.model.remat),
-        "seconds": seconds,
         "images_per_second": made.batch_size / middle,
         "mfu": work / middle / peak if peak else None,
+        "seconds": seconds,
         "compiling": step.compiling,
         "memory": step.memory()._asdict(),
         "device": jax.devices()[0].device_kind,
     }
+
+
+def largest(small: bool, name: str) -> Iterator[Found]:
+    """The largest batch by remat policy, from the memory figures of compiled steps."""
+    most, probes = (128, (32, 64)) if small else (MOST, fitting.PROBES)
+    limit = fitting.limit() if not small else 60e6
+    batches: dict[str, int] = {}
+    for policy in configs.REMAT:
+        made = config(small, name)
+        made.model.remat = policy
+        batches[str(policy)] = fitting.largest_batch(made, limit, most, probes)
+        yield {"largest_batch": batches}
+        if batches[str(policy)] == most:
+            return
 
 
 def peer(small: bool, name: str) -> Iterator[Found]:
@@ -133,7 +135,7 @@ def digest(small: bool) -> Iterator[Found]:
 
 def losses(small: bool) -> Iterator[Found]:
     """The table of `aligngap bench loss`, and milliseconds of open_clip's at the same batches."""
-    batches, tile = ((64,), 16) if small else (LOSS_BATCHES, 1024)
+    batches, tile = ((64,), 16) if small else (LOSS_BATCHES, 4096)
     found: Found = {"lines": []}
     for line in loss.table(["clip", "alignclip"], batches, tile, "bfloat16"):
         found["lines"].append(line)
@@ -150,37 +152,50 @@ def losses(small: bool) -> Iterator[Found]:
 
 
 def attention(small: bool) -> Iterator[Found]:
-    """Milliseconds of attention with its gradients, by implementation, at the shapes of both
-    towers and of attention pooling; cuDNN's is for GPUs alone, and may not take a single query."""
-    shapes = {"image": (256, 197, 12, 64), "text": (256, 77, 8, 64), "pooling": (256, 196, 12, 64)}
+    """Milliseconds of attention with its gradients at the shapes of both towers: XLA's, and cuDNN's
+    on a GPU, at the even length that it takes; and how far both are from float32's, relative."""
+    shapes = {"image": (256, 197, 12, 64), "text": (256, 77, 8, 64)}
     found: Found = {}
     for name, shape in shapes.items():
         shape = (4, *shape[1:]) if small else shape
-        for implementation in ("xla", "cudnn"):
-            if implementation == "cudnn" and jax.default_backend() != "gpu":
+        exact = _gradients(shape, name, "xla", jnp.float32)()
+        for way in ("xla", "auto"):
+            if way == "auto" and jax.default_backend() != "gpu":
                 continue
-            try:
-                took: float | str = 1e3 * _attention(shape, name, implementation)
-            except (RuntimeError, ValueError, NotImplementedError) as error:
-                took = str(error).splitlines()[0]
-            found[f"{name} {implementation}"] = took
+            function = _gradients(shape, name, way, jnp.bfloat16)
+            off = jnp.linalg.norm(function() - exact) / jnp.linalg.norm(exact)
+            found[f"{name} {way}"] = 1e3 * statistics.median(timing.calls(function, 10))
+            found[f"{name} {way} error"] = float(off)
             yield found
 
 
-def _attention(shape: tuple[int, ...], name: str, implementation: Any) -> float:
+def _gradients(shape: tuple[int, ...], name: str, way: str, dtype: Any) -> Callable[[], Array]:
+    """A call that gives the gradient of a weighted sum of a one-layer transformer's output, as a
+    vector: of the parameters, and of what enters it."""
+    batch, length, heads, width = shape[0], shape[1], shape[2], shape[2] * shape[3]
+    module = Transformer(width, 1, heads, 4.0, "gelu", 1e-5, way, dtype, "none", False)
     keys = jax.random.split(jax.random.key(0), 3)
-    inputs = [jax.random.normal(key, shape, jnp.bfloat16) for key in keys]
-    if name == "pooling":
-        inputs[0] = inputs[0][:, :1]
+    x, weights = (jax.random.normal(key, (batch, length, width)) for key in keys[:2])
+    causal = name == "text"
+    params = nn.unbox(jax.jit(lambda key: module.init(key, x[:1].astype(dtype), causal))(keys[2]))
 
-    def summed(query: Any, key: Any, value: Any) -> Any:
-        out = jax.nn.dot_product_attention(
-            query, key, value, is_causal=name == "text", implementation=implementation
-        )
-        return jnp.sum(out.astype(jnp.float32) ** 2)
+    @jax.jit
+    def gradients(params: Any, x: Array) -> Array:
+        def summed(params: Any, x: Array) -> Array:
+            return jnp.sum(
+                module.apply(params, x.astype(dtype), causal).astype(jnp.float32) * weights
+            )
 
-    function = jax.jit(jax.grad(summed, argnums=(0, 1, 2)))
-    return statistics.median(timing.calls(partial(function, *inputs), 10))
+        found = jax.grad(summed, argnums=(0, 1))(params, x)
+        return jnp.concatenate([one.ravel() for one in jax.tree.leaves(found)])
+
+    precision = "highest" if dtype == jnp.float32 else None
+
+    def call() -> Array:
+        with jax.default_matmul_precision(precision):
+            return gradients(params, x)
+
+    return call
 
 
 def data(small: bool) -> Iterator[Found]:
@@ -195,7 +210,9 @@ def data(small: bool) -> Iterator[Found]:
         yield found
 
 
-PARTS = {part.__name__: part for part in (largest, peer, digest, losses, attention, data)}
+PARTS: dict[str, Callable[..., Iterator[Found]]] = {
+    part.__name__: part for part in (steps, largest, peer, digest, losses, attention, data)
+}
 
 if __name__ == "__main__":
     function, output, small, *arguments = sys.argv[1:]

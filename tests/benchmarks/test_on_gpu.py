@@ -15,13 +15,17 @@ def test_a_rehearsal(tmp_path):
     output = tmp_path / "found.json"
     call = [sys.executable, "-m", "aligngap.benchmarks.on_gpu", f"--output={output}", "--small"]
     done = subprocess.run(
-        [*call, "--parts", "attention", "deterministic"],
+        [*call, "--parts", "steps", "attention", "deterministic"],
         capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(output.read_text())
-    assert list(found) == ["attention", "deterministic"]
-    assert set(found["attention"]) == {"image xla", "text xla", "pooling xla", "took"}
+    assert list(found) == ["steps", "attention", "deterministic"]
+    assert len(found["steps"]["measured"]) == 2 and not found["steps"]["failed"]
+    assert set(found["attention"]) == {
+        *("image xla", "image xla error", "text xla", "text xla error", "took")
+    }
+    assert found["attention"]["text xla error"] < 0.02  # Of bfloat16's 8 bits.
     assert len(found["deterministic"]["digest"]) == 64
     assert "--xla_gpu_deterministic_ops=true" in found["deterministic"]["flags"]
 
@@ -29,7 +33,7 @@ def test_a_rehearsal(tmp_path):
 @pytest.mark.parametrize(("again", "word"), [("a", "the same bits"), ("b", "DIFFERENT bits")])
 def test_what_parts_say_together(again, word):
     measured = lambda rate: {"measured": [{"images_per_second": rate}]}  # noqa: E731
-    found = {"clip": measured(300.0), "open_clip": measured(100.0)}
+    found = {"steps": measured(300.0), "open_clip": measured(100.0)}
     found["open_clip_compiled"] = measured(200.0)
     found["plain"] = {"digest": "c", "seconds": 2.0}
     found["deterministic"] = {"digest": "a", "seconds": 3.0}
@@ -37,7 +41,7 @@ def test_what_parts_say_together(again, word):
     best, bits = on_gpu.verdicts(found)
     assert best.startswith("CLIP at 1.50 × ") and "open_clip_compiled" in best
     assert word in bits and bits.endswith("at 1.50 × the time")
-    assert on_gpu.verdicts({"clip": measured(1.0), "open_clip": {"error": "no room"}}) == []
+    assert on_gpu.verdicts({"steps": measured(1.0), "open_clip": {"error": "no room"}}) == []
 
 
 def test_a_part_that_fails_says_why_and_keeps_what_it_found():
@@ -48,8 +52,8 @@ def test_a_part_that_fails_says_why_and_keeps_what_it_found():
 
 def test_the_largest_batch_is_the_largest_that_fits():
     """By what the compiler says of that batch and of the next."""
-    made, limit, step = gpu_parts.config(True), 60e6, 32
-    made.batch_size = fitting.largest_batch(made, limit, 1024, (32, 64))
+    made, limit, step = gpu_parts.config(True), 40e6, 64
+    made.batch_size = fitting.largest_batch(made, limit, 1024, (64, 256))
     assert made.batch_size % step == 0 and made.batch_size > step
     assert fitting.memory(made) <= limit
     made.batch_size += step
@@ -65,6 +69,5 @@ def test_tables_are_kept_line_by_line(part, pictograms_dir, monkeypatch):
     assert first == 1 and last > 4
 
 
-def test_the_parts_fit_into_the_time():
-    assert sum(part.seconds for part in on_gpu.PARTS.values()) <= 600
+def test_there_is_a_part_for_each_function():
     assert {part.function for part in on_gpu.PARTS.values()} == gpu_parts.PARTS.keys()
