@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from aligngap.errors import AligngapError, UsageError
 
@@ -18,14 +18,24 @@ def write(path: Path, content: str | bytes) -> None:
 
     Raises AligngapError for an unwritable `path`.
     """
+    # A file's name may hold bytes that are no UTF-8: a page shows "?" for them.
+    encoded = content.encode(errors="replace") if isinstance(content, str) else content
+    with file(path) as filling:
+        filling.write(encoded)
+
+
+@contextlib.contextmanager
+def file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to fill, which has its final name once the block has ended without an error.
+
+    AligngapError where it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            # A file's name may hold bytes that are no UTF-8: a page shows "?" for them.
-            encoded = content.encode(errors="replace") if isinstance(content, str) else content
-            with os.fdopen(handle, "wb") as file:
-                file.write(encoded)
+            with os.fdopen(handle, "wb") as filling:
+                yield filling
             Path(name).chmod(0o644)  # mkstemp lets nobody else read
             Path(name).replace(path)
         finally:

@@ -9,8 +9,11 @@ import pytest
 from aligngap import cli
 from aligngap.benchmarks import BENCHMARKS
 from aligngap.laboratory import EXPERIMENTS
+from aligngap.verbs.gap import CLOSING
 
-NAMED = [("gap", name) for name in EXPERIMENTS] + [("bench", name) for name in BENCHMARKS]
+NAMED = [("gap", name) for name in (*CLOSING, *EXPERIMENTS)] + [
+    ("bench", name) for name in BENCHMARKS
+]
 
 
 @pytest.mark.parametrize("words", [(verb,) for verb in cli.VERBS] + NAMED, ids=" ".join)
@@ -22,7 +25,7 @@ def test_help_of_each(words, capsys):
     assert shown.startswith(f"usage: aligngap {' '.join(words)} [-h]")
 
 
-@pytest.mark.parametrize(("verb", "names"), [("gap", EXPERIMENTS), ("bench", BENCHMARKS)])
+@pytest.mark.parametrize(("verb", "names"), [("gap", CLOSING | EXPERIMENTS), ("bench", BENCHMARKS)])
 def test_help_lists_what_a_verb_may_do_instead(verb, names, capsys):
     with pytest.raises(SystemExit):
         cli.main([verb, "--help"])

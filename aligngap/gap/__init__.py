@@ -14,8 +14,11 @@ from aligngap.gap.measures import (
 )
 from aligngap.gap.neighbours import paired_ranks, same_modality_neighbours
 from aligngap.gap.spectrum import effective_rank, explained_variance
+from aligngap.gap.transforms import GapTransform, ScoreCalibration
 
 __all__ = [
+    "GapTransform",
+    "ScoreCalibration",
     "alignment_score",
     "centroid_distance",
     "cross_uniformity",

@@ -17,10 +17,9 @@ from aligngap.gap.intervals import RESAMPLES
 from aligngap.gap.labels import ByLabel
 from aligngap.gap.sources import StoredArray
 from aligngap.gap.streaming import GROUPS, Chunk
+from aligngap.gap.unit_rows import UnitRows
 from aligngap.intervals import Interval, as_json
 
-UNIT_TOLERANCE = 1e-3
-NAMED_ROWS = 5  # bad rows that an error names
 PRINTED_LABELS = 20
 SEED = 0
 
@@ -108,7 +107,8 @@ def load(path: str | Path) -> Float[np.ndarray, "N D"]:
     """L2-normalised float32 rows; AligngapError names the file and the row that is no embedding."""
     source = sources.embeddings(path)
     unit = UnitRows(source)
-    return np.concatenate([unit.at(start) for start in range(0, source.shape[0], GROUPS)])
+    starts = range(0, source.shape[0], GROUPS)
+    return np.concatenate([unit.at(start, start + GROUPS) for start in starts])
 
 
 def table(found: Measured) -> str:
@@ -153,7 +153,7 @@ def _chunks(images: StoredArray, texts: StoredArray) -> Iterator[Chunk]:
     units = UnitRows(images), UnitRows(texts)
     with progress.Bar("Reading embeddings", pairs, "pairs") as bar:
         for start in range(0, pairs, GROUPS):
-            image, text = (unit.at(start) for unit in units)
+            image, text = (unit.at(start, start + GROUPS) for unit in units)
             yield image, text
             bar.advance(len(image))
 
@@ -167,33 +167,3 @@ def _counted(chunks: Iterable[Chunk], by_label: ByLabel, index: np.ndarray) -> I
 
 def _watch(starts: Sequence[int]) -> Iterator[int]:
     return progress.track(starts, "Comparing every two rows", len(starts), "tiles")
-
-
-class UnitRows:
-    """Reads a file's rows at length 1, and says once where they were not."""
-
-    def __init__(self, source: StoredArray) -> None:
-        self._source, self._said = source, False
-
-    def at(self, start: int) -> Float[np.ndarray, "n D"]:
-        """GROUPS rows, or those that are left; AligngapError names rows that are no embedding."""
-        rows = sources.as_float32(self._source.read(start, start + GROUPS))
-        norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
-        self._refuse(start + np.flatnonzero(~np.isfinite(norms)), "not finite")
-        self._refuse(start + np.flatnonzero(norms == 0), "zero")
-        if not self._said and np.abs(norms - 1).max() > UNIT_TOLERANCE:
-            progress.say(f"{self._source.given}: rows were not of length 1; normalised")
-            self._said = True
-        return (rows / norms[:, None]).astype(np.float32)
-
-    def _refuse(self, bad: np.ndarray, what: str) -> None:
-        if bad.size:
-            which = f"row {bad[0]} is" if bad.size == 1 else f"rows {_listed(bad)} are"
-            raise AligngapError(
-                f"{self._source.given}: {which} {what}; expected an embedding in every row"
-            )
-
-
-def _listed(rows: np.ndarray) -> str:
-    more = ", ..." if rows.size > NAMED_ROWS else ""
-    return ", ".join(map(str, rows[:NAMED_ROWS])) + more

@@ -33,22 +33,33 @@ class StoredArray:
     read: Read
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return _split(self.given)[0]
+
+    @property
     def title(self) -> str:
         """The file's name without its folders."""
-        path, name = _split(self.given)
-        return f"{path.name}:{name}" if name else path.name
+        name = _split(self.given)[1]
+        return f"{self.path.name}:{name}" if name else self.path.name
 
 
 def embeddings(given: str | Path) -> StoredArray:
     """The array of a file, its numbers not yet read; AligngapError where there is no such array."""
-    source = array(given)
+    return expect_embeddings(array(given))
+
+
+def expect_embeddings(source: StoredArray) -> StoredArray:
+    """The same, where it is one array [N, D] of floats; else AligngapError."""
     if len(source.shape) != 2 or source.shape[0] < 1 or source.shape[1] < 2:
         raise AligngapError(
-            f"{given}: expected one array [N, D] of N ≥ 1 embeddings, D ≥ 2; "
+            f"{source.given}: expected one array [N, D] of N ≥ 1 embeddings, D ≥ 2; "
             f"found {list(source.shape)}"
         )
     if source.dtype.name not in FLOATS:
-        raise AligngapError(f"{given}: expected floating-point numbers, found {source.dtype}")
+        raise AligngapError(
+            f"{source.given}: expected floating-point numbers, found {source.dtype}"
+        )
     return source
 
 

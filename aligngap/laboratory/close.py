@@ -1,8 +1,7 @@
 """`aligngap gap close`: the gap of embeddings closed after training, without their model.
 
-Spectral joint embedding and Laplacian-regularised optimal transport of Role et al. 2025, and
-mean-centring. No method reads which row is whose pair, but all of them see the rows that they are
-evaluated on.
+Every method of `gap.transforms`, among them spectral joint embedding and Laplacian-regularised
+optimal transport of Role et al. 2025. It is fitted on one half of the pairs, judged on the other.
 """
 
 import argparse
@@ -12,24 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.sparse.linalg import svds
 
-from aligngap import gap
+from aligngap import gap, transform_flags
 from aligngap.config import MODALITIES
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.streaming import sample
+from aligngap.gap.transforms.methods import METHODS
 from aligngap.intervals import as_json
 from aligngap.laboratory.shared.embeddings import FILES, distinct, matches, read_pairs
 from aligngap.laboratory.shared.result import Result, style
 from aligngap.reporting.figures import PALETTE, project, run_colour
 from aligngap.tasks import retrieval
-from aligngap.unit import unit_rows_numpy
 
-METHODS = ("mean", "spectral", "transport")
-MOST = {"mean": 1_000_000, "spectral": 8000, "transport": 2000}  # pairs in minutes on two cores
 SHOWN = (
     "centroid_distance",
     "alignment_score",
@@ -45,87 +41,67 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", required=True, help=f"image embeddings [N, D]: {FILES}")
     parser.add_argument("--text", required=True, help="text embeddings [N, D]; row i is the pair")
     parser.add_argument("--method", choices=METHODS, default="mean", help="how (mean)")
-    parser.add_argument("--eigenvectors", type=int, default=32, help="spectral: how many (32)")
-    parser.add_argument("--strength", type=float, default=100.0, help="transport: Laplacian (100)")
-    parser.add_argument("--iterations", type=int, default=10, help="transport: at most (10)")
-    parser.add_argument("--most", type=int, help="pairs that a method takes; more are an error")
+    transform_flags.add(parser)
     parser.add_argument(
         "--pairs", type=int, default=3000, help="most pairs measured: a sample (3000)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of sample and intervals (0)")
+    parser.add_argument("--seed", type=int, default=0, help="of halves, sample, intervals (0)")
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    """Closes the gap of all pairs, and measures before and after."""
+    """Fits on one half, closes the gap of all, and measures the other half before and after."""
     _check(arguments)
     image, text = read_pairs(arguments.image, arguments.text)
-    closed, notes = _close(image, text, arguments)
-    rows = sample(len(image), arguments.pairs, arguments.seed)
-    same = matches(image[rows], text[rows])
-    kept = distinct(image[rows]), distinct(text[rows])
+    label = matches(image, text)
+    fitted, judged = halves(label, arguments.seed)
+    transform = gap.GapTransform.fit(
+        image[fitted],
+        text[fitted],
+        arguments.method,
+        **transform_flags.given(arguments),
+    )
+    closed = transform.image(image), transform.text(text)
+    rows = judged[sample(len(judged), arguments.pairs, arguments.seed)]
+    same, kept = label[rows], (distinct(image[rows]), distinct(text[rows]))
     before, after = (
         _measured(v[rows], t[rows], same, kept, arguments.seed) for v, t in ((image, text), closed)
     )
-    found = {"before": before, "after": after, "method": notes}
-    sizes = {"pairs_given": len(image), "pairs_measured": len(rows), "dimension": image.shape[1]}
+    found = {"before": before, "after": after, "transform": transform.about()}
+    sizes = {
+        "pairs_given": len(image),
+        "pairs_fitted": len(fitted),
+        "pairs_measured": len(rows),
+        "dimension": image.shape[1],
+        "dimension_closed": transform.width,
+    }
     return Result(
         "close",
-        vars(arguments) | sizes | {"dimension_closed": closed[0].shape[1]},
+        vars(arguments) | sizes,
         found,
         _picture(found, ((image[rows], text[rows]), (closed[0][rows], closed[1][rows]))),
-        _summary(found, arguments.method),
-        {"image.npy": _npy(closed[0]), "text.npy": _npy(closed[1])},
+        _summary(found, arguments.method, len(fitted)),
+        {
+            "image.npy": _npy(closed[0]),
+            "text.npy": _npy(closed[1]),
+            "judged_rows.npy": _npy(judged),
+        },
     )
 
 
-def centred(image: Rows, text: Rows) -> tuple[Rows, Rows]:
-    """Each modality less its own mean, rows normalised again."""
-    return unit_rows_numpy(image - image.mean(axis=0)), unit_rows_numpy(text - text.mean(axis=0))
+def halves(
+    label: Int[np.ndarray, "N"], seed: int
+) -> tuple[Int[np.ndarray, "F"], Int[np.ndarray, "J"]]:
+    """Rows to fit on and rows to be judged by, in order; those of one label stay together.
 
-
-def spectral(image: Rows, text: Rows, k: int) -> tuple[Rows, Rows, dict[str, Any]]:
-    """Rows of k eigenvectors of I − D⁻¹[[0, W], [Wᵀ, 0]], W = max(V·Tᵀ, 0), normalised.
-
-    A weight below 0 has no random walk: negative cosines count as no edge. The graph has two
-    sides, so the eigenvectors are singular vectors of D₁^-½ W D₂^-½; the constant one is left out.
+    AligngapError where all have one label.
     """
-    cosines = np.asarray(image, np.float64) @ np.asarray(text, np.float64).T
-    weights = np.maximum(cosines, 0)
-    degrees = weights.sum(axis=1), weights.sum(axis=0)
-    for side, degree in zip(MODALITIES, degrees, strict=True):
-        if (alone := np.flatnonzero(degree <= 0)).size:
-            raise AligngapError(f"{side} row {alone[0]} has no positive cosine: no edge to follow")
-    left, right = (1 / np.sqrt(degree)[:, None] for degree in degrees)
-    start = np.ones(len(weights))  # ARPACK's own start is random
-    u, values, vt = svds(left * weights * right.T, k=k + 1, v0=start)
-    order = np.argsort(-values)[1:]
-    notes = {
-        "negative_cosines_clipped": float((cosines < 0).mean()),
-        "eigenvalues": (1 - values[order]).tolist(),
-    }
-    return unit_rows_numpy(left * u[:, order]), unit_rows_numpy(right * vt.T[:, order]), notes
-
-
-def transport(
-    image: Rows, text: Rows, strength: float, iterations: int
-) -> tuple[Rows, Rows, dict[str, Any]]:
-    """Images moved onto texts by the plan's barycentres; texts stay (Courty et al. 2017).
-
-    The plan minimises squared distance + strength · Laplacian term over graphs of 3 neighbours.
-    """
-    try:
-        import ot
-    except ImportError as error:
-        raise AligngapError(
-            "--method=transport needs the POT library; install it with: pip install 'POT>=0.9'"
-        ) from error
-    v, t = (np.asarray(x, np.float64) for x in (image, text))
-    even = np.full(len(v), 1 / len(v))
-    plan, log = ot.da.emd_laplace(
-        even, even, v, t, ot.dist(v, t), eta=strength, numItermax=iterations, log=True
-    )
-    notes = {"iterations": len(log["loss"]) - 1, "objective": [float(x) for x in log["loss"]]}
-    return unit_rows_numpy(plan @ t / plan.sum(axis=1, keepdims=True)), text, notes
+    names, first = np.unique(label, return_index=True)
+    names = names[np.argsort(first)]  # Labels are numbered by what rows hold; halves are not to be.
+    if len(names) < 2:
+        raise AligngapError("all pairs share an image or a caption: no half is free of the other")
+    chosen = np.random.default_rng(seed).permutation(names)[: len(names) // 2]
+    fitted = np.isin(label, chosen)
+    return np.flatnonzero(fitted), np.flatnonzero(~fitted)
 
 
 def frechet_distance(image: Rows, text: Rows) -> float:
@@ -142,39 +118,12 @@ def frechet_distance(image: Rows, text: Rows) -> float:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    for name in ("eigenvectors", "iterations"):
-        if getattr(arguments, name) < 1:
-            raise UsageError(f"--{name}={getattr(arguments, name)}: expected at least 1")
     if arguments.pairs < 4 or arguments.seed < 0:
         raise UsageError("--pairs is at least 4, and --seed at least 0")
-    if not (np.isfinite(arguments.strength) and arguments.strength >= 0):
-        raise UsageError(f"--strength={arguments.strength}: expected a number of at least 0")
     for name in MODALITIES:
         written = (Path(arguments.output) / f"{name}.npy").resolve()
         if written in (Path(arguments.image).resolve(), Path(arguments.text).resolve()):
             raise UsageError(f"{written} is read and would be overwritten; give another --output")
-
-
-def _close(
-    image: Rows, text: Rows, arguments: argparse.Namespace
-) -> tuple[tuple[Rows, Rows], dict[str, Any]]:
-    """The closed rows as float32, and what the method has to say."""
-    most = arguments.most or MOST[arguments.method]
-    if len(image) > most:
-        raise AligngapError(
-            f"--method={arguments.method} holds N×N numbers and {len(image)} pairs are over its "
-            f"{most}; raise --most, give fewer pairs, or take --method=mean"
-        )
-    notes: dict[str, Any] = {}
-    if arguments.method == "mean":
-        v, t = centred(image, text)
-    elif arguments.method == "spectral":
-        if arguments.eigenvectors > len(image) - 2:
-            raise AligngapError(f"--eigenvectors: {len(image)} pairs have at most {len(image) - 2}")
-        v, t, notes = spectral(image, text, arguments.eigenvectors)
-    else:
-        v, t, notes = transport(image, text, arguments.strength, arguments.iterations)
-    return (np.asarray(v, np.float32), np.asarray(t, np.float32)), notes
 
 
 def _measured(
@@ -258,12 +207,12 @@ def _draw_measures(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.set_title("The gap", fontsize=9, loc="left")
 
 
-def _summary(found: Mapping[str, Any], method: str) -> str:
+def _summary(found: Mapping[str, Any], method: str, fitted: int) -> str:
     before, after = found["before"], found["after"]
     pairs = {name: (before["gap"][name], after["gap"][name]) for name in SHOWN}
     pairs["fid"] = before["fid"], after["fid"]
     for name, found_before in before["retrieval"].items():
         pairs[name] = found_before["value"], after["retrieval"][name]["value"]
     lines = [f"{name:<28} {a:8.4f} → {b:8.4f}" for name, (a, b) in pairs.items()]
-    seen = "closed on the rows that are measured, without reading which row is whose pair"
-    return "\n".join([f"{method}: before → after ({seen})", *lines])
+    half = f"fitted on {fitted:,} pairs, measured on others"
+    return "\n".join([f"{method}: before → after ({half})", *lines])

@@ -1,4 +1,4 @@
-"""`aligngap gap`: the gap of embeddings in files; `aligngap gap NAME`: an experiment."""
+"""`aligngap gap`: the gap of embeddings in files; `aligngap gap NAME`: closed, or explained."""
 
 import argparse
 import importlib
@@ -9,12 +9,17 @@ from typing import Any
 from aligngap import flags
 from aligngap.laboratory import EXPERIMENTS
 
-NAMED = EXPERIMENTS
+# name: what `aligngap gap --help` says of it. The room is `verbs/gap_NAME`.
+CLOSING = {
+    "fit": "fit a transform that closes the gap of embeddings",
+    "apply": "a transform that was fitted, applied to embeddings",
+}
+NAMED = CLOSING | EXPERIMENTS
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The files, and what each pair's row goes with."""
-    flags.list_named(parser, "gap", "experiments", NAMED)
+    flags.list_named(parser, "gap", "closing the gap, and experiments", NAMED)
     files = "[N, D]: FILE.npy, FILE.npz or FILE.safetensors; FILE.npz:NAME of several arrays"
     parser.add_argument("--image", required=True, metavar="FILE", help=f"image embeddings {files}")
     parser.add_argument(
@@ -91,6 +96,8 @@ class Experiment:
         return importlib.import_module(f"aligngap.laboratory.{self.name}")
 
 
-def named(name: str) -> Experiment:
+def named(name: str) -> Any:
     """What `aligngap gap NAME` does."""
+    if name in CLOSING:
+        return importlib.import_module(f"aligngap.verbs.gap_{name}")
     return Experiment(name)

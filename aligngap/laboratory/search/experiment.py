@@ -7,6 +7,7 @@ from typing import Any
 
 from aligngap import flags
 from aligngap.errors import UsageError
+from aligngap.gap import GapTransform
 from aligngap.laboratory.search import pool
 from aligngap.laboratory.search.figure import draw, summary
 from aligngap.laboratory.shared.embeddings import FILES
@@ -33,6 +34,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most queries (10000); beyond, a random sample of N",
     )
+    parser.add_argument(
+        "--transform",
+        default="",
+        metavar="DIR",
+        help="of `aligngap gap fit`: all three files go through it first",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of sample and intervals (0)")
 
 
@@ -40,7 +47,8 @@ def run(arguments: argparse.Namespace) -> Result:
     """Every measure against the share of images, and of fused documents."""
     if arguments.seed < 0:
         raise UsageError(f"--seed={arguments.seed}: expected at least 0")
-    searched = pool.read(arguments)
+    transform = GapTransform.load(arguments.transform) if arguments.transform else None
+    searched = pool.read(arguments, transform)
     measured = search.evaluate(
         searched.chunks, searched.queries, searched.right, arguments.seed, searched.shown
     )
@@ -57,8 +65,8 @@ def run(arguments: argparse.Namespace) -> Result:
     return Result(
         "search",
         settings,
-        {**sizes, **found},
+        {**sizes, "transform": transform and transform.about(), **found},
         draw(found),
-        summary(found, sizes, searched.given),
+        summary(found, sizes, searched.given, transform.method if transform else ""),
         at_top=True,
     )

@@ -49,11 +49,14 @@ def _line(axes: Axes, values: Values, at: str, number: int, label: str) -> None:
     axes.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
 
 
-def summary(found: Mapping[str, Any], sizes: Mapping[str, int], given: int) -> str:
+def summary(
+    found: Mapping[str, Any], sizes: Mapping[str, int], given: int, transformed: str = ""
+) -> str:
     """A line a measure at three shares of images, and the best fused document."""
     of = f" of {given:,}" if given > sizes["queries"] else ""
+    by = f", transformed by {transformed}" if transformed else ""
     lines = [
-        f"{sizes['items']:,} items, {sizes['queries']:,} queries{of}: value, 95 % interval",
+        f"{sizes['items']:,} items, {sizes['queries']:,} queries{of}{by}: value, 95 % interval",
         f"{'share of images':<22}" + "".join(f"{share:9g}".ljust(26) for share in PRINTED),
     ]
     for name in (*DRAWN, "recall@1", "recall@5", IMAGES):

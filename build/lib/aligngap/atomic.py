@@ -1,0 +1,91 @@
+"""Files and folders that are written whole or not at all."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from aligngap.errors import AligngapError, UsageError
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """All of the content or none of it: a reader never opens half a file. Text is UTF-8.
+
+    Raises AligngapError for an unwritable `path`.
+    """
+    # A file's name may hold bytes that are no UTF-8: a page shows "?" for them.
+    encoded = content.encode(errors="replace") if isinstance(content, str) else content
+    with file(path) as filling:
+        filling.write(encoded)
+
+
+@contextlib.contextmanager
+def file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to fill, which has its final name once the block has ended without an error.
+
+    AligngapError where it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as filling:
+                yield filling
+            Path(name).chmod(0o644)  # mkstemp lets nobody else read
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """`write` of what JSON can hold, indented for people."""
+    write(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(content, indent=2) + "\n"
+
+
+@contextlib.contextmanager
+def folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which has its final name once the block has ended without an error.
+
+    UsageError where there is something already, AligngapError where it cannot be written.
+    """
+    empty(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        filling = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from None
+    try:
+        filling.chmod(0o755)  # mkdtemp lets nobody else in
+        yield filling
+        filling.replace(path)
+    except OSError as error:
+        raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        _remove(filling)
+
+
+def _remove(folder: Path) -> None:
+    """Also what a save that failed still writes in the background, for two seconds."""
+    for _ in range(40):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
+
+
+def empty(path: Path) -> None:
+    """UsageError unless nothing is there, or a folder with nothing in it."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} is there already and not empty; give another folder")

@@ -1,0 +1,133 @@
+"""A training step as training runs it, compiled and timed, without a run's folder."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from aligngap import devices
+from aligngap.data import records
+from aligngap.data.records import Batch
+from aligngap.data.sentence_models import ABSENT
+from aligngap.parallel import mesh as meshes
+from aligngap.training import agreement, run, state
+from aligngap.training.agreement import Request
+from aligngap.training.late import Late
+from aligngap.training.run import Learner
+from aligngap.unit import unit_rows_numpy
+
+WARM = 2  # Steps before the first that counts.
+TOKENS, SPREAD = 12, 0.5  # Of a random caption: median, and σ of the logarithm.
+
+
+class Round(NamedTuple):
+    """Some steps in a row."""
+
+    seconds: float  # A step.
+    waited: float  # Of them for the next batch.
+    loss: float  # Of the last.
+
+
+class Memory(NamedTuple):
+    """Bytes on one device, as XLA's compiler plans them; peak as the allocator saw it."""
+
+    temporary: int
+    arguments: int  # State and batch.
+    peak: int | None
+
+
+class MeasuredStep:
+    """`round` trains some steps from where the last ended, on the same batch over and over or on
+    those of an iterator; host to device copies as in training."""
+
+    def __init__(self, config: ConfigDict, batches: Iterator[Batch] | None = None) -> None:
+        self.config, self.learner = config, run.learner(config)
+        self.batches = batches or itertools.repeat(random_batch(self.learner))
+        with jax.set_mesh(self.mesh):
+            made = self.learner
+            self.state = state.create(config, made.module, made.tx, made.mesh)
+            start = time.perf_counter()
+            lowered = made.lowered(self.state, self.placed(next(self.batches)), self._requests())
+            self.lowering = time.perf_counter() - start
+            self.executable = lowered.compile()
+            self.compiling = time.perf_counter() - start - self.lowering
+        self.first_loss = self.round(1).loss
+        self.round(WARM - 1)
+
+    @property
+    def mesh(self) -> jax.sharding.Mesh:
+        return self.learner.mesh
+
+    def placed(self, batch: Batch) -> dict[str, jax.Array]:
+        """A batch on the devices, as the training loop places it."""
+        return meshes.global_batch(batch, self.config.batch_size, self.mesh)
+
+    def round(self, steps: int) -> Round:
+        """The training loop's own steps: one in flight, metrics read a step late."""
+        losses, waited = [], 0.0
+        late = Late(lambda _, values: losses.append(values["loss"]))
+        with jax.set_mesh(self.mesh):
+            start = time.perf_counter()
+            for step in range(steps):
+                asked = time.perf_counter()
+                rows = next(self.batches)
+                waited += time.perf_counter() - asked
+                batch, requests = self.placed(rows), self._requests()
+                self.state, metrics = self.learner.compiled_step(self.state, batch, requests)
+                if not devices.steps_ahead():
+                    jax.block_until_ready(self.state)
+                late.put(step, metrics)
+            late.read()
+            jax.block_until_ready(self.state)
+            seconds = time.perf_counter() - start
+        return Round(seconds / steps, waited / steps, losses[-1])
+
+    def memory(self) -> Memory:
+        """Of the whole step."""
+        planned = self.executable.memory_analysis()
+        seen = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+        return Memory(planned.temp_size_in_bytes, planned.argument_size_in_bytes, seen)
+
+    def _requests(self) -> jax.Array:
+        return agreement.requests(Request.NOTHING, self.mesh)
+
+
+def random_batch(learner: Learner, seed: int = 0) -> Batch:
+    """Arrays of `records.batch_shapes`: random pixels and tokens; captions of random lengths, whose
+    end is repeated behind them as CLIP's tokenizer does."""
+    config, random = learner.config, np.random.default_rng(seed)
+    own = records.SEMANTICS if records.rescales(config) else 0
+    found: Batch = {}
+    for name, (shape, dtype) in records.batch_shapes(config, own).items():
+        if name == "image":
+            found[name] = random.integers(0, 256, shape, dtype)
+        elif name == "semantics":
+            found[name] = unit_rows_numpy(random.normal(size=shape).astype(dtype))
+        elif name == "group":
+            found[name] = np.arange(*shape, dtype=dtype)
+        elif name == "sentence":
+            assert learner.encoder is not None
+            vocabulary = learner.encoder.module.shape.vocab_size
+            found[name] = _captions(random, shape, vocabulary, ABSENT)
+        else:
+            found[name] = _captions(random, shape, config.model.text.vocab_size)
+    return found
+
+
+def _captions(
+    random: np.random.Generator, shape: tuple[int, ...], vocabulary: int, behind: int | None = None
+) -> np.ndarray:
+    """int32 [B, L]: start, some tokens, end; then the end again, or `behind`."""
+    rows, length = shape
+    start, end = vocabulary - 2, vocabulary - 1
+    lengths = np.exp(random.normal(np.log(TOKENS), SPREAD, rows)).round().clip(3, length)
+    ids = random.integers(0, start, shape, np.int32)
+    ids[:, 0] = start
+    place = np.arange(length)
+    ids[place == lengths[:, None] - 1] = end
+    ids[place >= lengths[:, None]] = end if behind is None else behind
+    return ids

@@ -1,0 +1,124 @@
+"""What is to be known of one GPU, in at most eight minutes:
+
+    python -m aligngap.benchmarks.on_gpu --output=FILE.json [--minutes=8] [--small]
+
+Each part (benchmarks/gpu_parts.py) is a process of its own with a time of its own; what it has
+found is written as soon as it ends, and one that fails or takes too long costs the others nothing.
+--small does the same at a size that a CPU takes in a minute: a rehearsal, whose figures mean
+nothing. open_clip is measured where it is installed (pip install torch torchvision
+open_clip_torch==3.3.0, or .venv-open_clip).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aligngap import atomic
+from aligngap.benchmarks import peers
+from aligngap.xla_flags import DETERMINISTIC, Flag, joined
+
+SLOWER = 4  # Times the time that a part may take in a rehearsal.
+
+
+class Part(NamedTuple):
+    """A function of gpu_parts with its arguments, and its share of the time; the environment that
+    its process gets besides."""
+
+    function: str
+    arguments: tuple[Any, ...]
+    seconds: float
+    flags: tuple[Flag, ...] = ()  # XLA's.
+    platform: str = ""  # JAX's, where not the device's.
+
+
+# The first are the most wanted: they still run when time is short.
+PARTS = {
+    "clip": Part("largest", ("clip",), 110),
+    "alignclip": Part("largest", ("alignclip",), 90),
+    "open_clip": Part("peer", ("open_clip",), 45, platform="cpu"),
+    "open_clip_compiled": Part("peer", ("open_clip_compiled",), 80, platform="cpu"),
+    "plain": Part("digest", (), 40),
+    "deterministic": Part("digest", (), 40, DETERMINISTIC),
+    "deterministic_again": Part("digest", (), 40, DETERMINISTIC),
+    "loss": Part("losses", (), 50),
+    "attention": Part("attention", (), 30),
+    "data": Part("data", (), 30),
+}
+
+
+def main() -> None:
+    """Runs the parts one after the other and says what each found."""
+    parser = argparse.ArgumentParser(prog="python -m aligngap.benchmarks.on_gpu")
+    parser.add_argument("--output", required=True, type=Path, help="a JSON file")
+    parser.add_argument("--minutes", type=float, default=8.0, help="for all parts together")
+    parser.add_argument("--small", action="store_true", help="a rehearsal at a CPU's size")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME")
+    given = parser.parse_args()
+    end, found = time.monotonic() + 60 * given.minutes, dict[str, Any]()
+    for name in given.parts:
+        left = end - time.monotonic()
+        part = PARTS[name]
+        if left < 5:
+            found[name] = {"error": "no time was left"}
+        else:
+            seconds = part.seconds * (SLOWER if given.small else 1)
+            found[name] = one(part, min(left, seconds), given.small)
+        atomic.write_json(given.output, found)
+        print(f"{name}: {json.dumps(found[name])}", flush=True)
+    for line in verdicts(found):
+        print(line, flush=True)
+
+
+def one(part: Part, seconds: float, small: bool) -> dict[str, Any]:
+    """What a part found, or found before its time was over, or why it found nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "found.json"
+        call = [sys.executable, "-m", "aligngap.benchmarks.gpu_parts", part.function]
+        call += [str(output), str(int(small)), *map(str, part.arguments)]
+        own = {"JAX_PLATFORMS": part.platform} if part.platform else {}
+        flags = joined(os.environ.get("XLA_FLAGS", ""), part.flags)
+        own |= {"XLA_FLAGS": flags} if flags else {}
+        start = time.monotonic()
+        try:
+            done = subprocess.run(
+                call, env=peers.environment(own), capture_output=True, text=True, timeout=seconds
+            )
+            said = done.stderr.strip().splitlines()[-1:] if done.returncode else []
+        except subprocess.TimeoutExpired:
+            said = [f"{seconds:.0f} s were not enough"]
+        found = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+    return found | {"took": time.monotonic() - start} | ({"error": said[0]} if said else {})
+
+
+def verdicts(found: dict[str, Any]) -> list[str]:
+    """What the parts say together."""
+    said = []
+    best = {name: _best(part) for name, part in found.items()}
+    theirs = {name: best[name] for name in ("open_clip", "open_clip_compiled") if best.get(name)}
+    if theirs and (ours := best.get("clip")):
+        name = max(theirs, key=lambda peer: theirs[peer])
+        said.append(
+            f"CLIP at {ours / theirs[name]:.2f} × {name}'s images a second, each at its best"
+        )
+    runs = [found.get(name, {}) for name in ("plain", "deterministic", "deterministic_again")]
+    if all("digest" in run for run in runs):
+        plain, once, again = runs
+        same = "the same bits" if once["digest"] == again["digest"] else "DIFFERENT bits"
+        cost = once["seconds"] / plain["seconds"]
+        said.append(f"Deterministic flags: two runs end with {same}, at {cost:.2f} × the time")
+    return said
+
+
+def _best(part: dict[str, Any]) -> float:
+    """The most images a second of what a part measured."""
+    return max((one["images_per_second"] for one in part.get("measured", [])), default=0.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The one command `aligngap`: a list of verbs, each with its flags in a room of `verbs/`."""
+
+import argparse
+import importlib
+import keyword
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from aligngap import addresses, allocator, compilation_cache, xla_flags
+from aligngap.errors import AligngapError, UsageError
+
+# name: what `aligngap --help` says of it. The room in `verbs/` has the same name.
+VERBS = {
+    "prepare": "fetch and build a corpus, or fetch a tokenizer",
+    "train": "train a model, or continue its run",
+    "evaluate": "retrieval, zero-shot, gap and further measures of a model",
+    "embed": "embeddings of images and texts that you have",
+    "gap": "the modality gap of embeddings that you have",
+    "import": "a model trained elsewhere becomes a workdir",
+    "export": "a model's weights for other programs",
+    "report": "one page about one or several runs",
+    "doctor": "what this machine and a run lack, and what to do",
+    "bench": "time, memory and arithmetic on this machine",
+}
+
+COMPUTE = (
+    "train",
+    "evaluate",
+    "embed",
+    "bench",
+)  # Verbs to which their memory's allocator matters.
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its errors in this program's one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; exit code 0 done, 1 failure, 2 wrong usage or config, 75 preempted."""
+    # Information about what the backend did not find is of no use to a user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if arguments is None and sys.argv[1:2] and sys.argv[1] in COMPUTE:
+        allocator.start_again()
+    # Before any room imports JAX, which reads its variables then.
+    xla_flags.give(os.environ)
+    nothing_kept = compilation_cache.keep(os.environ)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _check_secrets(given)
+        room, parsed = _parse_named(given) or _parse(given)
+        parsed.command = given
+        if nothing_kept:
+            print(f"aligngap: {nothing_kept}", file=sys.stderr)
+        room.run(parsed)
+    except AligngapError as error:
+        print(f"aligngap: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"aligngap: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("aligngap: interrupted; the same command goes on from the last save", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check_secrets(given: list[str]) -> None:
+    """UsageError, before a command is parsed or recorded, for credentials in an address."""
+    for argument in filter(addresses.has_credentials, given):
+        raise UsageError(
+            f"{addresses.redacted(argument)} holds credentials, which pages and logs would repeat: "
+            f"{addresses.HOW}"
+        )
+
+
+def _parse(given: list[str]) -> tuple[Any, argparse.Namespace]:
+    """(the verb's room, its arguments); what a room may have: `verbs/__init__.py`."""
+    parser = _Parser(prog="aligngap", description="Measure, explain and close the modality gap.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, summary in VERBS.items():
+        verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        _room(name).add_flags(verb)
+    parsed, rest = parser.parse_known_args(given)
+    room = _room(parsed.verb)
+    if rest and not getattr(room, "OVERRIDES", False):
+        raise UsageError(f"unknown argument {rest[0]!r}; see `aligngap {parsed.verb} --help`")
+    parsed.overrides = rest
+    return room, parsed
+
+
+def _parse_named(given: list[str]) -> tuple[Any, argparse.Namespace] | None:
+    """Of `aligngap VERB NAME ...`, where that verb's room has rooms of that name; else None."""
+    verb, name, *_ = [*given, "", ""]
+    room = _room(verb) if verb in VERBS else None
+    summaries = getattr(room, "NAMED", {})
+    if room is None or name not in summaries:
+        return None
+    named, parser = room.named(name), _Parser(prog=f"aligngap {verb} {name}")
+    parser.description = summaries[name]
+    named.add_flags(parser)
+    if not getattr(named, "OVERRIDES", False):
+        return named, parser.parse_args(given[2:])
+    parsed, rest = parser.parse_known_args(given[2:])
+    parsed.overrides = rest
+    return named, parsed
+
+
+def _room(verb: str) -> Any:
+    """`import` is a word of Python's own: its room is `import_`."""
+    return importlib.import_module(f"aligngap.verbs.{verb}{'_' * keyword.iskeyword(verb)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

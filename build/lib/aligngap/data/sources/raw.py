@@ -1,0 +1,198 @@
+"""What lies in a user's files before it is a record, and which of it becomes one."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Self
+
+from aligngap.data.records import Record
+from aligngap.errors import AligngapError
+
+# What columns, keys of a JSON and members of a tar are usually called, first come first.
+IMAGES = (
+    *("image", "filepath", "file_path", "image_path", "path", "file_name", "filename", "img"),
+    *("jpg", "png", "webp", "jpeg"),
+)
+CAPTIONS = ("captions", "caption", "title", "text", "txt", "sentences", "sentence", "raw")
+
+
+class LeftOut(AligngapError):
+    """Something that does not become a record: a reason to count by, and what it says here."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason} ({detail})" if detail else reason)
+        self.reason, self.detail = reason, detail
+
+    def named(self, name: str) -> "LeftOut":
+        """The same, its detail beginning with what it befell."""
+        known = self.detail.startswith(name)
+        detail = self.detail if known else f"{name}: {self.detail}".removesuffix(": ")
+        return LeftOut(self.reason, detail)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.reason, self.detail)
+
+
+class Place(NamedTuple):
+    """Where a record lies in its shard; what the two numbers mean is its format's."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An encoded image and the texts beside it, as they stand in the files."""
+
+    image: bytes
+    captions: Sequence[str]
+    keywords: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    role: str = ""  # Of the split that the files put it in: train | validation | test; "": none.
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns (of a table), keys (of a JSON) or members (of a tar) are what; "" and ():
+    found by their usual names."""
+
+    image: str = ""
+    captions: tuple[str, ...] = ()
+    keywords: str = ""
+    labels: tuple[str, ...] = ()  # Kinds of labels; each is the name of its column.
+    caption_a_line: bool = False  # Each line of a text is a caption of its own.
+
+    def image_in(self, names: Iterable[str]) -> str:
+        """The one of `names` that holds the image; "" where none does."""
+        return _first((self.image,) if self.image else IMAGES, names)
+
+    def captions_in(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of `names` that hold captions: the given ones, else the first of the usual."""
+        there = set(names)
+        if self.captions:
+            return tuple(name for name in self.captions if name in there)
+        return tuple(filter(None, (_first(CAPTIONS, there),)))
+
+    def texts(self, row: Mapping[str, Any]) -> list[str]:
+        """Every caption of a row: a text, a list of texts, or of dicts that hold one."""
+        found = [text for name in self.captions_in(row) for text in texts_in(row[name])]
+        if not self.caption_a_line:
+            return found
+        return [line for text in found for line in text.splitlines()]
+
+    def keywords_of(self, row: Mapping[str, Any]) -> list[str]:
+        """The keywords of a row: a list, or one text with commas."""
+        given = row.get(self.keywords or "keywords")
+        split = given.split(",") if isinstance(given, str) else texts_in(given)
+        return [word for text in split if (word := " ".join(text.split()))]
+
+    def labels_of(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """The classes of a row, by kind; LeftOut where one has none."""
+        for kind in self.labels:
+            if row.get(kind) in (None, ""):
+                raise LeftOut("no label", kind)
+        return {kind: str(row[kind]).strip() for kind in self.labels}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is left out, beside what cannot be read; 0 is no bound."""
+
+    check: str = "decode"  # Of an image: decode all of it | header: only its size.
+    min_side: int = 0  # Pixels of the shorter side.
+    max_aspect: float = 0.0  # Longer side by shorter.
+    min_caption: int = 0  # Characters.
+    max_caption: int = 0
+
+    def captions(self, given: Sequence[str]) -> tuple[str, ...]:
+        """Those that stay, on one line each, none twice; LeftOut where none does."""
+        cleaned = [text for caption in given if (text := " ".join(caption.split()))]
+        if not cleaned:
+            raise LeftOut("no caption")
+        most = self.max_caption or max(map(len, cleaned))
+        kept = [text for text in cleaned if self.min_caption <= len(text) <= most]
+        if not kept:
+            raise LeftOut("caption length", f"{len(cleaned[0])} characters")
+        return tuple(dict.fromkeys(kept))
+
+    def record(self, raw: Raw) -> Record:
+        """The record of what was found, its image not yet looked at."""
+        return Record(
+            image=raw.image,
+            captions=self.captions(raw.captions),
+            keywords=tuple(raw.keywords),
+            labels=raw.labels,
+            name=raw.name,
+        )
+
+    def check_size(self, width: int, height: int) -> None:
+        """LeftOut for an image outside the bounds."""
+        short, long = sorted((width, height))
+        if short < self.min_side:
+            raise LeftOut("shorter side", f"{width} × {height}")
+        if self.max_aspect and long > self.max_aspect * short:
+            raise LeftOut("aspect", f"{width} × {height}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides, with the files themselves, which records a prepared corpus has."""
+
+    format: str
+    columns: Columns
+    rules: Rules
+    images: str = ""  # The folder that paths in tables are relative to; "": that of the table.
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of_json(cls, given: Mapping[str, Any]) -> Self:
+        columns, rules = dict(given["columns"]), Rules(**given["rules"])
+        columns |= {name: tuple(columns[name]) for name in ("captions", "labels")}
+        return cls(given["format"], Columns(**columns), rules, given["images"])
+
+
+def texts_in(value: Any) -> list[str]:
+    """Text → [text]; a list → its texts; dicts of COCO's or Karpathy's form → theirs."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return texts_in(value.get(_first((*CAPTIONS, "raw"), value)))
+    if isinstance(value, Sequence):
+        return [text for part in value for text in texts_in(part)]
+    return [str(value)]
+
+
+def decoded(content: bytes) -> str:
+    """UTF-8 → text; LeftOut for anything else."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LeftOut("text is no UTF-8", f"byte 0x{content[error.start]:02x}") from None
+
+
+def parsed(content: bytes) -> dict[str, Any]:
+    """A JSON object; LeftOut for anything else."""
+    try:
+        found = json.loads(decoded(content))
+    except (ValueError, RecursionError):
+        raise LeftOut("JSON cannot be read") from None
+    if not isinstance(found, dict):
+        raise LeftOut("JSON cannot be read", "it is no object")
+    return found
+
+
+def digest(content: bytes) -> int:
+    """64 bits of BLAKE2b: what decides a record's split, and tells equal ones."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+def _first(wanted: Iterable[str], names: Iterable[str]) -> str:
+    """The first of the wanted that is there; also as "Image" or " caption"."""
+    there = {alike: name for name in names for alike in (name.strip().lower(), name)}
+    return next((there[name] for name in wanted if name in there), "")

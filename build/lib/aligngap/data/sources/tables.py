@@ -1,0 +1,148 @@
+"""Tables with a row a pair, annotations and folders → rows that name an image and its texts."""
+
+import codecs
+import csv
+import gzip
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from aligngap.data import store
+from aligngap.data.sources.lines import Row
+from aligngap.data.sources.raw import Columns, LeftOut, parsed
+from aligngap.errors import AligngapError, UsageError
+
+ROLES = {
+    **dict.fromkeys(("train", "training", "restval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+LONGEST = 2**24  # Characters of a field; a quote that is never closed would swallow the file.
+
+
+def rows(path: Path, columns: Columns) -> Iterator[Row | LeftOut]:
+    """The rows of a table or of annotations, by the file's suffix; UsageError for other files."""
+    kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
+    readers = {"csv": _csv, "tsv": _csv, "jsonl": _jsonl, "json": _json, "parquet": _parquet}
+    if kind not in readers:
+        raise UsageError(f"{path}: expected one of {', '.join('.' + name for name in readers)}")
+    try:
+        for row in readers[kind](path):
+            yield row if isinstance(row, LeftOut) else with_role(row)
+    except (OSError, EOFError) as error:
+        raise AligngapError(f"{path} cannot be read: {error}") from error
+
+
+def with_role(row: Row) -> Row:
+    """A row whose `split` says what it is for."""
+    role = ROLES.get(str(row.get("split", "")).lower())
+    return {**row, "role": role} if role else row
+
+
+def _csv(path: Path) -> Iterator[Row | LeftOut]:
+    csv.field_size_limit(LONGEST)
+    with _text(path) as file:
+        first = file.readline()
+        file.seek(0)
+        # Where a comma is the decimal point, spreadsheets write semicolons.
+        between = "\t" if ".tsv" in path.suffixes else max(",\t;", key=first.count)
+        table = csv.DictReader(file, delimiter=between, skipinitialspace=True)
+        while True:
+            try:
+                row = next(table)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield LeftOut("a row cannot be read", f"line {table.line_num}: {error}")
+                continue
+            if None in row or None in row.values():
+                yield LeftOut("a row has other columns than the table", f"line {table.line_num}")
+            else:
+                yield row
+
+
+def _jsonl(path: Path) -> Iterator[Row | LeftOut]:
+    with _text(path) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if isinstance(row, dict):
+                yield row
+            elif line.strip():
+                yield LeftOut("JSON cannot be read", f"line {number}")
+
+
+def _json(path: Path) -> Iterator[Row | LeftOut]:
+    """COCO's annotations, or Karpathy's: both lie under `images`."""
+    try:
+        with _text(path) as file:
+            found = json.load(file)
+        images = found["images"]
+        if "annotations" in found:
+            return _coco(images, found["annotations"])
+        return iter([_karpathy(image) for image in images])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise AligngapError(
+            f"{path}: neither COCO's form (images, annotations) nor Karpathy's (images with "
+            f"sentences): {type(error).__name__} {error}"
+        ) from error
+
+
+def _coco(images: list[Row], annotations: list[Row]) -> Iterator[Row]:
+    captions: dict[Any, list[str]] = defaultdict(list)
+    for annotation in annotations:
+        captions[annotation["image_id"]].append(annotation["caption"])
+    return iter(
+        [{"image": image["file_name"], "captions": captions[image["id"]]} for image in images]
+    )
+
+
+def _karpathy(image: Row) -> Row:
+    path = PurePosixPath(image.get("filepath", ""), image["filename"])
+    texts = [sentence["raw"] for sentence in image["sentences"]]
+    return {"image": str(path), "captions": texts, "split": image.get("split", "")}
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow.parquet
+
+    for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+        yield from batch.to_pylist()
+
+
+def folder(path: str, names: Sequence[str], suffixes: Sequence[str]) -> Iterator[Row | LeftOut]:
+    """An image with what its `.txt` says, or its `.json`; its class of `folder` is the first of
+    the folders that it lies in. `names`: all that is there; `suffixes`: those of images."""
+    images = [name for name in names if PurePosixPath(name).suffix.lower() in suffixes]
+    there, beside = {*names}, (".txt", ".TXT", ".json", ".JSON")
+    sidecars = [
+        [s for kind in beside if (s := str(PurePosixPath(name).with_suffix(kind))) in there]
+        for name in images
+    ]
+    contents = store.read_each(store.joined(path, s) for own in sidecars for s in own)
+    for name, own in zip(images, sidecars, strict=True):
+        row: dict[str, Any] = {"image": name, "folder": name.partition("/")[0]}
+        texts = {sidecar: next(contents) for sidecar in own}
+        try:
+            for sidecar, text in texts.items():
+                if sidecar.lower().endswith(".txt"):
+                    row["caption"] = text.decode("utf-8-sig", "surrogateescape")
+                else:
+                    row = parsed(text) | row
+        except LeftOut as reason:
+            yield reason.named(name)
+            continue
+        yield row
+
+
+def _text(path: Path) -> IO[str]:
+    """Bytes that are no UTF-8 become surrogates, by which their rows are known."""
+    opened: Any = gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # noqa: SIM115
+    if opened.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise AligngapError(f"{path} is UTF-16: save it as UTF-8")
+    return io.TextIOWrapper(opened, "utf-8-sig", "surrogateescape", newline="")

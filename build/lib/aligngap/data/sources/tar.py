@@ -1,0 +1,132 @@
+"""Tar shards as webdataset and img2dataset leave them, read at random.
+
+A member's name up to the first dot of its last part is the sample, the rest its kind; members of a
+sample stand together. A place is all of a sample's bytes, headers included, so that one read brings
+its image and its texts. Nothing is unpacked and no name is ever followed.
+"""
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from aligngap.data import store
+from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw, decoded, parsed
+
+BLOCK = 512  # Bytes of a header; contents are filled up to whole blocks.
+IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+
+
+class Tar:
+    """The format of `*.tar`: a place is (first byte, bytes) of a sample."""
+
+    by_parts = False
+
+    def __init__(
+        self, columns: Columns, read: Callable[[str, int, int], bytes] = store.read
+    ) -> None:
+        self._columns, self._read = columns, read
+
+    def parts(self, shard: str) -> int:
+        """A shard is scanned from its begin to its end."""
+        return 1
+
+    def places(self, shard: str, part: int) -> Iterator[Place | LeftOut]:
+        """The samples of a shard on this machine, in order, and what of it is none."""
+        seen: set[str] = set()
+        last = ""
+        start = end = 0
+        for entry in _members(Path(shard)):
+            if isinstance(entry, LeftOut):
+                yield entry
+            elif not (entry.isreg() or entry.isdir()):
+                yield LeftOut("a link or device in a tar", entry.name)
+            elif (name := _sample(entry)) == last:
+                end = _end(entry)
+            elif name in seen:
+                yield LeftOut("a sample twice in a tar", entry.name)
+            elif name:
+                if last:
+                    yield Place(start, end - start)
+                seen.add(name)
+                last, start, end = name, entry.offset, _end(entry)
+        if last:
+            yield Place(start, end - start)
+
+    def read(self, shard: str, place: Place) -> Raw:
+        """What a sample has; LeftOut where something is missing."""
+        members, name = _contents(self._read(shard, *place))
+        try:
+            return self._raw(members, name)
+        except LeftOut as reason:
+            raise reason.named(name) from None
+
+    def captions(self, shard: str, place: Place) -> Sequence[str]:
+        return self.read(shard, place).captions
+
+    def _raw(self, members: dict[str, bytes], name: str) -> Raw:
+        suffix = self._columns.image_in(members) or next(filter(members.get, IMAGES), "")
+        if suffix not in members:
+            raise LeftOut("no image")
+        texts = {kind: decoded(members[kind]) for kind in members if kind in self._texts}
+        row = texts | (parsed(members["json"]) if "json" in members else {})
+        # A text beside the image comes before what its JSON calls a caption: img2dataset's habit.
+        own = self._columns.captions or (("txt",) if "txt" in texts else ())
+        columns = replace(self._columns, captions=own)
+        texts_of = columns.texts(row), columns.keywords_of(row), columns.labels_of(row)
+        return Raw(members[suffix], *texts_of, name)
+
+    @property
+    def _texts(self) -> set[str]:
+        """Kinds of members that may hold text, beside JSON."""
+        return {"txt", *self._columns.captions, *self._columns.labels}
+
+
+def _members(shard: Path) -> Iterator[tarfile.TarInfo | LeftOut]:
+    """Whole members; at the end LeftOut where the shard stops too early or is damaged."""
+    size = shard.stat().st_size
+    try:
+        with tarfile.open(shard, "r:", errors="backslashreplace") as archive:
+            for entry in archive:
+                if entry.offset_data + entry.size > size:
+                    yield LeftOut("a tar is cut off", f"in {entry.name}")
+                    return
+                yield entry
+                archive.members.clear()  # type: ignore[attr-defined]  # Else it keeps every one.
+            at = archive.offset
+        with shard.open("rb") as file:
+            file.seek(at)
+            if any(file.read(BLOCK) or b"\1"):
+                yield LeftOut("a tar is damaged or cut off", f"at byte {at}")
+    except (tarfile.TarError, EOFError) as error:
+        yield LeftOut("a tar is damaged or cut off", str(error))
+
+
+def _sample(entry: tarfile.TarInfo) -> str:
+    """The sample that a member belongs to; "" for a folder, and for ".DS_Store" and the like."""
+    folder, slash, name = entry.name.rpartition("/")
+    sample = name.partition(".")[0]
+    return folder + slash + sample if sample and entry.isreg() else ""
+
+
+def _end(entry: tarfile.TarInfo) -> int:
+    return entry.offset_data + -(-entry.size // BLOCK) * BLOCK
+
+
+def _contents(content: bytes) -> tuple[dict[str, bytes], str]:
+    """(kind → bytes, the sample's name); LeftOut for two of one kind or a name that leads away."""
+    found: dict[str, bytes] = {}
+    name = ""
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:", errors="backslashreplace") as archive:
+        for entry in archive:
+            if entry.issparse() or not _sample(entry):
+                continue
+            name = _sample(entry)
+            kind = entry.name.rpartition("/")[2].partition(".")[2].lower()
+            if entry.name.startswith("/") or ".." in entry.name.split("/"):
+                raise LeftOut("a path that leads out of a tar", entry.name)
+            if kind in found:
+                raise LeftOut("two members of one name", entry.name)
+            found[kind] = content[entry.offset_data : entry.offset_data + entry.size]
+    return found, name

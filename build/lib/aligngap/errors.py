@@ -1,0 +1,30 @@
+"""What went wrong, in one line that a user can act on. `cli` prints it and exits with its code."""
+
+import os
+
+
+class AligngapError(Exception):
+    """The work failed for a reason that the user can see and mend (exit code 1)."""
+
+    exit_code = 1
+
+
+class UsageError(AligngapError):
+    """The command or its config is wrong; nothing has been touched (exit code 2)."""
+
+    exit_code = 2
+
+
+class StoreError(AligngapError):
+    """Where records lie does not answer, or they were changed: the fault of no record, so that no
+    other may take its place. The same command goes on once it is mended."""
+
+
+class Gone(StoreError):
+    """The store answers, and has no such thing."""
+
+
+class Preempted(AligngapError):
+    """A signal stopped the work after a save; the same command goes on (exit code 75)."""
+
+    exit_code = os.EX_TEMPFAIL  # 75: "try again later" of sysexits.h.

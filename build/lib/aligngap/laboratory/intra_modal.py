@@ -1,0 +1,41 @@
+"""`aligngap gap intra_modal`: image-to-image and text-to-text retrieval by class.
+
+mAP and recall at k of each row among all others of its modality.
+"""
+
+import argparse
+
+from aligngap.gap import files, sources
+from aligngap.intervals import as_json
+from aligngap.laboratory.shared import labelled, points
+from aligngap.laboratory.shared.embeddings import FILES
+from aligngap.laboratory.shared.result import Result
+from aligngap.tasks import intra_modal
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The files of one modality, or of both."""
+    parser.add_argument("--image", required=True, help=f"image embeddings [N, D]: {FILES}")
+    labelled.add_labels(parser, "each image")
+    parser.add_argument("--text", help="text embeddings [M, D], to be retrieved by themselves")
+    parser.add_argument("--text_labels", help="class of each text; without: those of the images")
+    labelled.add_seed(parser, "intervals")
+
+
+def run(arguments: argparse.Namespace) -> Result:
+    """Each modality by itself; equal rows are drawn together for the intervals."""
+    labelled.check_seed(arguments)
+    given = {"image": (arguments.image, arguments.labels)}
+    if arguments.text:
+        given["text"] = arguments.text, arguments.text_labels or arguments.labels
+    found, sizes = {}, {}
+    for side, (path, labels) in given.items():
+        rows = files.load(path)
+        _, classes = sources.labels(labels, len(rows), "rows")
+        given_rows = rows, classes, labelled.copies(rows), arguments.seed
+        for name, value in intra_modal.evaluate(*given_rows).items():
+            found[f"{side}/{name}"] = value
+        sizes[f"{side}s"] = len(rows)
+    figure = points.draw(found, "value, 95 % interval (tick: chance)", "Retrieval by class")
+    settings = vars(arguments) | sizes
+    return Result("intra_modal", settings, as_json(found), figure, points.lines(found))

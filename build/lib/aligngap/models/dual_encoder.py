@@ -1,0 +1,192 @@
+"""The model: two towers, or one transformer tied across the modalities (AlignCLIP, SharedCLIP).
+
+A tower of images is a Vision Transformer, or CLIP's ResNet where the config has its stages."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from aligngap.data.packing import PackedText
+from aligngap.models.logit_scale import parameter_of, scale_of
+from aligngap.models.resnet import ResNet
+from aligngap.models.towers import (
+    TEXT_POOLINGS,
+    AttentionPooling,
+    ImageInput,
+    TextInput,
+    pool_class_token,
+)
+from aligngap.models.transformer import Transformer, parameter_std
+from aligngap.unit import unit_rows
+
+
+class Projection(nn.Module):
+    """The map into the space of both modalities; L2-normalised rows in float32."""
+
+    embed_dim: int
+    form: str  # linear | affine | none
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B W"]) -> Float[Array, "B D"]:
+        embedding = x.astype(jnp.float32) if self.form == "none" else self._mapped(x)
+        return nn.with_logical_constraint(unit_rows(embedding), ("batch", "activation"))
+
+    def _mapped(self, x: Float[Array, "B W"]) -> Float[Array, "B D"]:
+        init = nn.initializers.normal(parameter_std(x.shape[-1]))
+        axes = ("embed", "projection")
+        kernel_init = nn.with_logical_partitioning(init, axes)
+        kernel = self.param("kernel", kernel_init, (x.shape[-1], self.embed_dim), jnp.float32)
+        mapped = jnp.dot(
+            x.astype(self.dtype), kernel.astype(self.dtype), preferred_element_type=jnp.float32
+        )
+        if self.form == "linear":
+            return mapped
+        zeros = nn.with_logical_partitioning(nn.initializers.zeros, ("projection",))
+        return mapped + self.param("bias", zeros, (self.embed_dim,), jnp.float32)
+
+
+class DualEncoder(nn.Module):
+    """Images [B, R, R, 3] and token ids [B, L] → embeddings [B, D] and the scale s = 1/τ.
+
+    `config` is the run's `model` part. `tie` says what the modalities share.
+    """
+
+    config: ConfigDict
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        config = self.config
+        image, text = config.image, config.text
+        if image.stages:
+            self.image_resnet = ResNet(
+                image.stages, image.width, image.heads, config.embed_dim, self.dtype
+            )
+        else:
+            self.image_input = ImageInput(
+                image.size,
+                image.patch_size,
+                image.width,
+                image.patch_bias,
+                image.pooling == "class_token",
+                image.norm_eps if image.input_norm else None,
+                image.patch_dropout,
+                self.dtype,
+            )
+        self.text_input = TextInput(text.vocab_size, text.context_length, text.width, self.dtype)
+        if config.tie == "none":
+            self.image_transformer = self._transformer(image)
+            self.text_transformer = self._transformer(text)
+        else:
+            self.transformer = self._transformer(image)
+        if image.pooling == "attention":  # Without images that go through it, it has no parameters.
+            self.image_pooling = AttentionPooling(
+                image.heads,
+                image.mlp_ratio,
+                image.activation,
+                image.norm_eps,
+                "cudnn" if config.attention == "cudnn" else "xla",
+                self.dtype,
+            )
+        if config.tie == "transformer+projection":
+            self.projection = Projection(config.embed_dim, image.projection, self.dtype)
+        else:
+            self.image_projection = Projection(config.embed_dim, image.projection, self.dtype)
+            self.text_projection = Projection(config.embed_dim, text.projection, self.dtype)
+        self.logit_scale = self.param(
+            "logit_scale",
+            nn.initializers.constant(parameter_of(config.scale_init, config.scale_form)),
+            (),
+            jnp.float32,
+        )
+        if config.logit_bias:
+            initial = nn.initializers.constant(config.bias_init)
+            self.bias = self.param("logit_bias", initial, (), jnp.float32)
+
+    def encode_image(
+        self, images: Float[Array, "B R R 3"], rows: Int[Array, "B"] | None = None
+    ) -> Float[Array, "B D"]:
+        """L2-normalised embeddings; images are already normalised by mean and std.
+
+        With an rng "train", what is random in a row is a function of it and the row's number.
+        """
+        if self.config.image.stages:
+            return self._projection("image")(self.image_resnet(images))
+        x = self._blocks("image")(self.image_input(images, rows), causal=False)
+        by_attention = self.config.image.pooling == "attention"
+        pooled = self.image_pooling(x) if by_attention else pool_class_token(x)
+        return self._projection("image")(pooled)
+
+    def encode_text(self, ids: Int[Array, "B L"]) -> Float[Array, "B D"]:
+        """L2-normalised embeddings; a causal mask, if any, is on the text pass only."""
+        text = self.config.text
+        x = self._blocks("text")(self.text_input(ids), causal=text.causal)
+        return self._projection("text")(TEXT_POOLINGS[text.pooling](x, ids))
+
+    def encode_packed_text(self, packed: PackedText[Array]) -> Float[Array, "B D"]:
+        """What `encode_text` makes of the same captions, for a causal tower that pools at the end
+        of the text: what follows it is seen by nobody."""
+        groups, rows, length = packed.ids.shape  # G, R, P: S = R·P slots a group.
+        ids, places, segments = (
+            x.reshape(groups * rows, length)
+            for x in (packed.ids, packed.positions, packed.segments)
+        )
+        embedded = self.text_input(ids, places)
+        x_GRxPxW = self._blocks("text")(embedded, causal=True, segments=segments)
+        x_GxSxW = x_GRxPxW.reshape(groups, rows * length, -1)
+        pooled_GxNxW = jnp.take_along_axis(x_GxSxW, packed.ends[:, :, None], axis=1)
+        return self._projection("text")(pooled_GxNxW.reshape(-1, pooled_GxNxW.shape[-1]))
+
+    def encode(
+        self,
+        images: Float[Array, "B R R 3"],
+        ids: Int[Array, "B L"],
+        packed: PackedText[Array] | None = None,
+        rows: Int[Array, "B"] | None = None,
+    ) -> tuple[Float[Array, "B D"], Float[Array, "B D"]]:
+        """Both modalities; the text from `packed` where the batch has it. `rows` are the places of
+        these in their batch, from 0 on."""
+        text = self.encode_text(ids) if packed is None else self.encode_packed_text(packed)
+        return self.encode_image(images, rows), text
+
+    def scale_and_bias(self) -> tuple[Float[Array, ""], Float[Array, ""] | None]:
+        """s = 1/τ, and the bias of a model that has one."""
+        scale = scale_of(self.logit_scale, self.config.scale_form)
+        return scale, self.bias if self.config.logit_bias else None
+
+    def __call__(
+        self, images: Float[Array, "B R R 3"], ids: Int[Array, "B L"]
+    ) -> tuple[Float[Array, "B D"], Float[Array, "B D"], Float[Array, ""]]:
+        return *self.encode(images, ids), self.scale_and_bias()[0]
+
+    def _transformer(self, tower: ConfigDict) -> Transformer:
+        return Transformer(
+            width=tower.width,
+            layers=tower.layers,
+            heads=tower.heads,
+            mlp_ratio=tower.mlp_ratio,
+            activation=tower.activation,
+            norm_eps=tower.norm_eps,
+            attention="xla" if self.config.attention == "xla" else "cudnn",
+            dtype=self.dtype,
+            remat=self.config.remat,
+            scan=self.config.scan,
+        )
+
+    def _blocks(self, modality: str) -> Transformer:
+        if self.config.tie != "none":
+            return self.transformer
+        return self.image_transformer if modality == "image" else self.text_transformer
+
+    def _projection(self, modality: str) -> Projection:
+        if self.config.tie == "transformer+projection":
+            return self.projection
+        return self.image_projection if modality == "image" else self.text_projection
+
+
+def make(config: ConfigDict) -> DualEncoder:
+    """The model of a whole run's config, in its compute dtype."""
+    return DualEncoder(FrozenConfigDict(config.model), jnp.dtype(config.compute_dtype))

@@ -1,0 +1,324 @@
+"""The pre-LN transformer of CLIP, one implementation for images, text, or both at once.
+
+Shapes: B batch, L length, W width, H heads, K width of a head. Where several shapes meet, a name
+ends in its own: query_BxLxHxK.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Bool, Float, Int
+
+
+@jax.custom_vjp
+def gelu(x: Array) -> Array:
+    """x·Φ(x), exact (Hendrycks & Gimpel 2016). Keeps x alone for the backward pass."""
+    return x * _normal_cdf(x)
+
+
+def _normal_cdf(x: Array) -> Array:
+    # By erf, as torch does: jax.nn.gelu's erfc costs several times as much.
+    return 0.5 + 0.5 * jax.lax.erf(x * math.sqrt(0.5))
+
+
+def _gelu_forward(x: Array) -> tuple[Array, Array]:
+    return gelu(x), x
+
+
+def _gelu_backward(x: Array, gradient: Array) -> tuple[Array]:
+    density = jnp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    return (gradient * (_normal_cdf(x) + x * density),)
+
+
+gelu.defvjp(_gelu_forward, _gelu_backward)
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": gelu,
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),  # Of OpenAI's weights.
+}
+
+
+def layer_norm(dtype: Any, eps: float, name: str | None = None) -> nn.LayerNorm:
+    """LayerNorm with its statistics in float32."""
+    return nn.LayerNorm(
+        epsilon=eps,
+        dtype=dtype,
+        scale_init=nn.with_logical_partitioning(nn.initializers.ones, ("embed",)),
+        bias_init=nn.with_logical_partitioning(nn.initializers.zeros, ("embed",)),
+        name=name,
+    )
+
+
+@jax.custom_vjp
+def affine(
+    x: Float[Array, "N I"], kernel: Float[Array, "I F"], bias: Float[Array, "F"]
+) -> Float[Array, "N F"]:
+    """x·kernel + bias; its kernel's gradient is contracted the way that a CPU is fast at."""
+    return x @ kernel + bias
+
+
+def _affine_forward(x: Array, kernel: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
+    return affine(x, kernel, bias), (x, kernel)
+
+
+def _affine_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array, Array]:
+    x, kernel = saved
+    if kernel.shape[0] > kernel.shape[1]:
+        # The barrier keeps XLA from turning the product round again.
+        of_kernel = jax.lax.optimization_barrier(gradient.T @ x).T
+    else:
+        of_kernel = x.T @ gradient
+    # Summed as rows, of which there are few columns: XLA would go back to [batch, length, ...].
+    of_bias = jnp.sum(jax.lax.optimization_barrier(gradient), axis=0)
+    return gradient @ kernel.T, of_kernel, of_bias
+
+
+affine.defvjp(_affine_forward, _affine_backward)
+
+
+def _is_split(axes: tuple[str, ...]) -> bool:
+    """Whether these logical axes are several, and the mesh in force splits one: made one, they
+    would have to be gathered."""
+    sizes = jax.sharding.get_abstract_mesh().shape
+    if len(axes) < 2 or not sizes:
+        return False
+    return any(sizes[axis] > 1 for axis in nn.logical_to_mesh_axes(axes) or () if axis)
+
+
+PRODUCT = "product"  # The outputs of Dense, for what keeps them and computes the rest again.
+
+
+class Dense(nn.Module):
+    """The last axes of x → `features`, with bias; a kernel of shape `inputs + features`.
+
+    Not nn.DenseGeneral: it makes kernels flat and reshapes them, so their logical axes do not fit.
+    """
+
+    features: tuple[int, ...]
+    std: float
+    axes: tuple[str, ...]  # Logical names of the kernel's axes: inputs, then features.
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        contracted = len(self.axes) - len(self.features)
+        shape = x.shape[-contracted:] + self.features
+        kernel_init = nn.with_logical_partitioning(nn.initializers.normal(self.std), self.axes)
+        bias_axes = self.axes[contracted:]
+        bias_init = nn.with_logical_partitioning(nn.initializers.zeros, bias_axes)
+        kernel = self.param("kernel", kernel_init, shape, jnp.float32).astype(self.dtype)
+        bias = self.param("bias", bias_init, self.features, jnp.float32).astype(self.dtype)
+        x, kept = x.astype(self.dtype), x.shape[: x.ndim - contracted]
+        if _is_split(self.axes[:contracted]) or _is_split(bias_axes):
+            return checkpoint_name(jnp.tensordot(x, kernel, axes=contracted) + bias, PRODUCT)
+        # Flat: XLA's CPU backend copies what it contracts over several axes.
+        inputs = math.prod(shape[:contracted])
+        out = affine(x.reshape(-1, inputs), kernel.reshape(inputs, -1), bias.reshape(-1))
+        return checkpoint_name(out, PRODUCT).reshape(*kept, *self.features)
+
+
+def attend(
+    query: Float[Array, "B H L K"],
+    key: Float[Array, "B H M K"],
+    value: Float[Array, "B H M K"],
+    seen: Bool[Array, "#B 1 L M"] | None,
+) -> Float[Array, "B H L K"]:
+    """softmax(QKᵀ/√K)·V (Vaswani et al. 2017, equation 1) over what each token may see; the softmax
+    in float32."""
+    scores_BxHxLxM = jnp.einsum(
+        "bhlk,bhmk->bhlm",
+        query * query.shape[-1] ** -0.5,
+        key,
+        preferred_element_type=jnp.float32,
+    )
+    if seen is not None:
+        scores_BxHxLxM = jnp.where(seen, scores_BxHxLxM, jnp.finfo(jnp.float32).min)
+    weights_BxHxLxM = jax.nn.softmax(scores_BxHxLxM).astype(value.dtype)
+    return jnp.einsum("bhlm,bhmk->bhlk", weights_BxHxLxM, value)
+
+
+def packed_mask(segments: Int[Array, "B L"]) -> Bool[Array, "B 1 L L"]:
+    """Which tokens of a row each may see: those up to itself of its own segment."""
+    length = segments.shape[1]
+    same = segments[:, :, None] == segments[:, None, :]
+    return (same & jnp.tri(length, dtype=bool))[:, None]
+
+
+def seen(
+    x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None
+) -> Bool[Array, "#B 1 L L"] | None:
+    """Which tokens of its row each may see; None: all of them."""
+    if segments is not None:
+        return packed_mask(segments)
+    return jnp.tri(x.shape[1], dtype=bool)[None, None] if causal else None
+
+
+def by_cudnn(implementation: str, dtype: Any) -> bool:
+    """Whether cuDNN's fused kernel, which GPUs have for half precision alone, is to be taken."""
+    return implementation == "cudnn" and jax.default_backend() == "gpu" and dtype == jnp.bfloat16
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, causal or not, or causal within each segment of a row."""
+
+    heads: int
+    output_std: float
+    implementation: str  # xla | cudnn
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L W"]:
+        width = x.shape[-1]
+        qkv_shape = (3, self.heads, width // self.heads)
+        qkv_axes = ("embed", "qkv", "heads", "head_dim")
+        qkv_BxLx3xHxK = Dense(qkv_shape, width**-0.5, qkv_axes, self.dtype, name="qkv")(x)
+        if by_cudnn(self.implementation, self.dtype):
+            query, key, value = (part[:, :, 0] for part in jnp.split(qkv_BxLx3xHxK, 3, axis=2))
+            attended_BxLxHxK = jax.nn.dot_product_attention(
+                query,
+                key,
+                value,
+                mask=None if segments is None else packed_mask(segments),
+                is_causal=causal and segments is None,
+                implementation="cudnn",
+            )
+        else:
+            # One copy puts heads first, for all products; and one puts their gradients back.
+            qkv_3xBxHxLxK = qkv_BxLx3xHxK.transpose(2, 0, 3, 1, 4)
+            query, key, value = (part[0] for part in jnp.split(qkv_3xBxHxLxK, 3))
+            attended_BxHxLxK = attend(query, key, value, seen(x, causal, segments))
+            attended_BxLxHxK = attended_BxHxLxK.swapaxes(1, 2)
+        output_axes = ("heads", "head_dim", "embed")
+        output = Dense((width,), self.output_std, output_axes, self.dtype, name="output")
+        return output(attended_BxLxHxK)
+
+
+class MLP(nn.Module):
+    """Two dense layers with one of ACTIVATIONS between them."""
+
+    hidden: int
+    activation: str
+    output_std: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L W"]) -> Float[Array, "B L W"]:
+        width = x.shape[-1]
+        hidden_std = (2 * width) ** -0.5
+        x = Dense((self.hidden,), hidden_std, ("embed", "mlp"), self.dtype, name="hidden")(x)
+        x = nn.with_logical_constraint(x, ("batch", "length", "mlp"))
+        x = ACTIVATIONS[self.activation](x)
+        return Dense((width,), self.output_std, ("mlp", "embed"), self.dtype, name="output")(x)
+
+
+class Block(nn.Module):
+    """x + attention(LN(x)), then x + MLP(LN(x))."""
+
+    width: int
+    heads: int
+    mlp_ratio: float
+    layers: int
+    activation: str
+    norm_eps: float
+    attention: str
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L W"]:
+        # The residual stream sums 2·layers outputs: CLIP's initialisation keeps its variance (as
+        # GPT-2's, Radford et al. 2019, section 2.3).
+        output_std = self.width**-0.5 * (2 * self.layers) ** -0.5
+        attention = Attention(self.heads, output_std, self.attention, self.dtype, name="attention")
+        normed = layer_norm(self.dtype, self.norm_eps, "attention_norm")(x)
+        x = x + attention(normed, causal, segments)
+        hidden = round(self.width * self.mlp_ratio)
+        mlp = MLP(hidden, self.activation, output_std, self.dtype, name="mlp")
+        x = x + mlp(layer_norm(self.dtype, self.norm_eps, "mlp_norm")(x))
+        return nn.with_logical_constraint(x, ("batch", "length", "activation"))
+
+
+# What of a block the backward pass finds kept: policies of jax.checkpoint.
+POLICIES: dict[str, Callable[..., Any] | None] = {
+    "none": None,  # All that differentiation asks for.
+    "auto": None,  # Until training/remat.py has decided.
+    # What the products of activations and kernels give: attention, GELU and LayerNorms are computed
+    # again. By name: jax's own policies for products do not see into `affine`.
+    "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),
+    "block": jax.checkpoint_policies.nothing_saveable,  # What enters it.
+}
+
+
+def _rematerialised(body: Callable[..., Any], policy: str, scan: bool) -> Callable[..., Any]:
+    if POLICIES[policy] is None:
+        return body
+    # A scan keeps the two passes apart by itself; unrolled, XLA would merge them again.
+    rematerialised: Callable[..., Any] = nn.remat(
+        body, policy=POLICIES[policy], prevent_cse=not scan
+    )
+    return rematerialised
+
+
+class Transformer(nn.Module):
+    """`layers` blocks and a final LayerNorm; parameters of the blocks are stacked [layers, ...].
+
+    One layout of parameters whether the loop over layers is scanned or unrolled, so that
+    checkpoints do not depend on it. `remat`: what the backward pass computes again, of POLICIES.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_ratio: float
+    activation: str
+    norm_eps: float
+    attention: str  # xla | cudnn, where that can be had.
+    dtype: Any
+    remat: str
+    scan: bool
+
+    def setup(self) -> None:
+        self.blocks = Block(
+            self.width,
+            self.heads,
+            self.mlp_ratio,
+            self.layers,
+            self.activation,
+            self.norm_eps,
+            self.attention,
+            self.dtype,
+        )
+        self.final_norm = layer_norm(self.dtype, self.norm_eps)
+
+    def __call__(
+        self, x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L W"]:
+        def body(block: Block, x: Array, segments: Array | None) -> tuple[Array, None]:
+            return block(x, causal, segments), None
+
+        run = nn.scan(
+            _rematerialised(body, self.remat, self.scan),
+            variable_axes={"params": 0, "intermediates": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,
+            length=self.layers,
+            unroll=1 if self.scan else self.layers,
+            metadata_params={nn.PARTITION_NAME: "layers"},
+        )
+        x, _ = run(self.blocks, x, segments)
+        return self.final_norm(x)
+
+
+def parameter_std(width: int) -> float:
+    """W^-½, the scale of CLIP's class token, image positions and projection."""
+    return 1.0 / math.sqrt(width)

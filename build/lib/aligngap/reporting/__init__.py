@@ -1,0 +1,1 @@
+"""Pages for people: about runs, and about embeddings in files."""

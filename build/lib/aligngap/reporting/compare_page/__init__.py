@@ -1,0 +1,1 @@
+"""What `aligngap evaluate --compare` says of runs and seeds."""

@@ -1,0 +1,1 @@
+"""The page that `aligngap gap` writes about two clouds of paired embeddings."""

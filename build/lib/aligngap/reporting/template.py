@@ -1,0 +1,26 @@
+"""What every page is made with: its templates, its colours and its marks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from aligngap.reporting import figures
+
+
+def render(template: str, content: Mapping[str, Any]) -> str:
+    """The page of that template; it has the palette and the modalities' marks besides `content`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # captions, names and commands come from strangers
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # In the order of the data: Bokeh's objects stand before what refers to them.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    marks = {name: mark for name, (_, mark) in figures.MODALITY_MARKERS.items()}
+    return environment.get_template(template).render(
+        content, palette=figures.PALETTE, modalities=marks
+    )

@@ -1,0 +1,80 @@
+"""A model to look at: its parameters without an optimiser or a corpus."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float
+from ml_collections import ConfigDict
+
+from aligngap.data import images, tokenizers
+from aligngap.data.images import AnyImage
+from aligngap.data.tokenizers.tokenizer import Tokenizer
+from aligngap.models import dual_encoder, parameters
+from aligngap.models.dual_encoder import DualEncoder
+from aligngap.parallel import mesh as meshes
+from aligngap.runs import workdir
+from aligngap.runs.checkpoints import Checkpoints
+from aligngap.runs.embedder import Embedder
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained or an imported model. `encode_*` need no mesh in force and pad by themselves."""
+
+    config: ConfigDict
+    folder: Path
+    step: int  # 0: it came trained.
+    mesh: Mesh
+    module: DualEncoder
+    params: Any
+    tokenizer: Tokenizer | None  # None: imported without one.
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """Both encoders, compiled once; parameters come with each call."""
+        return Embedder(self.config, self.module, self.tokenizer, self.mesh)
+
+    def encode_image(self, given: Iterable[AnyImage]) -> Float[np.ndarray, "N D"]:
+        """L2-normalised float32 rows of paths, PIL images or uint8 arrays [H, W(, 1, 3 or 4)].
+
+        AligngapError names an image that cannot be decoded.
+        """
+        size, how = self.config.model.image.size, self.config.data.resize
+        every = list(given)
+        read = lambda row: images.RESIZES[how](images.opened(every[row]), size)  # noqa: E731
+        return self.embedder.images(self.params, read, len(every))
+
+    def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "N D"]:
+        """L2-normalised float32 rows; AligngapError for a model without tokenizer."""
+        return self.embedder.texts(self.params, texts)
+
+
+def open_run(folder: Path, step: int | None = None) -> Model:
+    """The model of a trained or imported workdir at a step (the newest), on all devices there are.
+
+    AligngapError for a folder without run, and for a step that is not kept.
+    """
+    config = workdir.read_config(folder)
+    config.mesh.update(data=-1, fsdp=1, tensor=1)
+    mesh, module = meshes.make(config), dual_encoder.make(config)
+    with Checkpoints(folder, config) as checkpoints:
+        step = checkpoints.choose(step)
+        found = restore_params(config, module, mesh, checkpoints, step)
+    path = folder / "tokenizer"
+    tokenizer = tokenizers.reopen(config, path) if tokenizers.held(config, path) else None
+    return Model(config, folder, step, mesh, module, found, tokenizer)
+
+
+def restore_params(
+    config: ConfigDict, module: DualEncoder, mesh: Mesh, checkpoints: Checkpoints, step: int
+) -> Any:
+    """The parameters that evaluation uses: the averaged ones of a run that averages."""
+    abstract = parameters.abstract(config, module)
+    averaged = bool(config.optimizer.ema_decay)
+    shardings = meshes.shardings(abstract, mesh)
+    return checkpoints.restore_params(step, abstract, shardings, averaged=averaged)

@@ -1,0 +1,95 @@
+"""What a step keeps for its backward pass, by remat policy: an estimate that needs no device.
+
+Counted is what automatic differentiation saves, before XLA fuses; and, where blocks are computed
+again, the whole of one block at a time. Attention counts as if it were not fused, with its scores.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from aligngap.config import REMAT
+from aligngap.data import records
+from aligngap.models import dual_encoder, parameters
+from aligngap.training import remat
+from aligngap.training.step import key_of, make_encode, make_loss
+
+
+def of_step(config: ConfigDict, width: int = 0) -> float:
+    """Bytes over all devices; `width` is of the semantics that the step itself embeds."""
+    return by_policy(config, width, (config.model.remat,))[config.model.remat]
+
+
+def by_policy(
+    config: ConfigDict, width: int = 0, policies: tuple[str, ...] = REMAT
+) -> dict[str, float]:
+    """Policy → the bytes of a step under it."""
+    saved = {p: _saved(remat.under(config, p), width) for p in {"none", *policies}}
+    block = {p: (saved["none"] - saved[p]) / _layers(config) for p in policies}
+    return {p: saved[p] + block[p] for p in policies}
+
+
+def largest_batches(
+    config: ConfigDict, own: dict[str, float], room: float, parts: int, width: int = 0
+) -> dict[str, int]:
+    """Policy → the largest batch over `parts` devices whose activations `room` bytes of each hold;
+    `own` is what `by_policy` says of the config.
+
+    What a batch saves is a polynomial of its size: of the second degree, where [B, B] arrays are.
+    """
+    unit, sizes = parts * config.microbatches, [config.batch_size * factor for factor in (1, 2, 4)]
+    found = [own, *(by_policy(_of_size(config, size), width) for size in sizes[1:])]
+    return {
+        policy: _largest(sizes, [of[policy] / parts for of in found], room) // unit * unit
+        for policy in own
+    }
+
+
+def _largest(sizes: list[int], bytes_: list[float], room: float) -> int:
+    square, slope, constant = np.polyfit(sizes, bytes_, 2)
+    left = room - constant
+    # The root of a quadratic in the form that holds where the square's factor is 0.
+    under = slope**2 + 4 * max(square, 0.0) * left
+    return max(int(2 * left / (slope + math.sqrt(under))), 0) if left > 0 else 0
+
+
+def _of_size(config: ConfigDict, batch_size: int) -> ConfigDict:
+    own = config.copy_and_resolve_references()
+    own.batch_size = batch_size
+    return own
+
+
+def _layers(config: ConfigDict) -> int:
+    """Blocks of the transformer with most tokens: that of images, where they have one."""
+    image, text = config.model.image, config.model.text
+    return int(text.layers if image.stages else image.layers)
+
+
+def _saved(config: ConfigDict, width: int) -> int:
+    """Bytes that the forward pass keeps for the backward pass, less those of all parameters, which
+    are kept anyway. So a tiny batch's may be below 0, where it keeps other forms of some."""
+    model = dual_encoder.make(config)
+    params = nn.unbox(parameters.abstract(config, model))
+    shapes = records.batch_shapes(config).items()
+    batch = {name: jax.ShapeDtypeStruct(*array) for name, array in shapes}
+    if width:
+        batch["semantics"] = jax.ShapeDtypeStruct((config.batch_size, width), jnp.float32)
+    encode, loss_of = make_encode(config, model), make_loss(config, model)
+
+    def residuals(params: Any, batch: Any) -> Any:
+        part = jax.tree.map(lambda x: x[: config.batch_size // config.microbatches], batch)
+        step = jnp.zeros((), jnp.int32)
+        key = key_of(config, step)
+        of_part = jax.vjp(lambda p: encode(p, part, key), params)[1]
+        embeddings = (jnp.zeros((config.batch_size, config.model.embed_dim)),) * 2
+        of_loss = jax.vjp(lambda e: loss_of(params, e, batch, step)[0], embeddings)[1]
+        return of_part, of_loss
+
+    kept = jax.tree.leaves(jax.eval_shape(residuals, params, batch))
+    total = sum(math.prod(array.shape) * array.dtype.itemsize for array in kept)
+    return total - sum(4 * math.prod(p.shape) for p in jax.tree.leaves(params))
