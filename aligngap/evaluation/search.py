@@ -3,6 +3,7 @@
 Mixed search: a text asks for an item of a pool whose items each stand once, as image or as text.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 
 from aligngap import progress
 from aligngap.data.records import Record
-from aligngap.evaluation.evaluator import Evaluator, Value
+from aligngap.evaluation.evaluator import Evaluator, Found
 from aligngap.evaluation.gap import SEED, one_image_a_group
 from aligngap.evaluation.subject import Subject
 from aligngap.tasks import search
@@ -20,7 +21,7 @@ from aligngap.tasks.mixed_pool import Right, chunks_of
 
 KEYWORDS = 2  # That ask, and as many others that stand beside the name.
 LEAST = 2  # Items of a pool.
-WHILE_TRAINING = (0.0, 0.5, 1.0)  # Shares of images.
+KEPT = (0.0, 0.5, 1.0)  # Shares of images that are measured while training, and query by query.
 
 
 class Asked(NamedTuple):
@@ -50,7 +51,7 @@ class Search(Evaluator):
                 f"{len(self._asked)} of {len(rows)} have those"
             )
 
-    def __call__(self, params: Any) -> Iterator[tuple[str, Value]]:
+    def __call__(self, params: Any) -> Iterator[tuple[str, Found]]:
         if len(self._asked) < LEAST:
             return
         image = self.model.embedded(params, self.entry.split).image[self._rows]
@@ -58,12 +59,15 @@ class Search(Evaluator):
             self.model.embedder.texts(params, texts)
             for texts in zip(*self._asked.values(), strict=True)
         )
-        found = search.evaluate(chunks_of(image, text), query, Right.own(len(query)), SEED)
+        found = search.measure(chunks_of(image, text), query, Right.own(len(query)))
         if self.model.intervals:
-            yield from found.flat().items()
+            yield from found.found(SEED).flat().items()
+            # What each query scored: models are compared query by query.
+            for name, share in itertools.product(search.MIXED, KEPT):
+                yield f"{name}/p{share:g}", found.at(name, share)
             return
-        for share in WHILE_TRAINING:
-            yield f"ndcg@10/p{share:g}", found.values["ndcg@10"][share].value
+        for share in KEPT:
+            yield f"ndcg@10/p{share:g}", found.at("ndcg@10", share).value
 
     @property
     def _rows(self) -> Int[np.ndarray, "N"]:

@@ -185,7 +185,7 @@ def even(
 
 class Attention(nn.Module):
     """Multi-head self-attention, causal or not, or causal within each segment of a row; of `length`
-    tokens, behind which nobody looks."""
+    tokens (None: all), behind which nobody looks."""
 
     heads: int
     output_std: float
@@ -197,8 +197,8 @@ class Attention(nn.Module):
         self,
         x: Float[Array, "B L W"],
         causal: bool,
-        segments: Int[Array, "B L"] | None,
-        length: int,
+        segments: Int[Array, "B L"] | None = None,
+        length: int | None = None,
     ) -> Float[Array, "B L W"]:
         width = x.shape[-1]
         qkv_shape = (3, self.heads, width // self.heads)
@@ -207,7 +207,8 @@ class Attention(nn.Module):
         if by_cudnn(self.attention, self.dtype):
             query, key, value = qkv(x, apart=True)  # The kernel wants each alone in memory.
             all_see_all = not causal and segments is None
-            ends_B = jnp.full(x.shape[:1], length) if all_see_all and length < x.shape[1] else None
+            tokens = length or x.shape[1]
+            ends_B = jnp.full(x.shape[:1], tokens) if all_see_all and tokens < x.shape[1] else None
             attended_BxLxHxK = jax.nn.dot_product_attention(
                 query,
                 key,
@@ -263,8 +264,8 @@ class Block(nn.Module):
         self,
         x: Float[Array, "B L W"],
         causal: bool,
-        segments: Int[Array, "B L"] | None,
-        length: int,
+        segments: Int[Array, "B L"] | None = None,
+        length: int | None = None,
     ) -> Float[Array, "B L W"]:
         # The residual stream sums 2·layers outputs: CLIP's initialisation keeps its variance (as
         # GPT-2's, Radford et al. 2019, section 2.3).

@@ -10,6 +10,7 @@ Nothing is drawn: a value is the expectation over all mixtures of the pool and a
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,16 +19,17 @@ from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
 from aligngap.tasks import mixed_ranks
 from aligngap.tasks.first_places import FIRST, depth, images_first
-from aligngap.tasks.intervals import estimates
+from aligngap.tasks.intervals import Scores, estimates
 from aligngap.tasks.mixed_pool import Chunks, Right, Seen, scan
 from aligngap.tasks.mixed_ranks import BOTH_TIED, STANDINGS
 from aligngap.tasks.ranking import KS
 
 GRID = tuple(round(0.1 * step, 1) for step in range(11))  # Of shares p and of weights α.
 IMAGES = f"images_among_first_{FIRST}"
+MIXED = (f"ndcg@{FIRST}", *(f"recall@{k}" for k in KS), "mrr", IMAGES)  # Of a mixture of both.
 
 # name → what each query scores at each p, or at each α of what is "fused/...".
-Scores = Mapping[str, Float[np.ndarray, "Q P"]]
+ByQuery = Mapping[str, Float[np.ndarray, "Q P"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,28 @@ class Found:
         }
 
 
+class Measured(NamedTuple):
+    """Before anything is said about other queries."""
+
+    scores: ByQuery
+    chance: Mapping[str, Float[np.ndarray, "P"]]
+    items: int
+
+    def at(self, name: str, share: float) -> Scores:
+        """What each query scored at a p (or α) of GRID; a query is a cluster."""
+        place = GRID.index(share)
+        column = self.scores[name][:, place]
+        return Scores(column, np.arange(len(column)), float(self.chance[name][place]))
+
+    def found(self, seed: int) -> Found:
+        """With intervals, which resample the queries and keep the pool as it is."""
+        columns = np.concatenate([*self.scores.values()], axis=1)
+        chance = np.concatenate([self.chance[name] for name in self.scores])
+        flat = iter(estimates(columns, np.arange(len(columns)), chance, seed))
+        values = {name: {at: next(flat) for at in GRID} for name in self.scores}
+        return Found(values, len(columns), self.items)
+
+
 def evaluate(
     chunks: Chunks,
     queries: Float[np.ndarray, "Q D"],
@@ -54,10 +78,20 @@ def evaluate(
     seed: int,
     shown: Bool[np.ndarray, "N 2"] | None = None,
 ) -> Found:
+    """`measure` with intervals."""
+    return measure(chunks, queries, right, shown).found(seed)
+
+
+def measure(
+    chunks: Chunks,
+    queries: Float[np.ndarray, "Q D"],
+    right: Right,
+    shown: Bool[np.ndarray, "N 2"] | None = None,
+) -> Measured:
     """Every measure at every p and α of GRID. Rows are L2-normalised; every query has a right item.
 
     `shown`: whether what stands as an item's image, and as its text, is an image (default: True,
-    False). Intervals resample the queries and keep the pool as it is.
+    False).
     """
     if not len(queries) or len(np.unique(right.query)) < len(queries):
         raise AligngapError("search cannot be measured: a query has no right item")
@@ -71,11 +105,7 @@ def evaluate(
     random = {name: np.full(len(GRID), mean) for name, mean in chances(seen.items, right).items()}
     random |= {f"fused/{name}": mean for name, mean in random.items()}
     random[IMAGES] = np.array([p * kinds[:, 0].mean() + (1 - p) * kinds[:, 1].mean() for p in GRID])
-    columns = np.concatenate([*found.values()], axis=1)
-    chance = np.concatenate([random[name] for name in found])
-    flat = iter(estimates(columns, np.arange(len(queries)), chance, seed))
-    values = {name: {at: next(flat) for at in GRID} for name in found}
-    return Found(values, len(queries), seen.items)
+    return Measured(found, random, seen.items)
 
 
 def chances(items: int, right: Right) -> dict[str, float]:
@@ -87,7 +117,7 @@ def chances(items: int, right: Right) -> dict[str, float]:
     return {name: float(rows.mean()) for name, rows in _of_queries(found, right).items()}
 
 
-def _mixed(seen: Seen, right: Right) -> Scores:
+def _mixed(seen: Seen, right: Right) -> ByQuery:
     """The measures at each p: the right item itself is an image with probability p."""
     columns = []
     for p in GRID:
@@ -99,7 +129,7 @@ def _mixed(seen: Seen, right: Right) -> Scores:
     return {name: np.stack([each[name] for each in columns], axis=1) for name in columns[0]}
 
 
-def _fused(seen: Seen, right: Right) -> Scores:
+def _fused(seen: Seen, right: Right) -> ByQuery:
     """The measures at each α: every item stands as its fused document."""
     columns = [
         _of_queries(_scores(seen.fused_others[:, place], seen.fused_right[:, place], 0.5), right)

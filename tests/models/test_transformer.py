@@ -101,14 +101,14 @@ def test_a_kernel_whose_heads_are_split_is_not_made_flat(tensor):
 def test_gradients_of_a_block_are_alike_flat_and_split():
     x = jnp.asarray(rows(8, 5, 32), jnp.float32)
     block = transformer.Block(32, 4, 4.0, 2, "gelu", 1e-5, "xla", jnp.float32)
-    params = block.init(jax.random.key(1), x, True, None, 5)
+    params = block.init(jax.random.key(1), x, True)
     gradients = []
     for tensor in (1, 2):
         config = preset("clip")
         config.mesh.update(data=8 // tensor, fsdp=1, tensor=tensor)
 
         def loss(params, x):
-            return jnp.sum(jnp.sin(block.apply(params, x, True, None, 5)))
+            return jnp.sum(jnp.sin(block.apply(params, x, True)))
 
         with jax.set_mesh(meshes.make(config)):
             gradients.append(jax.jit(meshes.with_rules(jax.grad(loss)))(params, x))

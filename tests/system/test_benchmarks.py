@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import zipfile
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -206,6 +207,31 @@ def test_retrieval_with_five_captions_is_what_clip_benchmark_finds(
     row = built(files[0].parent, tmp_path / "all.csv", monkeypatch)
     assert row["model_fullname"] == f"{found['model']} random0_step0"
     assert float(row["image_retrieval_recall@5"]) == found["metrics"]["image_retrieval_recall@5"]
+
+
+def test_a_probe_by_one_command(saved, sets, tmp_path):
+    """Trained on four fifths of the set's training split, chosen by the rest."""
+    given = [f"--source={saved(2)}", f"--workdir={tmp_path / 'run'}", f"--data_dir={sets.data_dir}"]
+    assert main(["import", *given]) == 0
+    probe = tmp_path / "probe.py"
+    probe.write_text('def get_config():\n    return {"probe": {"type": "probe", "shots": (1,)}}\n')
+    done = sets.run(
+        *("evaluate", f"--workdir={tmp_path / 'run'}"),
+        *(f"--evaluators={probe}", "--config.data.corpus=cifar10"),
+        "--config.data.train_split=train[:80%]",
+        "--config.data.validation_split=train[80%:]",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Probing label on 48 images" in done.stderr
+    files = (tmp_path / "run" / "clip_benchmark").glob("*.json")
+    by_task = {one["task"]: one for one in map(json.loads, map(Path.read_text, files))}
+    found = by_task["linear_probe"]
+    assert found["dataset"] == "cifar10"
+    values = json.loads((tmp_path / "run" / "evaluation.json").read_text())["splits"]["test"]
+    own = values["probe"]["label"]
+    assert found["metrics"]["lp_acc1"] == pytest.approx(own["lp_acc1"]["value"], abs=1e-6)
+    assert own["lp_acc1"]["chance"] == pytest.approx(0.1)
+    assert {*own["few_shot_1"]} == {"lp_acc1", "lp_acc5", "lp_mean_per_class_recall"}
 
 
 def built(folder, output, monkeypatch):

@@ -123,6 +123,10 @@ def test_evaluate_measures_it(finished, pictograms_dir):
         assert value["low"] <= value["value"] <= value["high"]
         assert found["ndcg@10"][f"p{share:g}"]["value"] > 0
     assert set(found["fused"]) == {"ndcg@10", "recall@1", "recall@5", "recall@10", "mrr"}
+    with np.load(finished / "embeddings.npz") as arrays:  # By which `--compare` pairs runs.
+        kept = arrays[f"{SPLIT}/scores/search/ndcg@10/p0.5"]
+    assert len(kept) == count
+    assert kept.mean() == pytest.approx(found["ndcg@10"]["p0.5"]["value"], abs=1e-6)
 
 
 @pytest.mark.usefixtures("evaluated")
