@@ -1,5 +1,6 @@
 """A transform as a whole: what it is fitted on, saved and loaded, from files, and bad input."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from aligngap import transform_flags
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap import GapTransform
 from aligngap.gap.transforms import rows as rows_of
@@ -159,7 +161,9 @@ def test_wrong_options(clouds, method, options, words):
 
 
 def test_what_the_flags_say_is_what_there_is():
-    assert gap_fit.OPTIONS.keys() == OPTIONS.keys()
+    parser = argparse.ArgumentParser()
+    transform_flags.add(parser)
+    assert vars(parser.parse_args([])).keys() == OPTIONS.keys()
     assert all(name in gap_fit.METHODS for name in METHODS)
     assert {name for each in METHODS.values() for name in each.options} == OPTIONS.keys()
 
