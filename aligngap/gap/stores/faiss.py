@@ -52,13 +52,16 @@ def add(
 ) -> None:
     """Documents [N, D], untransformed, of a modality (image, text), in an array or a file, under
     their `ids` [N] where the index inside takes any. UsageError for an index that `with_queries`
-    has not made with this transform."""
+    has not made with this transform, and for what is no modality of documents."""
     if not _queries_are_of(index, transform):
         raise UsageError("expected an index that with_queries made with the same transform")
+    known = sorted({"image", "text", *transform.maps} - {"query"})
+    if modality not in known:
+        raise UsageError(f"modality={modality!r}: expected one of {', '.join(known)}")
     given = Rows(rows, modality)
     named = None if ids is None else np.asarray(ids, np.int64)
     if named is not None and named.shape != (given.count,):
-        raise UsageError(f"{given.count} rows need as many ids; there are {named.shape}")
+        raise UsageError(f"ids of shape {[*named.shape]}; expected one a row, [{given.count}]")
     documents, start = index.index, 0
     for chunk in transform.chunks(modality, given):
         if named is None:
@@ -66,7 +69,7 @@ def add(
         else:
             documents.add_with_ids(chunk, named[start : start + len(chunk)])
         start += len(chunk)
-    index.ntotal = documents.ntotal
+        index.ntotal = documents.ntotal  # FAISS does not look inside again.
 
 
 def _chain(transform: GapTransform) -> list[Any]:

@@ -7,6 +7,7 @@ faiss = pytest.importorskip("faiss")
 
 from aligngap.errors import AligngapError, UsageError  # noqa: E402
 from aligngap.gap.stores import faiss as store  # noqa: E402
+from aligngap.gap.transforms import rows as rows_of  # noqa: E402
 
 
 def filled(transform, clouds, documents=None, **options):
@@ -64,8 +65,10 @@ def test_the_gap_is_gone_from_the_first_ten(fit, clouds):
     assert (filled(fit("mean"), clouds).search(clouds[2], 10)[1] < images).mean() > 0.4
 
 
-def test_ids_of_ones_own(fit, clouds, wanted):
+def test_ids_of_ones_own(fit, clouds, wanted, monkeypatch):
+    """Also when rows are read in several chunks."""
     transform = fit("mean")
+    monkeypatch.setattr(rows_of, "GROUPS", 7)
     index = store.with_queries(faiss.IndexIDMap2(faiss.IndexFlatIP(32)), transform)
     store.add(index, transform, "image", clouds[0], ids=np.arange(len(clouds[0])) + 1000)
     store.add(index, transform, "text", clouds[1], ids=np.arange(len(clouds[1])) + 5000)
@@ -103,8 +106,11 @@ def test_what_does_not_belong_together_is_refused(fit, clouds):
         store.with_queries(faiss.IndexFlatIP(4), fit("spectral", eigenvectors=4))
     with pytest.raises(AligngapError, match="fitted on 32"):
         store.add(index, transform, "image", clouds[0][:, :8])
-    with pytest.raises(UsageError, match="40 rows need as many ids"):
+    with pytest.raises(UsageError, match=r"ids of shape \[2\]; expected one a row, \[40\]"):
         store.add(index, transform, "image", clouds[0], ids=[1, 2])
+    for wrong in ("images", "query"):
+        with pytest.raises(UsageError, match=f"modality='{wrong}': expected one of image, text"):
+            store.add(index, transform, wrong, clouds[0])
     assert index.ntotal == 0
 
 
