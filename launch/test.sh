@@ -14,6 +14,7 @@ else
   say "No torch: no .venv-open_clip"
 fi
 environment_beside beam
+environment_beside stores
 
 allocator
 command -v chromium >/dev/null || debian_package chromium ||

@@ -1,0 +1,1 @@
+"""Transforms where people keep embeddings, a room each: docs/vector_stores.md has them all."""
