@@ -1,93 +1,32 @@
-"""`aligngap doctor`: what this machine and a run have, what is wrong, and what to do about it."""
+"""What trains: corpora, a step on the devices, a run and its checkpoints."""
 
-import importlib.util
 import json
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
-import psutil
 
-from aligngap import allocator
 from aligngap import config as configs
 from aligngap.data import corpora, records
+from aligngap.doctor.finding import Finding
 from aligngap.errors import AligngapError
 from aligngap.parallel import mesh as meshes
 from aligngap.presets import preset
 from aligngap.runs import model as models
-from aligngap.runs import provenance, workdir
+from aligngap.runs import workdir
 from aligngap.runs.checkpoints import Checkpoints, Damaged
 from aligngap.training import run, state
 from aligngap.training.step import make_step
 from aligngap.unit import unit_rows_numpy
 
-GIB = 2**30
-LITTLE_DISK = 5 * GIB
-OPTIONAL = {
-    "apache_beam": "conversion on many machines (pip install 'aligngap[beam]')",
-    "ot": "optimal transport in `aligngap gap close` (pip install 'aligngap[laboratory]')",
-    "torch": "importing weights from .pt files (pip install 'aligngap[interop]')",
-    "wandb": "curves in W&B (pip install 'aligngap[wandb]')",
-}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: "ok", "note", or "WRONG" with what to do."""
-
-    grade: str
-    words: str
-
-    @property
-    def line(self) -> str:
-        """As it is printed."""
-        return f"{self.grade:<6} {self.words}"
-
 
 def examine(folder: Path | None) -> Iterator[Finding]:
-    """Machine, libraries, devices and corpus, a step on every device, then the run in `folder`."""
-    yield from _machine(folder)
-    yield from _devices()
+    """The corpora, a step on every device, then the run in `folder`."""
     yield from _corpora()
     yield from _one_step()
     if folder is not None:
         yield from _run(folder)
-
-
-def _machine(folder: Path | None) -> Iterator[Finding]:
-    for name, version in provenance.versions().items():
-        if version == "not installed" and name != "aligngap":
-            yield Finding("WRONG", f"{name} is missing; pip install -e .")
-        else:
-            yield Finding("ok", f"{name} {version}")
-    for module, use in OPTIONAL.items():
-        if importlib.util.find_spec(module) is None:
-            yield Finding("note", f"{module} is not installed; only needed for {use}")
-    if jax.default_backend() == "cpu":
-        yield Finding("ok", "tcmalloc") if allocator.find() else Finding("note", allocator.HINT)
-    memory = psutil.virtual_memory()
-    yield Finding("ok", f"memory {memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free")
-    place = next(p for p in (folder or Path()).absolute().joinpath("x").parents if p.exists())
-    free = shutil.disk_usage(place).free
-    grade, hint = ("ok", "") if free > LITTLE_DISK else ("WRONG", "; checkpoints may not fit")
-    yield Finding(grade, f"disk of {place}: {free / GIB:.1f} GiB free{hint}")
-
-
-def _devices() -> Iterator[Finding]:
-    for device in jax.local_devices():
-        limit = (device.memory_stats() or {}).get("bytes_limit")
-        size = f", {limit / GIB:.1f} GiB for arrays" if limit else ""
-        yield Finding("ok", f"device {device.id}: {device.device_kind} ({device.platform}){size}")
-    if jax.default_backend() == "cpu":
-        if shutil.which("nvidia-smi"):
-            yield Finding("WRONG", "an NVIDIA driver, but no GPU in JAX; pip install -e '.[cuda]'")
-        elif any(Path("/dev").glob("accel*")):
-            yield Finding("WRONG", "an accelerator, but no TPU in JAX; pip install -e '.[tpu]'")
-        else:
-            yield Finding("note", "no accelerator: everything runs on the CPU")
 
 
 def _corpora() -> Iterator[Finding]:
