@@ -35,8 +35,7 @@ environment() {
   wanted=$({ cat pyproject.toml launch/constraints.txt; pwd; } | cksum)
   if usable; then
     # The environment of the tests also serves for training.
-    if cat .venv/installed-"$extras" .venv/installed-"${extras/#%train/test}" 2>/dev/null |
-      grep -qxF "$wanted"; then
+    if grep -qsxF "$wanted" .venv/installed-"$extras" .venv/installed-"${extras/#train/test}"; then
       say "Using the environment in .venv"
       return
     fi

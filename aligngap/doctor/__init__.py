@@ -9,12 +9,8 @@ from aligngap.doctor.finding import Finding
 
 
 def examine(folder: Path | None) -> Iterator[Finding]:
-    """Machine, libraries, devices and corpora, a step on every device, then the run in `folder`.
-
-    AligngapError for a run, where what training needs is not installed.
-    """
-    if folder is not None:
-        extras.need_train("aligngap doctor --workdir")
+    """Machine, libraries, devices; where training is installed corpora, a step on every device, and
+    the run in `folder`."""
     yield from machine.examine(folder)
     if missing := extras.missing():
         yield Finding(
