@@ -11,8 +11,12 @@ def load(folder: str | Path, step: int | None = None) -> "Model":
     """The model of a trained run, an import, or a folder of transformers or open_clip.
 
     `model.encode_image(paths | PIL images | uint8 arrays)` and `model.encode_text(strings)` return
-    L2-normalised float32 rows [N, D]. AligngapError for a folder that holds no model.
+    L2-normalised float32 rows [N, D]. AligngapError for a folder that holds no model, and
+    without aligngap[train].
     """
+    from aligngap import extras
+
+    extras.need_train("aligngap.load")
     from aligngap.interop import opening  # JAX takes a second to import.
 
     return opening.load(folder, step)

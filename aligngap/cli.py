@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from aligngap import addresses, allocator, compilation_cache, xla_flags
+from aligngap import addresses, allocator, compilation_cache, extras, xla_flags
 from aligngap.errors import AligngapError, UsageError
 
 # name: what `aligngap --help` says of it. The room in `verbs/` has the same name.
@@ -31,6 +31,7 @@ COMPUTE = (
     "embed",
     "bench",
 )  # Verbs to which their memory's allocator matters.
+LIGHT = ("gap", "doctor")  # Verbs that need nothing of aligngap[train], or say what of them does.
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _check_secrets(given)
+        _check_installed(given)
         room, parsed = _parse_named(given) or _parse(given)
         parsed.command = given
         if nothing_kept:
@@ -76,6 +78,13 @@ def _check_secrets(given: list[str]) -> None:
             f"{addresses.redacted(argument)} holds credentials, which pages and logs would repeat: "
             f"{addresses.HOW}"
         )
+
+
+def _check_installed(given: list[str]) -> None:
+    """AligngapError for a verb without the packages that it needs; its help needs none."""
+    verb = given[0] if given else ""
+    if verb in VERBS and verb not in LIGHT and not {"-h", "--help"} & {*given}:
+        extras.need_train(f"aligngap {verb}")
 
 
 def _parse(given: list[str]) -> tuple[Any, argparse.Namespace]:

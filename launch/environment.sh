@@ -1,5 +1,5 @@
 # Sourced by the other scripts: makes .venv where it is missing, and reuses it where it is whole.
-# Usage: environment [EXTRA ...]   e.g. `environment test`. Honours PYTHON, e.g. PYTHON=python3.12.
+# Usage: environment EXTRA [...]   e.g. `environment train`. Honours PYTHON, e.g. PYTHON=python3.12.
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -34,9 +34,8 @@ environment() {
   # What it was made from, and where: when that changes, pip brings it up to date.
   wanted=$({ cat pyproject.toml launch/constraints.txt; pwd; } | cksum)
   if usable; then
-    # An environment with extras also serves where none are asked for.
-    if cat .venv/installed-"${extras:-test}" .venv/installed-"${extras:-base}" 2>/dev/null |
-      grep -qxF "$wanted"; then
+    # The environment of the tests also serves for training.
+    if grep -qsxF "$wanted" .venv/installed-"$extras" .venv/installed-"${extras/#train/test}"; then
       say "Using the environment in .venv"
       return
     fi
@@ -52,9 +51,9 @@ environment() {
   # Half of the time would go into compiling what is never imported; Python compiles what is, once.
   [ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || compile=--compile
   .venv/bin/python -m pip install --quiet --disable-pip-version-check $compile \
-    --constraint launch/constraints.txt --editable ".${extras:+[$extras]}" ||
+    --constraint launch/constraints.txt --editable ".[$extras]" ||
     die "the installation failed; see the lines above"
-  echo "$wanted" >".venv/installed-${extras:-base}"
+  echo "$wanted" >".venv/installed-$extras"
 }
 
 # An environment for programs whose needs disagree with ours: `environment_beside NAME` makes

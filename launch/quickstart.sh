@@ -10,8 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
-# shellcheck disable=SC2119  # No extras; its arguments are none of this script's.
-environment
+environment train
 allocator
 
 runs=${RUNS:-runs/quickstart}

@@ -15,7 +15,7 @@ everywhere() {
   gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="$1"
 }
 everywhere "test -d aligngap || git clone --quiet $(printf %q "$source_") aligngap
-  cd aligngap && source launch/environment.sh && environment tpu"
+  cd aligngap && source launch/environment.sh && environment train tpu"
 # The hosts find each other by the slice's metadata. 75: all have saved; the same command goes on.
 while true; do
   code=0

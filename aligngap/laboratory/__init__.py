@@ -27,3 +27,5 @@ EXPERIMENTS = {
     "temperature": "the gap against a fixed temperature, trained on from a checkpoint",
     "text_similarity": "cosines of sentences against people's scores",
 }
+# Those that make or train models, all others work on embeddings in files or on points.
+WITH_MODELS = ("cone", "dimension", "idealised", "init", "mismatch", "temperature")

@@ -17,7 +17,7 @@ from jax import lax
 from aligngap.objectives import blocks
 from aligngap.objectives.blocks import Gradients, KnownSides, Pass
 from aligngap.objectives.pairwise import Scalars, Side
-from aligngap.parallel.mesh import BATCH_AXES
+from aligngap.parallel.axes import BATCH_AXES
 
 
 def forward(one: Pass, rows: Side, columns: Side, scalars: Scalars) -> Any:

@@ -25,7 +25,7 @@ from aligngap.objectives.pairwise import (
     paired,
     sides_of,
 )
-from aligngap.parallel.mesh import BATCH_AXES
+from aligngap.parallel.axes import BATCH_AXES
 
 BATCH, WHOLE = PartitionSpec(BATCH_AXES), PartitionSpec()
 

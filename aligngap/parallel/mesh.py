@@ -20,9 +20,8 @@ from ml_collections import ConfigDict
 
 from aligngap.errors import UsageError
 from aligngap.models.parameters import path_name
+from aligngap.parallel.axes import AXES, BATCH_AXES
 
-AXES = ("data", "fsdp", "tensor")
-BATCH_AXES = ("data", "fsdp")
 RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
     ("batch", BATCH_AXES),
     ("embed", "fsdp"),

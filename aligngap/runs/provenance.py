@@ -8,10 +8,10 @@ from pathlib import Path
 
 import jax
 
-LIBRARIES = (
-    *("aligngap", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain"),
-    *("tensorflow-datasets", "tokenizers", "sentencepiece", "numpy", "pillow", "scikit-learn"),
-)
+LIBRARIES = ("aligngap", "jax", "jaxlib", "optax", "numpy", "scipy", "pillow", "scikit-learn")
+OF_TRAINING = (
+    *("flax", "orbax-checkpoint", "grain", "tensorflow-datasets", "tokenizers", "sentencepiece"),
+)  # Where they are installed: no measure of embeddings depends on them.
 
 
 def record(workdir: Path, arguments: Sequence[str]) -> None:
@@ -37,11 +37,12 @@ def commands(workdir: Path) -> list[str]:
 def versions() -> dict[str, str]:
     """Version of Python and of every library that a figure depends on, and the device."""
     found = {"python": platform.python_version()}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *OF_TRAINING):
         try:
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # A checkout on the path, not installed.
-            found[name] = "not installed"
+        except metadata.PackageNotFoundError:
+            if name in LIBRARIES:  # A checkout on the path, not installed.
+                found[name] = "not installed"
     devices = jax.devices()
     found["device"] = f"{len(devices)} × {devices[0].device_kind}"
     return found

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from aligngap import extras
 from aligngap.errors import AligngapError
 
 
@@ -15,6 +16,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """A line a finding; AligngapError where one is wrong."""
+    if arguments.workdir:
+        extras.need_train("aligngap doctor --workdir")
     from aligngap import doctor
 
     workdir = Path(arguments.workdir) if arguments.workdir else None

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aligngap import flags
-from aligngap.laboratory import EXPERIMENTS
+from aligngap import extras, flags
+from aligngap.laboratory import EXPERIMENTS, WITH_MODELS
 
 # name: what `aligngap gap --help` says of it. The room is `verbs/gap_NAME`.
 CLOSING = {
@@ -93,6 +93,8 @@ class Experiment:
         print(result.summary)
 
     def _room(self) -> Any:
+        if self.name in WITH_MODELS:
+            extras.need_train(f"aligngap gap {self.name}")
         return importlib.import_module(f"aligngap.laboratory.{self.name}")
 
 

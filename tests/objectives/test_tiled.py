@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from aligngap import flops, objectives
-from aligngap.parallel.mesh import AXES, BATCH_AXES
+from aligngap.parallel.axes import AXES, BATCH_AXES
 from aligngap.presets import preset
 
 from cases import clouds, gradients, single

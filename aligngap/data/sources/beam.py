@@ -24,8 +24,7 @@ from tensorflow_datasets.core import utils
 
 from aligngap import progress
 from aligngap.addresses import is_remote
-from aligngap.data import sources
-from aligngap.data.sources import examine, machines
+from aligngap.data.sources import examine, formats, machines
 from aligngap.data.sources.beam_builder import Builder
 from aligngap.data.sources.convert import Conversion
 from aligngap.data.sources.examine import Part
@@ -172,7 +171,7 @@ class _Examination(beam.PTransform):
 
 
 def _counted(given: tuple[int, str, str], settings: Settings) -> tuple[int, str, str, int]:
-    return *given, sources.of(settings).parts(given[1])
+    return *given, formats.of(settings).parts(given[1])
 
 
 def _count(given: tuple[int, str, str, int]) -> tuple[int, int]:

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from aligngap import atomic
-from aligngap.data import images, sources, store
+from aligngap.data import images, store
 from aligngap.data.records import Record
+from aligngap.data.sources import formats
 from aligngap.data.sources.raw import LeftOut, Place, Raw, Rules, Settings, digest
 from aligngap.errors import AligngapError, StoreError
 
@@ -92,7 +93,7 @@ def examined(part: Part) -> tuple[bytes, int]:
 @contextlib.contextmanager
 def _at_hand(part: Part) -> Iterator[str]:
     """Where the shard can be read; a remote one is fetched, unless a part is all that is read."""
-    if sources.of(part.settings).by_parts:
+    if formats.of(part.settings).by_parts:
         yield part.shard
         return
     with store.local(part.shard, part.fetched) as path:
@@ -101,7 +102,7 @@ def _at_hand(part: Part) -> Iterator[str]:
 
 def _found(part: Part, path: str) -> Iterator[Place | LeftOut]:
     try:
-        yield from sources.of(part.settings).places(path, part.number)
+        yield from formats.of(part.settings).places(path, part.number)
     except StoreError:
         raise
     except AligngapError as error:  # A shard, or the rest of it, that cannot be read.
@@ -109,7 +110,7 @@ def _found(part: Part, path: str) -> Iterator[Place | LeftOut]:
 
 
 def _add(part: Part, path: str, place: Place, findings: Findings) -> None:
-    raw = sources.of(part.settings).read(path, place)
+    raw = formats.of(part.settings).read(path, place)
     try:
         record, (width, height) = _checked(raw, part.settings.rules)
     except LeftOut as reason:
@@ -162,7 +163,7 @@ def size_of(encoded: bytes, check: str) -> tuple[int, int]:
 def undecodable(part: Part, columns: dict[str, np.ndarray], row: int) -> LeftOut | None:
     """Why a record of the part, of which only the header was looked at, cannot be evaluated on."""
     place = Place(int(columns["offset"][row]), int(columns["size"][row]))
-    raw = sources.of(part.settings).read(part.shard, place)
+    raw = formats.of(part.settings).read(part.shard, place)
     try:
         size_of(raw.image, "decode")
     except LeftOut as reason:

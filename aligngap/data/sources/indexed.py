@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from aligngap.addresses import is_remote
-from aligngap.data import sources, store
+from aligngap.data import store
 from aligngap.data.records import Record
-from aligngap.data.sources import Format, columnar, index, together
+from aligngap.data.sources import columnar, formats, index, together
 from aligngap.data.sources.kept import Kept
 from aligngap.data.sources.raw import Place, Settings
 from aligngap.data.sources.together import Together
@@ -48,7 +48,7 @@ class Indexed:
     def by_blocks(self) -> bool:
         """Whether neighbours are better read together: of row groups and of far shards."""
         far = any(is_remote(shard["path"]) for shard in about(self.folder)["shards"])
-        return far or sources.of(_settings(self.folder)).by_parts
+        return far or formats.of(_settings(self.folder)).by_parts
 
     def blocks(self, size: int) -> np.ndarray:
         """The first row of each, at most `size` neighbours of one shard, and the number of rows."""
@@ -76,14 +76,14 @@ class Indexed:
         number, offset, size = index.opened(index.path(self.folder, self.split), len(self))[row]
         return _checked(self.folder, int(number)), Place(int(offset), int(size))
 
-    def _format(self, shard: str, row: int) -> Format:
+    def _format(self, shard: str, row: int) -> formats.Format:
         """That reads this row; in blocks, if those are held."""
         settings = _settings(self.folder)
         if self.most and settings.format == "parquet":
-            return sources.of(settings, groups=_groups(self))
+            return formats.of(settings, groups=_groups(self))
         if self.most and is_remote(shard):
-            return sources.of(settings, partial(_together(self).read, row))
-        return sources.of(settings)
+            return formats.of(settings, partial(_together(self).read, row))
+        return formats.of(settings)
 
 
 def records(folder: Path, split: str, rows: range) -> Iterator[Record]:
@@ -95,7 +95,7 @@ def records(folder: Path, split: str, rows: range) -> Iterator[Record]:
     for number, own in itertools.groupby(entries, lambda entry: entry[0]):
         with _at_hand(folder, number) as shard:
             for _, *place in own:
-                raw = sources.of(settings).read(shard, Place(*place))
+                raw = formats.of(settings).read(shard, Place(*place))
                 yield settings.rules.record(raw)
 
 
@@ -103,7 +103,7 @@ def records(folder: Path, split: str, rows: range) -> Iterator[Record]:
 def _at_hand(folder: Path, number: int) -> Iterator[str]:
     """A shard to read much of: on this machine, unless it is read by parts, or one file has all."""
     shard, settings = _shard(folder, number), _settings(folder)
-    if settings.format == "lines" or sources.of(settings).by_parts:
+    if settings.format == "lines" or formats.of(settings).by_parts:
         yield shard
         return
     with store.local(shard, Path(tempfile.gettempdir())) as path:

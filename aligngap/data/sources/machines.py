@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from aligngap import progress
-from aligngap.data import sources, store
-from aligngap.data.sources import convert, examine, workers
+from aligngap.data import store
+from aligngap.data.sources import convert, examine, formats, workers
 from aligngap.data.sources.convert import Conversion
 from aligngap.data.sources.examine import Part
 from aligngap.data.sources.raw import Settings
@@ -37,7 +37,7 @@ class ThisMachine:
     def examine(
         self, settings: Settings, shards: Sequence[tuple[str, str]], building: Path
     ) -> list[Part]:
-        of_shards = store.several(sources.of(settings).parts, [shard for shard, _ in shards])
+        of_shards = store.several(formats.of(settings).parts, [shard for shard, _ in shards])
         found = parts(settings, shards, [*of_shards], building)
         missing = [part for part in found if not part.target.exists()]
         done = len(found) - len(missing)

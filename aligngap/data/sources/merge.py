@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from aligngap import atomic
-from aligngap.data import sources
-from aligngap.data.sources import examine, index
+from aligngap.data.sources import examine, formats, index
 from aligngap.data.sources.examine import Part, read_findings
 from aligngap.data.sources.splitting import Across, Splitting
 from aligngap.data.sources.statistics import Statistics
@@ -87,7 +86,7 @@ def merge(
                 merged.classes[kind] |= {*names}
     for role, file in files.items():
         file.close()
-        if parts and sources.of(parts[0].settings).by_parts:
+        if parts and formats.of(parts[0].settings).by_parts:
             np.save(index.blocks_path(folder, role), np.array(blocks[role], np.uint64))
     merged.left_out = +merged.left_out  # Without those that never happened.
     if not merged.records["train"]:

@@ -1,1 +1,0 @@
-"""Pages for people: about runs, and about embeddings in files."""

@@ -1,1 +1,0 @@
-"""What `aligngap evaluate --compare` says of runs and seeds."""

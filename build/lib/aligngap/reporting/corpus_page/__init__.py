@@ -1,1 +1,0 @@
-"""What `aligngap prepare --source` shows of a corpus: one self-contained HTML page."""

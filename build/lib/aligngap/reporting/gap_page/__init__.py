@@ -1,1 +1,0 @@
-"""The page that `aligngap gap` writes about two clouds of paired embeddings."""

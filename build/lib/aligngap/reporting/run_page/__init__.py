@@ -1,1 +1,0 @@
-"""The page that `aligngap report` writes about runs."""
