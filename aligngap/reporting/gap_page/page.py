@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from aligngap import atomic
-from aligngap.gap import clouds
+from aligngap.gap import clouds, copies
 from aligngap.gap.files import Measured
 from aligngap.gap.formulas import centroid_distance
 from aligngap.gap.intervals import RESAMPLES
@@ -177,12 +177,15 @@ def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
     image, text = found.image[shown], found.text[shown]
     sampled = clouds.sampled_measures(found.intervals) if found.sampled else []
     plane = figures.plane(image, text, np.arange(len(shown)))
-    paired, negatives = figures.cosines(image, text, *[np.arange(len(shown))] * 2)
+    # Row i's caption is text i; pairs that share an image or a caption are no negatives.
+    group = found.items.group[shown]
+    paired, negatives = figures.cosines(image, text, np.arange(len(shown)), group)
     return {
         "files": {"images": found.images, "captions": found.texts},
         "gap": _decimals(found.intervals[GAP]),
         "pairs": f"{count:,}",
         "dimension": f"{width:,}",
+        "copies": copies.said(found.copies),
         "sampled": f"{len(shown):,}" if len(shown) < count else None,
         "points": f"{min(figures.MAX_POINTS, len(shown)):,}",
         "links": min(figures.MAX_LINKS, len(shown)),
