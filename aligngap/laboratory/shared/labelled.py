@@ -33,6 +33,13 @@ def copies(rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "N"]:
     return found
 
 
+def distinct(rows: Float[np.ndarray, "N D"], classes: Int[np.ndarray, "N"]) -> Int[np.ndarray, "U"]:
+    """The first of all rows of one class that are equal. Those of two classes stay: which of them
+    is right nobody has said."""
+    both = np.stack([copies(rows), classes], axis=1)
+    return np.sort(np.unique(both, axis=0, return_index=True)[1])
+
+
 def parted(groups: Int[np.ndarray, "N"], seed: int, test: bool) -> dict[str, Int[np.ndarray, "n"]]:
     """Rows to "train" on, for "validation" and, if asked for, to "test" on; a group stays whole."""
     names, own = np.unique(groups, return_inverse=True)

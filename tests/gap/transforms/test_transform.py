@@ -133,9 +133,11 @@ def test_other_dimensions_and_too_few_rows(clouds, others):
     for method, (rows, least) in few.items():
         some = [x[:rows] for x in clouds]
         said = line(lambda some=some, method=method: fit(some, method))
-        assert f"has {rows} rows; --method={method} needs at least {least} of" in said
+        assert f"has {rows} distinct rows; --method={method} needs at least {least} of" in said
     assert "needs pairs" in line(lambda: fit([clouds[0], clouds[1][:50], clouds[2]], "procrustes"))
-    assert "all rows are the same" in line(lambda: fit([np.ones((60, 8))] * 3, "whiten"))
+    assert "image has 1 distinct rows" in line(lambda: fit([np.ones((60, 8))] * 3, "whiten"))
+    near = np.ones((60, 8)) + 1e-7 * np.random.default_rng(0).normal(size=(60, 8))
+    assert "all rows are the same" in line(lambda: fit([near] * 3, "whiten"))
     assert "takes 50: raise --most" in line(lambda: fit(clouds, "spectral", most=50))
     assert "expected one array [N, D]" in line(lambda: fit([clouds[0][0]] * 3, "mean"))
     assert "expected floating-point" in line(lambda: fit([np.ones((60, 8), int)] * 3, "mean"))
