@@ -76,7 +76,7 @@ def look(
     starts = [min(start, len(group) - tile) for start in range(0, len(group), tile)]
     found = [jax.block_until_ready(_tile(v, t, group, start, tile)) for start in watch(starts)]
     views = (_joined(parts, starts, tile) for parts in zip(*found, strict=True))
-    return Neighbours(*views, items)
+    return Neighbours(*views, items=items)
 
 
 def same_modality_neighbours(

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> Result:
     for side, (path, labels) in given.items():
         rows = files.load(path)
         _, classes = sources.labels(labels, len(rows), "rows")
-        kept = labelled.distinct(rows, classes)
+        kept, _ = labelled.distinct(rows, classes)
         given_rows = rows[kept], classes[kept], labelled.copies(rows[kept]), arguments.seed
         for name, value in intra_modal.evaluate(*given_rows).items():
             found[f"{side}/{name}"] = value

@@ -96,7 +96,8 @@ MEANINGS = {
     "linear_separability": Meaning(
         "How often a flat boundary tells an image from a caption: 1 where the modalities lie "
         "apart, 0.5 (guessing) where they are mixed.",
-        "accuracy of a logistic regression on a fifth of the pairs, fitted to the others",
+        "accuracy of a logistic regression on a fifth of the pairs, fitted to the others; images "
+        "and captions count the same, however many they are",
         FAHIM,
     ),
     "uniformity_image": Meaning(
@@ -134,8 +135,8 @@ MEANINGS = {
     "same_modality_neighbours": Meaning(
         "How often what lies nearest is of the same modality: 1 where the modalities lie apart, "
         "about 0.5 where they are mixed, 0 where each lies nearest to its own pair.",
-        "share of images and captions whose nearest neighbour, the pair included, is of their "
-        "own modality",
+        "share of images whose nearest neighbour, the pair included, is an image, and of captions "
+        "whose is a caption; their mean",
         ROLE,
     ),
     "paired_median_rank_image_to_text": Meaning(
