@@ -75,8 +75,10 @@ def look(
     # A last tile that would stand out is moved in: its first rows are done again, and the same.
     starts = [min(start, len(group) - tile) for start in range(0, len(group), tile)]
     found = [jax.block_until_ready(_tile(v, t, group, start, tile)) for start in watch(starts)]
-    views = (_joined(parts, starts, tile) for parts in zip(*found, strict=True))
-    return Neighbours(*views, items=items)
+    own, others, to_others, to_own = (
+        _joined(parts, starts, tile) for parts in zip(*found, strict=True)
+    )
+    return Neighbours(own, others, to_others, to_own, items)
 
 
 def same_modality_neighbours(
