@@ -1,4 +1,8 @@
-"""Two clouds as all measures need them: sums over every pair, and every two rows of a sample."""
+"""Two clouds as all measures need them: sums over every pair, and every two rows of a sample.
+
+Rows of a modality that are equal are one item, and so are pairs equal in both: each counts once in
+every mean, and no copy is a neighbour, a negative or a distractor.
+"""
 
 import dataclasses
 from collections.abc import Iterable
@@ -6,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from aligngap.config import MODALITIES
-from aligngap.gap import formulas, neighbours, spectrum, streaming
+from aligngap.gap import copies, formulas, neighbours, spectrum, streaming
+from aligngap.gap.copies import Items, Part
 from aligngap.gap.measures import separability_hits
-from aligngap.gap.neighbours import Neighbours, Watch
-from aligngap.gap.streaming import Chunk, Passed
+from aligngap.gap.neighbours import Neighbours, View, Watch
+from aligngap.gap.streaming import Chunk, Passed, Sums
 
 EXACT_PAIRS = 20_000  # up to here quadratic measures take every pair; beyond, a sample of as many
 SAMPLED = (  # the measures that a sample stands in for; names that begin so
@@ -30,18 +35,15 @@ class Clouds:
 
     passed: Passed
     neighbours: Neighbours  # of the sampled pairs
-    hits: Float[np.ndarray, "M"]  # of the separability, on the test part of the sampled pairs
+    hits: tuple[Part, Part]  # of the separability, on the test part of the sampled pairs
 
 
-class Totals(NamedTuple):
-    """Sums over R resamples of the pairs (or, once, over all)."""
+class Potentials(NamedTuple):
+    """Of each item, the sum of its Gaussian potentials, over how many others, and its group."""
 
-    pairs: Float[np.ndarray, "R"]
-    image: Float[np.ndarray, "R D"]
-    text: Float[np.ndarray, "R D"]
-    paired: Float[np.ndarray, "R"]  # of the cosines of pairs
-    own: Float[np.ndarray, "2 R"]  # of products x·y that are no two rows: images, texts
-    own_pairs: Float[np.ndarray, "R"]  # how many of those there are
+    total: Float[np.ndarray, "U"]
+    others: Float[np.ndarray, "U"]
+    group: Int[np.ndarray, "U"]
 
 
 def summary(
@@ -50,49 +52,70 @@ def summary(
     *,
     exact_pairs: int = EXACT_PAIRS,
     seed: int = 0,
+    items: Items | None = None,
 ) -> dict[str, float]:
     """Every measure of this package by its name; takes NumPy or JAX arrays of unit rows.
 
-    Beyond `exact_pairs` those of `SAMPLED` come from a seeded sample of that many pairs.
+    Beyond `exact_pairs` those of `SAMPLED` come from a seeded sample of that many pairs. Equal rows
+    are one item, unless `items` says what is one: rows may have become equal by a transform.
     """
-    return values(in_memory(image, text, exact_pairs, seed))
+    return values(in_memory(image, text, exact_pairs, seed, items))
 
 
-def in_memory(image: ArrayLike, text: ArrayLike, exact_pairs: int, seed: int) -> Clouds:
+def in_memory(
+    image: ArrayLike, text: ArrayLike, exact_pairs: int, seed: int, items: Items | None = None
+) -> Clouds:
     """Two arrays [N, D], gathered."""
-    pairs = len(np.asarray(image))
-    return gather(streaming.slices(image, text), pairs, exact_pairs, seed)
+    items = copies.find(streaming.slices(image, text)) if items is None else items
+    return gather(streaming.slices(image, text), items, items.sample(exact_pairs, seed), seed)
 
 
 def gather(
-    chunks: Iterable[Chunk], pairs: int, exact_pairs: int, seed: int, watch: Watch = iter
+    chunks: Iterable[Chunk],
+    items: Items,
+    sampled: Int[np.ndarray, "S"],
+    seed: int,
+    watch: Watch = iter,
 ) -> Clouds:
     """One pass over chunks of float32 rows, then every two rows of the sampled pairs."""
-    passed = streaming.collect(chunks, pairs, streaming.sample(pairs, exact_pairs, seed))
-    found = neighbours.look(passed.image, passed.text, watch)
-    return Clouds(passed, found, separability_hits(passed.image, passed.text, seed))
+    passed = streaming.collect(chunks, items, sampled)
+    found = neighbours.look(passed.image, passed.text, passed.items, watch)
+    hits = separability_hits(passed.image, passed.text, passed.items, seed)
+    return Clouds(passed, found, hits)
 
 
 def values(clouds: Clouds) -> dict[str, float]:
     """Every measure by its name."""
-    found = {name: float(value[0]) for name, value in linear(_all(clouds.passed)).items()}
+    sums = clouds.passed.sums
+    once = np.ones((1, len(sums.pairs)))
+    found = {name: float(value[0]) for name, value in linear(sums, once).items()}
     for modality, matrix in zip(MODALITIES, clouds.passed.covariances, strict=True):
         found |= {f"{name}_{modality}": x for name, x in spectrum.values(matrix).items()}
-    found |= {name: _log_mean(rows[0]) for name, rows in potentials(clouds.neighbours).items()}
-    found["linear_separability"] = float(clouds.hits.mean())
-    found["same_modality_neighbours"] = float(neighbours.same_modality(clouds.neighbours).mean())
+    found |= {name: _log_mean(sides[0]) for name, sides in potentials(clouds.neighbours).items()}
+    found["linear_separability"] = neighbours.mean(clouds.hits)
+    nearest = neighbours.same_modality(clouds.neighbours)
+    found["same_modality_neighbours"] = neighbours.mean(nearest)
     return found | neighbours.rank_values(clouds.neighbours)
 
 
-def linear(sums: Totals) -> dict[str, Float[np.ndarray, "R"]]:
-    """The measures that are functions of means over pairs."""
-    with np.errstate(invalid="ignore", divide="ignore"):  # One pair alone has no spread.
-        paired = sums.paired / sums.pairs
-        means = [rows / sums.pairs[:, None] for rows in (sums.image, sums.text)]
-        cosines = [
-            formulas.mean_pairwise_cosine(rows, own, sums.pairs**2 - sums.own_pairs)
-            for rows, own in zip((sums.image, sums.text), sums.own, strict=True)
-        ]
+def linear(sums: Sums, drawn: Float[np.ndarray, "R G"]) -> dict[str, Float[np.ndarray, "R"]]:
+    """The measures that are functions of means over items, in R resamples of the groups.
+
+    Row r of `drawn` says how often each group is in resample r. Two rows of one draw of a group are
+    two items, of two draws of it they may be one drawn twice: such products are left out.
+    """
+    twice = drawn**2 - drawn
+    with np.errstate(invalid="ignore"):
+        paired = (drawn @ sums.paired) / (drawn @ sums.pairs)
+        means, cosines = [], []
+        for cloud in (sums.image, sums.text):
+            count, total = drawn @ cloud.count, drawn @ cloud.total
+            means.append(total / count[:, None])
+            own = twice @ np.sum(cloud.total**2, axis=1) + drawn @ cloud.squares
+            pairs = count**2 - twice @ cloud.count**2 - count
+            # One item alone leaves 0 / 0, of which rounding would make an infinity.
+            pairs = np.where(pairs > 0, pairs, np.nan)
+            cosines.append(formulas.mean_pairwise_cosine(total, own, pairs))
         return {
             "centroid_distance": formulas.centroid_distance(means[0] - means[1]),
             "alignment_score": paired,
@@ -102,16 +125,20 @@ def linear(sums: Totals) -> dict[str, Float[np.ndarray, "R"]]:
         }
 
 
-def potentials(found: Neighbours) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The mean Gaussian potential of each row, seen from the one side and from the other."""
-    sides = {
-        "uniformity_image": (found.image, found.image),
-        "uniformity_text": (found.text, found.text),
-        "cross_uniformity": (found.to_text, found.to_image),
-    }
+def potentials(found: Neighbours) -> dict[str, tuple[Potentials, Potentials]]:
+    """Those of each item, seen from the one side and from the other."""
+    group, (images, texts, _) = found.items.group, found.items.first
+
+    def of(seen: View, first: np.ndarray) -> Potentials:
+        total, others = (np.asarray(x, np.float64)[first] for x in (seen.potential, seen.others))
+        return Potentials(total, others, group[first])
+
+    image, text = of(found.image, images), of(found.text, texts)
+    cross = of(found.to_text, images), of(found.to_image, texts)
     return {
-        name: (np.asarray(one.potential), np.asarray(other.potential))
-        for name, (one, other) in sides.items()
+        "uniformity_image": (image, image),
+        "uniformity_text": (text, text),
+        "cross_uniformity": cross,
     }
 
 
@@ -120,18 +147,7 @@ def sampled_measures(names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(SAMPLED)]
 
 
-def _all(passed: Passed) -> Totals:
-    sums = passed.sums
-    return Totals(
-        np.array([float(passed.pairs)]),
-        sums.image.sum(axis=0, keepdims=True),
-        sums.text.sum(axis=0, keepdims=True),
-        sums.paired.sum(keepdims=True),
-        sums.squares[:, None],
-        np.array([float(passed.pairs)]),
-    )
-
-
-def _log_mean(rows: Float[np.ndarray, "S"]) -> float:
-    """0 for a single row, as in `objectives.uniformity_loss`."""
-    return float(np.log(np.mean(rows, dtype=np.float64))) if len(rows) > 1 else 0.0
+def _log_mean(of: Potentials) -> float:
+    """0 where there are no two items, as in `objectives.uniformity_loss`."""
+    pairs = of.others.sum()
+    return float(np.log(of.total.sum() / pairs)) if pairs else 0.0

@@ -10,8 +10,9 @@ from jaxtyping import Float
 
 from aligngap import atomic, progress
 from aligngap.errors import AligngapError, UsageError
-from aligngap.gap import clouds, examples, intervals, neighbours, sources, streaming
+from aligngap.gap import clouds, copies, examples, intervals, neighbours, sources
 from aligngap.gap.clouds import EXACT_PAIRS
+from aligngap.gap.copies import First, Items
 from aligngap.gap.examples import Examples
 from aligngap.gap.intervals import RESAMPLES
 from aligngap.gap.labels import ByLabel
@@ -35,6 +36,8 @@ class Measured:
     intervals: Mapping[str, Interval]
     labels: Mapping[str, Mapping[str, Any]]
     ranks: Mapping[str, Float[np.ndarray, "S"]]  # image_to_text, text_to_image: of its own pair
+    items: Items  # of the sampled pairs
+    copies: Mapping[str, int]  # image, text: rows that repeat another one of their file
     label: Sequence[str]  # of each sampled pair; empty where none were given
     examples: Examples
 
@@ -58,20 +61,27 @@ def measure(
     captions: str | Path | None = None,
     pictures: str | Path | None = None,
 ) -> Measured:
-    """Measures two files of paired embeddings in one pass and writes OUTPUT/gap.json."""
+    """Measures two files of paired embeddings in two passes and writes OUTPUT/gap.json."""
     if exact_pairs < 2:
         raise UsageError("--exact_pairs=1: the gap of clouds needs at least 2 pairs")
     images, texts = pair(image, text, least=2)
     pairs, width = images.shape
     names, index = sources.labels(labels, pairs) if labels else ([], np.empty(0, int))
-    sampled = streaming.sample(pairs, exact_pairs, SEED)  # those that `gather` takes, too
+    units = UnitRows(images), UnitRows(texts)
+    items = copies.find(_chunks(units, pairs, "Looking for copies"))
+    if items.groups < 2:
+        raise AligngapError(
+            f"{image} and {text}: all pairs share an image or a text; expected at least two that "
+            "share none"
+        )
+    sampled = items.sample(exact_pairs, SEED)
     # Before the long pass: a mistake in these files is told at once.
     shown = examples.read(captions, pictures, sampled, pairs, SEED)
     by_label = ByLabel(names, width)
-    chunks = _chunks(images, texts)
+    chunks = _chunks(units, pairs, "Reading embeddings")
     if labels:
-        chunks = _counted(chunks, by_label, index)
-    found = clouds.gather(chunks, pairs, exact_pairs, SEED, _watch)
+        chunks = _counted(chunks, by_label, index, items)
+    found = clouds.gather(chunks, items, sampled, SEED, _watch)
     measured = Measured(
         images,
         texts,
@@ -80,6 +90,8 @@ def measure(
         intervals.of(found, SEED),
         by_label.measures(),
         {k: neighbours.ranks(x) for k, x in neighbours.directions(found.neighbours).items()},
+        found.passed.items,
+        items.copies,
         [names[i] for i in index[sampled]] if labels else [],
         shown,
     )
@@ -114,6 +126,8 @@ def load(path: str | Path) -> Float[np.ndarray, "N D"]:
 def table(found: Measured) -> str:
     """A line for each measure: its value and its 95 % interval; then one for each label."""
     lines = [f"{found.pairs:,} pairs, {found.images.shape[1]:,} dimensions: value, 95 % interval"]
+    if copied := copies.said(found.copies):
+        lines.append(f"{copied}: equal rows count once")
     sampled = clouds.sampled_measures(found.intervals) if found.sampled else []
     for name, x in found.intervals.items():
         mark = " *" if name in sampled else ""
@@ -139,6 +153,7 @@ def _contents(found: Measured) -> dict[str, Any]:
     contents = {
         "pairs": found.pairs,
         "dimension": found.images.shape[1],
+        "copies": dict(found.copies),
         "seed": SEED,
         "resamples": RESAMPLES,
         "sampled": {"pairs": found.sampled, "measures": names} if found.sampled else None,
@@ -147,21 +162,23 @@ def _contents(found: Measured) -> dict[str, Any]:
     return contents | ({"labels": found.labels} if found.labels else {})
 
 
-def _chunks(images: StoredArray, texts: StoredArray) -> Iterator[Chunk]:
+def _chunks(units: tuple[UnitRows, UnitRows], pairs: int, doing: str) -> Iterator[Chunk]:
     """Unit rows of both files, GROUPS pairs at a time, with a bar."""
-    pairs = images.shape[0]
-    units = UnitRows(images), UnitRows(texts)
-    with progress.Bar("Reading embeddings", pairs, "pairs") as bar:
+    with progress.Bar(doing, pairs, "pairs") as bar:
         for start in range(0, pairs, GROUPS):
             image, text = (unit.at(start, start + GROUPS) for unit in units)
             yield image, text
             bar.advance(len(image))
 
 
-def _counted(chunks: Iterable[Chunk], by_label: ByLabel, index: np.ndarray) -> Iterator[Chunk]:
+def _counted(
+    chunks: Iterable[Chunk], by_label: ByLabel, index: np.ndarray, items: Items
+) -> Iterator[Chunk]:
     """The same chunks, each of them added to its labels."""
+    counted = items.within(index).first
     for number, (image, text) in enumerate(chunks):
-        by_label.add(index[number * GROUPS : number * GROUPS + len(image)], image, text)
+        rows = slice(number * GROUPS, number * GROUPS + len(image))
+        by_label.add(index[rows], image, text, First(*(x[rows] for x in counted)))
         yield image, text
 
 

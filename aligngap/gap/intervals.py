@@ -1,14 +1,18 @@
 """The measures of `gap.summary` with 95 % intervals, affordable for a million pairs.
 
-Means over pairs, and functions of them: a percentile bootstrap (Efron & Tibshirani 1993). Of many
-pairs it draws whole groups, of which each holds every 4096th pair (compare Kott 2001, "The
-delete-a-group jackknife"), so that resamples cost the same however many pairs there are.
-Uniformities are U-statistics: the jackknife from the mean of each row (Arvesen 1969), which for
+What is drawn are groups of pairs that share an image or a text (`copies.Items.group`), mostly of
+one pair: five captions of an image are no five draws.
+Means, and functions of them: a percentile bootstrap (Efron & Tibshirani 1993). Of many groups it
+draws whole bundles, of which each holds every 4096th (compare Kott 2001, "The delete-a-group
+jackknife"), so that resamples cost the same however many pairs there are.
+Uniformities are U-statistics: the jackknife from the sum of each row (Arvesen 1969), which for
 log-means is normal on the log scale. Spectra: the infinitesimal jackknife (`spectrum.errors`); a
-resample repeats rows, so its rank would be too low. Median ranks: order statistics.
+resample repeats rows, so its rank would be too low. Median ranks: order statistics, of as many
+ranks as there are groups.
 The gallery of ranks and neighbours, and the fitted classifier of the separability, are kept.
 """
 
+import itertools
 from collections.abc import Mapping
 from statistics import NormalDist
 
@@ -16,8 +20,9 @@ import numpy as np
 from jaxtyping import Float
 
 from aligngap.config import MODALITIES
-from aligngap.gap import clouds, neighbours, spectrum
-from aligngap.gap.clouds import EXACT_PAIRS, Clouds, Totals
+from aligngap.gap import clouds, copies, neighbours, spectrum
+from aligngap.gap.clouds import EXACT_PAIRS, Clouds
+from aligngap.gap.copies import Items, Part
 from aligngap.gap.neighbours import Neighbours
 from aligngap.gap.streaming import Sums
 from aligngap.intervals import Interval, resampled_counts
@@ -34,24 +39,25 @@ def intervals(
     *,
     exact_pairs: int = EXACT_PAIRS,
     seed: int = 0,
+    items: Items | None = None,
 ) -> dict[str, Interval]:
-    """name → value of `gap.summary` and its interval over samples of pairs.
+    """name → value of `gap.summary` and its interval over samples of groups of pairs.
 
     A measure over pairs of rows never counts a row against its own copies (they are no pair of the
-    population).
+    population). nan where all pairs are one group.
     """
-    return of(clouds.in_memory(image, text, exact_pairs, seed), seed)
+    return of(clouds.in_memory(image, text, exact_pairs, seed, items), seed)
 
 
 def of(found: Clouds, seed: int) -> dict[str, Interval]:
     """The intervals of clouds that were gathered."""
     values = clouds.values(found)
-    if found.passed.pairs < 2:
+    if found.passed.items.groups < 2:
         return {name: Interval(value, np.nan, np.nan) for name, value in values.items()}
     ends = (
         _of_linear(found.passed.sums, seed)
         | _of_scores(found, seed)
-        | _of_potentials(found.neighbours)
+        | _of_potentials(found)
         | _of_spectra(found, values)
         | _of_medians(found.neighbours)
     )
@@ -59,60 +65,76 @@ def of(found: Clouds, seed: int) -> dict[str, Interval]:
 
 
 def _of_linear(sums: Sums, seed: int) -> dict[str, Ends]:
-    counts = resampled_counts(len(sums.sizes), seed, RESAMPLES)
-    draws = [clouds.linear(_totals(sums, drawn)) for drawn in counts]
+    counts = resampled_counts(len(sums.pairs), seed, RESAMPLES)
+    draws = [clouds.linear(sums, drawn) for drawn in counts]
     return _quantiles({name: np.concatenate([d[name] for d in draws]) for name in draws[0]})
-
-
-def _totals(sums: Sums, drawn: Float[np.ndarray, "R G"]) -> Totals:
-    """Row r of `drawn` says how often each group is in resample r."""
-    twice = drawn**2
-    own = [twice @ np.sum(rows**2, axis=1) for rows in (sums.image, sums.text)]
-    return Totals(
-        drawn @ sums.sizes,
-        drawn @ sums.image,
-        drawn @ sums.text,
-        drawn @ sums.paired,
-        np.stack(own),
-        twice @ sums.sizes**2,
-    )
 
 
 def _of_scores(found: Clouds, seed: int) -> dict[str, Ends]:
     """Means over queries, which are resampled."""
+    scores: dict[str, tuple[Part, ...]]
     scores = {"same_modality_neighbours": neighbours.same_modality(found.neighbours)}
-    for name, seen in neighbours.directions(found.neighbours).items():
-        scores |= neighbours.rank_scores(seen, name)
+    items = found.passed.items
+    group = items.group[items.first.pair]
+    for name, seen in neighbours.distinct_directions(found.neighbours).items():
+        for measure, values in neighbours.rank_scores(seen, name).items():
+            scores[measure] = (Part(values, group),)
     ends = _of_means(scores, seed)
     return ends | _of_means({"linear_separability": found.hits}, seed)
 
 
-def _of_means(scores: Mapping[str, Float[np.ndarray, "N"]], seed: int) -> dict[str, Ends]:
-    columns = np.stack(list(scores.values()), axis=1)
-    pairs = len(columns)
-    counts = resampled_counts(pairs, seed, RESAMPLES)
-    draws = np.concatenate([drawn @ columns / pairs for drawn in counts])
-    return _quantiles(dict(zip(scores, draws.T, strict=True)))
+def _of_means(scores: Mapping[str, tuple[Part, ...]], seed: int) -> dict[str, Ends]:
+    """Of each the mean of its parts' means."""
+    parts = [part for each in scores.values() for part in each]
+    places = copies.numbered(np.concatenate([part.group for part in parts]))
+    groups = int(places.max()) + 1
+    sums, counts = np.zeros((2, groups, len(parts)))
+    starts = np.cumsum([len(part.group) for part in parts])[:-1]
+    for column, (part, place) in enumerate(zip(parts, np.split(places, starts), strict=True)):
+        sums[:, column] = np.bincount(place, part.values, groups)
+        counts[:, column] = np.bincount(place, minlength=groups)
+    draws = np.concatenate(
+        [drawn @ sums / (drawn @ counts) for drawn in resampled_counts(groups, seed, RESAMPLES)]
+    )
+    ends = np.cumsum([0, *(len(each) for each in scores.values())])
+    columns = [draws[:, slice(*each)].mean(axis=1) for each in itertools.pairwise(ends)]
+    return _quantiles(dict(zip(scores, columns, strict=True)))
 
 
-def _of_potentials(found: Neighbours) -> dict[str, Ends]:
-    """log U of the U-statistic U: its jackknife deviations come from the means of rows alone."""
+def _of_potentials(found: Clouds) -> dict[str, Ends]:
+    """log U of the U-statistic U: its jackknife deviations come from the sums of rows alone."""
     ends = {}
-    for name, (one, other) in clouds.potentials(found).items():
-        mean, pairs = np.mean(one, dtype=np.float64), len(one)
-        influence = (one.astype(np.float64) + other) / mean
-        factor = (pairs - 1) / max(pairs - 2, 1)
-        error = factor * influence.std(ddof=1) / np.sqrt(pairs)
-        ends[name] = _normal(float(np.log(mean)), float(error), (-4.0 * neighbours.T, 0.0))
+    groups = np.unique(found.passed.items.group)
+    for name, sides in clouds.potentials(found.neighbours).items():
+        total, pairs = sides[0].total.sum(), sides[0].others.sum()
+        if not pairs:
+            ends[name] = (np.nan, np.nan)
+            continue
+        influence = np.zeros(len(groups))
+        for side in sides:
+            place = np.searchsorted(groups, side.group)
+            more = side.total / total - side.others / pairs
+            influence += len(groups) * np.bincount(place, more, len(groups))
+        factor = (len(groups) - 1) / max(len(groups) - 2, 1)
+        error = factor * influence.std(ddof=1) / np.sqrt(len(groups))
+        value = float(np.log(total / pairs))
+        ends[name] = _normal(value, float(error), (-4.0 * neighbours.T, 0.0))
     return ends
 
 
 def _of_spectra(found: Clouds, values: Mapping[str, float]) -> dict[str, Ends]:
     ends = {}
     passed = found.passed
-    samples = (passed.image, passed.text)
-    for modality, matrix, rows in zip(MODALITIES, passed.covariances, samples, strict=True):
-        for name, error in spectrum.errors(matrix, rows, passed.pairs).items():
+    first, group = passed.items.first, passed.items.group
+    sides = (
+        (passed.image, first.image, passed.sums.image),
+        (passed.text, first.text, passed.sums.text),
+    )
+    for modality, matrix, (rows, kept, cloud) in zip(
+        MODALITIES, passed.covariances, sides, strict=True
+    ):
+        errors = spectrum.errors(matrix, rows[kept], group[kept], float(cloud.count.sum()))
+        for name, error in errors.items():
             limits = (1.0, float(len(matrix))) if name == "effective_rank" else (0.0, 1.0)
             key = f"{name}_{modality}"
             ends[key] = _normal(values[key], error, limits)
@@ -124,9 +146,11 @@ def _of_medians(found: Neighbours) -> dict[str, Ends]:
     from scipy.stats import binom  # Most of a second that training need not wait.
 
     ends = {}
-    for name, seen in neighbours.directions(found).items():
+    groups = found.items.groups
+    for name, seen in neighbours.distinct_directions(found).items():
         ranks = np.sort(neighbours.ranks(seen))
-        low = int(max(binom.ppf(LEVELS[0], len(ranks), 0.5) - 1, 0))
+        place = max(binom.ppf(LEVELS[0], groups, 0.5) - 1, 0)
+        low = int(place * len(ranks) / groups)
         ends[f"paired_median_rank_{name}"] = (float(ranks[low]), float(ranks[-1 - low]))
     return ends
 

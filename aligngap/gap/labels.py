@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
+from aligngap.gap.copies import First
 from aligngap.gap.formulas import centroid_distance
 from aligngap.gap.streaming import inner
 
@@ -15,27 +16,33 @@ class ByLabel:
 
     def __init__(self, names: list[str], width: int) -> None:
         self._names = names
-        self._counts, self._cosines = np.zeros(len(names)), np.zeros(len(names))
-        self._gaps = np.zeros((len(names), width))  # sums of image − text
+        self._pairs, self._cosines = np.zeros((2, len(names)))
+        self._counts = np.zeros((3, len(names)))  # distinct images, texts, pairs
+        self._sums = np.zeros((2, len(names), width))  # of images, of texts
 
     def add(
         self,
         label: Int[np.ndarray, "n"],
         image: Float[np.ndarray, "n D"],
         text: Float[np.ndarray, "n D"],
+        first: First,
     ) -> None:
-        """Counts in a chunk of pairs, `label` being indices of the names."""
+        """Counts in a chunk of pairs, `label` being indices of the names; `first` of each label."""
         rows = np.arange(len(label))
         shape = (len(self._names), len(label))
-        chosen = sparse.csr_array((np.ones(len(label)), (label, rows)), shape)
-        self._counts += chosen @ np.ones(len(label))
-        self._cosines += chosen @ inner(image, text)
-        self._gaps += chosen @ (image - text)
+        counted = [sparse.csr_array((each.astype(float), (label, rows)), shape) for each in first]
+        self._pairs += np.bincount(label, minlength=len(self._names))
+        for number, chosen in enumerate(counted):
+            self._counts[number] += chosen.sum(axis=1)
+        self._cosines += counted[2] @ inner(image, text)
+        for side, x in enumerate((image, text)):
+            self._sums[side] += counted[side] @ x
 
     def measures(self) -> dict[str, dict[str, Any]]:
         """label → pairs, centroid_distance and alignment_score of its pairs alone."""
-        distances = centroid_distance(self._gaps) / self._counts
-        found = zip(self._counts, distances, self._cosines / self._counts, strict=True)
+        image, text = self._sums / self._counts[:2, :, None]
+        distances = centroid_distance(image - text)
+        found = zip(self._pairs, distances, self._cosines / self._counts[2], strict=True)
         return {
             name: {
                 "pairs": int(count),

@@ -1,4 +1,7 @@
-"""Measures of the modality gap. Rows i of `image` and `text` [N, D] are a pair, L2-normalised."""
+"""Measures of the modality gap. Rows i of `image` and `text` [N, D] are a pair, L2-normalised.
+
+Every row counts, copies too, but in `linear_separability`; `clouds` counts equal rows once.
+"""
 
 import chex
 import jax.numpy as jnp
@@ -7,7 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from aligngap import objectives
-from aligngap.gap import formulas
+from aligngap.gap import copies, formulas
+from aligngap.gap.copies import Items, Part
 from aligngap.objectives.pairwise import paired
 
 
@@ -65,25 +69,38 @@ def linear_separability(
 ) -> Float[Array, ""]:
     """Test accuracy of logistic regression between the modalities (Fahim et al. 2024).
 
-    80/20 split, a pair on the same side in both modalities; 0.5 is no gap. N ≥ 2, else nan.
+    80/20 split, pairs that share a row on the same side; equal rows are one, and both modalities
+    count the same. 0.5 is no gap. N ≥ 2 that share none, else nan.
     """
-    return jnp.asarray(separability_hits(image, text, seed).mean(), jnp.float32)
+    found = separability_hits(image, text, copies.of(image, text), seed)
+    return jnp.asarray(np.mean([part.values.mean() for part in found]), jnp.float32)
 
 
 def separability_hits(
-    image: Float[ArrayLike, "N D"], text: Float[ArrayLike, "N D"], seed: int = 0
-) -> Float[np.ndarray, "M"]:
-    """For each test pair of `linear_separability`, the share of its two rows told right."""
+    image: Float[ArrayLike, "N D"], text: Float[ArrayLike, "N D"], items: Items, seed: int = 0
+) -> tuple[Part, Part]:
+    """For each image, and for each text, of the test part of `linear_separability`, whether it is
+    told right."""
     from sklearn.linear_model import LogisticRegression  # Seconds that training need not wait.
 
     pairs = np.stack([np.asarray(image, np.float32), np.asarray(text, np.float32)], axis=1)
-    if len(pairs) < 2:
-        return np.array([np.nan])
-    pairs = pairs[np.random.default_rng(seed).permutation(len(pairs))]
-    cut = min(max(round(0.8 * len(pairs)), 1), len(pairs) - 1)
-    (x_train, y_train), (x_test, y_test) = (_labelled(part) for part in np.split(pairs, [cut]))
-    model = LogisticRegression(max_iter=1000).fit(x_train, y_train)
-    return (model.predict(x_test) == y_test).reshape(-1, 2).mean(axis=1)
+    groups, own = np.unique(items.group, return_inverse=True)
+    if len(groups) < 2:
+        return (Part(np.array([np.nan]), groups[:1]),) * 2
+    place = np.argsort(np.random.default_rng(seed).permutation(len(groups)))[own]
+    cut = min(max(round(0.8 * len(groups)), 1), len(groups) - 1)
+    order = np.argsort(place, kind="stable")
+    first = np.stack([items.first.image, items.first.text], axis=1)[order].reshape(-1)
+    rows, modality = (x[first] for x in _labelled(pairs[order]))
+    group, test = np.repeat(items.group[order], 2)[first], np.repeat(place[order] >= cut, 2)[first]
+    # Texts may be more than images: a guess is to be worth as much as where they are not.
+    model = LogisticRegression(max_iter=1000, class_weight="balanced")
+    model.fit(rows[~test], modality[~test])
+    right = (model.predict(rows[test]) == modality[test]).astype(float)
+    image_part, text_part = (
+        Part(right[modality[test] == side], group[test][modality[test] == side]) for side in (0, 1)
+    )
+    return image_part, text_part
 
 
 def _float32(embeddings: ArrayLike) -> Float[Array, "N D"]:

@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from aligngap.gap import copies
+from aligngap.gap.copies import Items, Part
 from aligngap.objectives.uniformity import log_potential
 from aligngap.tasks.ranking import KS, paired_hit_probability, paired_reciprocal_rank
 
@@ -23,12 +25,24 @@ Watch = Callable[[Sequence[int]], Iterable[int]]
 
 
 class View(NamedTuple):
-    """For each of N rows, what it sees of N others; its own partner is the one of its index."""
+    """For each of N rows, what it sees of N others; its own partner is the one of its index.
 
-    potential: Float[Array | np.ndarray, "N"]  # mean of exp(−t‖x − y‖²) over all but its partner
-    best: Float[Array | np.ndarray, "N"]  # largest cosine: without itself, but with its pair
-    better: Int[Array | np.ndarray, "N"]  # how many are closer than its partner
+    The others are distinct: copies count once. They are without itself and its copies, or, in the
+    other modality, without its right answers, which are those of its group."""
+
+    potential: Float[Array | np.ndarray, "N"]  # sum of exp(−t‖x − y‖²) over the others
+    others: Int[Array | np.ndarray, "N"]  # how many they are
+    best: Float[Array | np.ndarray, "N"]  # largest cosine of an other, or of a right answer
+    better: Int[Array | np.ndarray, "N"]  # how many others are closer than its partner
     ties: Int[Array | np.ndarray, "N"]  # how many others are as close as its partner
+
+
+class Cloud(NamedTuple):
+    """Rows of a modality with the number of each one's item, and the first row of each item."""
+
+    rows: Float[Array, "N D"]
+    item: Int[Array, "N"]
+    first: Bool[Array, "N"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,41 +53,69 @@ class Neighbours:
     text: View
     to_text: View
     to_image: View
+    items: Items
 
 
-def look(image: ArrayLike, text: ArrayLike, watch: Watch = iter) -> Neighbours:
-    """Every pair of rows of two clouds [N, D], L2-normalised; `watch` passes on starts of tiles."""
-    v, t = jnp.asarray(image, jnp.float32), jnp.asarray(text, jnp.float32)
-    tile = min(TILE, len(v))
+def look(
+    image: ArrayLike, text: ArrayLike, items: Items | None = None, watch: Watch = iter
+) -> Neighbours:
+    """Every pair of rows of two clouds [N, D], L2-normalised; without `items`, equal rows are one.
+
+    `watch` passes on starts of tiles.
+    """
+    items = copies.of(image, text) if items is None else items
+    v, t = (
+        Cloud(jnp.asarray(rows, jnp.float32), jnp.asarray(item, jnp.int32), jnp.asarray(first))
+        for rows, item, first in (
+            (image, items.image, items.first.image),
+            (text, items.text, items.first.text),
+        )
+    )
+    group, tile = jnp.asarray(items.group, jnp.int32), min(TILE, len(v.rows))
     # A last tile that would stand out is moved in: its first rows are done again, and the same.
-    starts = [min(start, len(v) - tile) for start in range(0, len(v), tile)]
-    found = [jax.block_until_ready(_tile(v, t, start, tile)) for start in watch(starts)]
-    return Neighbours(*(_joined(parts, starts, tile) for parts in zip(*found, strict=True)))
+    starts = [min(start, len(group) - tile) for start in range(0, len(group), tile)]
+    found = [jax.block_until_ready(_tile(v, t, group, start, tile)) for start in watch(starts)]
+    own, others, to_others, to_own = (
+        _joined(parts, starts, tile) for parts in zip(*found, strict=True)
+    )
+    return Neighbours(own, others, to_others, to_own, items)
 
 
 def same_modality_neighbours(
     image: Float[ArrayLike, "N D"], text: Float[ArrayLike, "N D"]
 ) -> Float[Array, ""]:
-    """Share of the 2N rows whose nearest other row is of their modality (Role et al. 2025).
+    """Share of rows whose nearest other row is of their modality (Role et al. 2025), the mean of
+    both modalities'; equal rows of a modality are one.
 
     1 where the modalities lie apart, about ½ where they are mixed, 0 where pairs coincide.
     """
-    return jnp.asarray(same_modality(look(image, text)).mean(), jnp.float32)
+    return jnp.asarray(mean(same_modality(look(image, text))), jnp.float32)
 
 
 def paired_ranks(image: Float[ArrayLike, "N D"], text: Float[ArrayLike, "N D"]) -> dict[str, float]:
     """Where a row's own pair stands among all N of the other modality, both ways: median and mean
-    reciprocal rank, and the share of rows that find it among the first k."""
+    reciprocal rank, and the share of rows that find it among the first k. Equal rows are one, and
+    right answers besides the pair (`copies.Items.group`) are left out."""
     return rank_values(look(image, text))
 
 
-def same_modality(found: Neighbours) -> Float[np.ndarray, "N"]:
-    """For each pair, the share of its two rows whose nearest neighbour is of their modality."""
-    shares = []
-    for own, other in ((found.image, found.to_text), (found.text, found.to_image)):
+def same_modality(found: Neighbours) -> tuple[Part, Part]:
+    """For each image, and for each text, whether its nearest neighbour is of its modality; by
+    modality, since a text in a mixed cloud has texts about it where there are more of them."""
+    parts = []
+    for own, other, first in (
+        (found.image, found.to_text, found.items.first.image),
+        (found.text, found.to_image, found.items.first.text),
+    ):
         ahead = np.asarray(own.best - other.best)
-        shares.append(np.where(np.abs(ahead) <= TIE, 0.5, ahead > 0))
-    return np.mean(shares, axis=0)
+        shares = np.where(np.abs(ahead) <= TIE, 0.5, ahead > 0)
+        parts.append(Part(shares[first], found.items.group[first]))
+    return parts[0], parts[1]
+
+
+def mean(parts: Sequence[Part]) -> float:
+    """Of the means of parts."""
+    return float(np.mean([part.values.mean() for part in parts]))
 
 
 def directions(found: Neighbours) -> dict[str, View]:
@@ -81,10 +123,19 @@ def directions(found: Neighbours) -> dict[str, View]:
     return {"image_to_text": found.to_text, "text_to_image": found.to_image}
 
 
+def distinct_directions(found: Neighbours) -> dict[str, View]:
+    """Likewise, equal pairs once."""
+    first = found.items.first.pair
+    return {
+        name: View(*(np.asarray(x)[first] for x in seen))
+        for name, seen in directions(found).items()
+    }
+
+
 def rank_values(found: Neighbours) -> dict[str, float]:
     """The values of `paired_ranks`."""
     values = {}
-    for name, seen in directions(found).items():
+    for name, seen in distinct_directions(found).items():
         values[f"paired_median_rank_{name}"] = float(np.median(ranks(seen)))
         values |= {k: float(x.mean()) for k, x in rank_scores(seen, name).items()}
     return values
@@ -105,23 +156,35 @@ def rank_scores(seen: View, name: str) -> dict[str, Float[np.ndarray, "N"]]:
 
 
 @functools.partial(jax.jit, static_argnames="tile")
-def _tile(v: Array, t: Array, start: Array, tile: int) -> tuple[View, View, View, View]:
+def _tile(
+    v: Cloud, t: Cloud, group: Array, start: Array, tile: int
+) -> tuple[View, View, View, View]:
     """`tile` rows of each modality, from `start`, against all."""
     see = functools.partial(_see, start=start, tile=tile)
-    return see(v, v, True), see(t, t, True), see(v, t, False), see(t, v, False)
+    return (
+        see(v.rows, v, v.item, True),
+        see(t.rows, t, t.item, True),
+        see(v.rows, t, group, False),
+        see(t.rows, v, group, False),
+    )
 
 
-def _see(rows: Array, others: Array, itself: bool, *, start: Array, tile: int) -> View:
-    """What rows[start : start + tile] see of `others`."""
+def _see(
+    rows: Array, others: Cloud, alike: Array, itself: bool, *, start: Array, tile: int
+) -> View:
+    """What rows[start : start + tile] see of `others` that are not `alike` in number."""
     queries = jax.lax.dynamic_slice_in_dim(rows, start, tile)
-    cosines = jnp.matmul(queries, others.T, precision="highest")
-    partner = jnp.arange(len(others)) == start + jnp.arange(tile)[:, None]
+    cosines = jnp.matmul(queries, others.rows.T, precision="highest")
+    partner = jnp.arange(len(others.rows)) == start + jnp.arange(tile)[:, None]
     own = jnp.sum(jnp.where(partner, cosines, 0.0), axis=1, keepdims=True)
-    potentials = jnp.where(partner, 0.0, jnp.exp(log_potential(cosines, T)))
-    ahead = jnp.where(partner, -jnp.inf, cosines - own)
+    same = jax.lax.dynamic_slice_in_dim(alike, start, tile)[:, None] == alike
+    other = others.first & ~same
+    potentials = jnp.where(other, jnp.exp(log_potential(cosines, T)), 0.0)
+    ahead = jnp.where(other, cosines - own, -jnp.inf)
     return View(
-        potentials.sum(axis=1) / max(len(others) - 1, 1),
-        jnp.max(jnp.where(partner & itself, -jnp.inf, cosines), axis=1),
+        potentials.sum(axis=1),
+        other.sum(axis=1),
+        jnp.max(jnp.where(same & itself, -jnp.inf, cosines), axis=1),
         jnp.sum(ahead > TIE, axis=1),
         jnp.sum(jnp.abs(ahead) <= TIE, axis=1),
     )

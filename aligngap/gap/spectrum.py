@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from aligngap.gap.streaming import GROUPS, Spread
 
@@ -47,9 +47,13 @@ def values(matrix: Float[np.ndarray, "D D"]) -> dict[str, float]:
 
 
 def errors(
-    matrix: Float[np.ndarray, "D D"], rows: Float[np.ndarray, "S D"], pairs: int
+    matrix: Float[np.ndarray, "D D"],
+    rows: Float[np.ndarray, "S D"],
+    group: Int[np.ndarray, "S"],
+    count: float,
 ) -> dict[str, float]:
-    """The standard error of each of `values` at `pairs` rows, from a sample of them.
+    """The standard error of each of `values` at `count` rows, from a sample of them, of which those
+    of a group were drawn together.
 
     An eigenvalue λ changes with a row x by (u·(x − μ))² − λ to first order (Critchley 1985), a
     smooth function of all of them by its gradient times that: the infinitesimal jackknife.
@@ -58,11 +62,16 @@ def errors(
     eigenvalues, vectors = eigenvalues[::-1], vectors[:, ::-1]
     p, total = _normalised(eigenvalues), eigenvalues.sum()
     names = list(_values(p))
-    if total < POINT or len(rows) < 2:
+    groups = np.unique(group)
+    if total < POINT or len(groups) < 2:
         return dict.fromkeys(names, 0.0)
     projected = (rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)) @ vectors
     influence = projected**2 @ (_gradients(p) / total)
-    spread = influence.std(axis=0, ddof=1) / np.sqrt(pairs)
+    deviations = influence - influence.mean(axis=0)
+    sums = np.zeros((len(groups), len(names)))
+    np.add.at(sums, np.searchsorted(groups, group), deviations)
+    spread = np.sqrt((sums**2).sum(axis=0) / (len(rows) * count))
+    spread *= np.sqrt(len(groups) / (len(groups) - 1))
     return dict(zip(names, map(float, spread), strict=True))
 
 

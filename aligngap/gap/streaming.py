@@ -1,4 +1,4 @@
-"""What one pass over pairs in chunks gathers: sums that are linear in the pairs, and a sample."""
+"""What one pass over pairs in chunks gathers: sums over distinct items, and a sample."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -6,8 +6,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
+from scipy import sparse
 
-# Rows of a chunk, and the groups that a bootstrap draws from: pair i falls into group i mod GROUPS.
+from aligngap.gap.copies import First, Items
+
+# Rows of a chunk, and the most groups that a bootstrap draws from: pairs that answer each other
+# (`Items.group` c) fall into group c mod GROUPS.
 GROUPS = 4096
 
 Chunk = tuple[Float[np.ndarray, "n D"], Float[np.ndarray, "n D"]]
@@ -15,22 +19,30 @@ Chunk = tuple[Float[np.ndarray, "n D"], Float[np.ndarray, "n D"]]
 
 @dataclasses.dataclass(frozen=True)
 class Sums:
-    """Sums over the pairs of each of G groups, in float64. Of G pairs or fewer each is a group."""
+    """Sums over the distinct images, texts and pairs of each of G groups, in float64."""
 
-    sizes: Float[np.ndarray, "G"]
-    image: Float[np.ndarray, "G D"]
-    text: Float[np.ndarray, "G D"]
+    image: "Cloud"
+    text: "Cloud"
+    pairs: Float[np.ndarray, "G"]
     paired: Float[np.ndarray, "G"]  # of the cosines of pairs
-    squares: Float[np.ndarray, "2"]  # of ‖x‖² over all images, over all texts
+
+
+@dataclasses.dataclass(frozen=True)
+class Cloud:
+    """Of the distinct rows of a modality in each group: how many, their sum, that of ‖x‖²."""
+
+    count: Float[np.ndarray, "G"]
+    total: Float[np.ndarray, "G D"]
+    squares: Float[np.ndarray, "G"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Passed:
-    """What a pass gathered: sums, covariances (of all pairs), and the sampled pairs."""
+    """What a pass gathered: sums, covariances (of all distinct rows), and the sampled pairs."""
 
-    pairs: int
     sums: Sums
     covariances: tuple[Float[np.ndarray, "D D"], Float[np.ndarray, "D D"]]
+    items: Items  # of the sampled pairs
     image: Float[np.ndarray, "S D"]
     text: Float[np.ndarray, "S D"]
 
@@ -71,38 +83,54 @@ def sample(pairs: int, most: int, seed: int) -> Int[np.ndarray, "S"]:
     return np.sort(np.random.default_rng(seed).choice(pairs, most, replace=False))
 
 
-def collect(chunks: Iterable[Chunk], pairs: int, sampled: Int[np.ndarray, "S"]) -> Passed:
-    """One pass over chunks of GROUPS pairs (the last may be shorter)."""
+def collect(chunks: Iterable[Chunk], items: Items, sampled: Int[np.ndarray, "S"]) -> Passed:
+    """One pass over chunks of pairs, of which `items` says what counts."""
     kept: list[Chunk] = []
     start = 0
+    groups = items.group % GROUPS
     for image, text in chunks:
+        rows = slice(start, start + len(image))
+        first = First(*(x[rows] for x in items.first))
         if start == 0:
-            sums = _no_sums(min(pairs, GROUPS), image.shape[1])
-            spreads = Spread(image), Spread(text)
-        _add(sums, image, text)
-        for spread, rows in zip(spreads, (image, text), strict=True):
-            spread.add(rows)
+            sums = _no_sums(int(groups.max()) + 1, image.shape[1])
+            spreads = Spread(image[first.image]), Spread(text[first.text])
+        _add(sums, image, text, groups[rows], first)
+        spreads[0].add(image[first.image])
+        spreads[1].add(text[first.text])
         ends = np.searchsorted(sampled, [start, start + len(image)])
         chosen = sampled[slice(*ends)] - start
         kept.append((image[chosen], text[chosen]))
         start += len(image)
     images, texts = (np.concatenate(rows) for rows in zip(*kept, strict=True))
-    return Passed(pairs, sums, (spreads[0].covariance(), spreads[1].covariance()), images, texts)
+    covariances = spreads[0].covariance(), spreads[1].covariance()
+    return Passed(sums, covariances, items.take(sampled), images, texts)
 
 
 def _no_sums(groups: int, width: int) -> Sums:
-    clouds = np.zeros((groups, width)), np.zeros((groups, width))
-    return Sums(np.zeros(groups), *clouds, np.zeros(groups), np.zeros(2))
+    image, text = (
+        Cloud(np.zeros(groups), np.zeros((groups, width)), np.zeros(groups)) for _ in range(2)
+    )
+    return Sums(image, text, np.zeros(groups), np.zeros(groups))
 
 
-def _add(sums: Sums, image: np.ndarray, text: np.ndarray) -> None:
-    """Adds a chunk in place: its row i to group i."""
-    n = len(image)
-    sums.sizes[:n] += 1
-    sums.image[:n] += image
-    sums.text[:n] += text
-    sums.paired[:n] += inner(image, text)
-    sums.squares[:] += inner(image, image).sum(), inner(text, text).sum()
+def _add(
+    sums: Sums, image: np.ndarray, text: np.ndarray, group: Int[np.ndarray, "n"], first: First
+) -> None:
+    """Adds the first ones of a chunk in place, each to its group."""
+    for cloud, rows, counted in (
+        (sums.image, image, first.image),
+        (sums.text, text, first.text),
+    ):
+        own = group[counted]
+        # Rows of one group in a chunk are added up first: an index counts once in an assignment.
+        there, place = np.unique(own, return_inverse=True)
+        shape = len(there), len(own)
+        chosen = sparse.csr_array((np.ones(len(own)), (place, np.arange(len(own)))), shape)
+        cloud.total[there] += chosen @ rows[counted]
+        np.add.at(cloud.count, own, 1)
+        np.add.at(cloud.squares, own, inner(rows[counted], rows[counted]))
+    np.add.at(sums.pairs, group[first.pair], 1)
+    np.add.at(sums.paired, group[first.pair], inner(image[first.pair], text[first.pair]))
 
 
 def inner(a: Float[np.ndarray, "n D"], b: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n"]:

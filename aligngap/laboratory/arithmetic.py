@@ -34,7 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    """Hits at each λ; equal images are drawn together for the intervals."""
+    """Hits at each λ; of equal images one is a candidate, or a copy would be the nearest."""
     labelled.check_seed(arguments)
     image = files.load(arguments.image)
     words = read_texts(arguments.words, image.shape[1])
@@ -42,10 +42,19 @@ def run(arguments: argparse.Namespace) -> Result:
     listed = list(sources.lines(arguments.names, "words"))
     sources.expect_each(arguments.names, "words", len(listed), len(words), "embeddings of words")
     changes = _changes(arguments.changes, len(image), listed, names)
-    given = image, index, words, changes, labelled.copies(image), arguments.seed
+    kept, place = labelled.distinct(image, index)
+    changes = changes._replace(image=place[changes.image])
+    clusters = labelled.copies(image[kept])
+    given = image[kept], index[kept], words, changes, clusters, arguments.seed
     by_scale = arithmetic.evaluate(*given, arguments.scales)
     found = {f"scale_{scale:g}": value for scale, value in by_scale.items()}
-    sizes = {"images": len(image), "changes_made": len(changes.image), "dimension": image.shape[1]}
+    copied = {"image": len(image) - len(kept)}
+    sizes = {
+        "images": len(image),
+        "copies": copied,
+        "changes_made": len(changes.image),
+        "dimension": image.shape[1],
+    }
     figure = points.draw(
         found, "weighted share of hits (tick: chance)", "image + λ · (target − source)"
     )

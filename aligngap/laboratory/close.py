@@ -18,10 +18,12 @@ from matplotlib.figure import Figure
 from aligngap import gap, transform_flags
 from aligngap.config import MODALITIES
 from aligngap.errors import AligngapError, UsageError
+from aligngap.gap import copies
+from aligngap.gap.copies import Items
 from aligngap.gap.streaming import sample
 from aligngap.gap.transforms.methods import METHODS
 from aligngap.intervals import as_json
-from aligngap.laboratory.shared.embeddings import FILES, distinct, matches, read_pairs
+from aligngap.laboratory.shared.embeddings import FILES, read_pairs
 from aligngap.laboratory.shared.result import Result, style
 from aligngap.reporting.figures import PALETTE, project, run_colour
 from aligngap.tasks import retrieval
@@ -52,7 +54,8 @@ def run(arguments: argparse.Namespace) -> Result:
     """Fits on one half, closes the gap of all, and measures the other half before and after."""
     _check(arguments)
     image, text = read_pairs(arguments.image, arguments.text)
-    label = matches(image, text)
+    items = copies.of(image, text)
+    label = items.group
     fitted, judged = halves(label, arguments.seed)
     transform = gap.GapTransform.fit(
         image[fitted],
@@ -62,15 +65,16 @@ def run(arguments: argparse.Namespace) -> Result:
     )
     closed = transform.image(image), transform.text(text)
     rows = judged[sample(len(judged), arguments.pairs, arguments.seed)]
-    same, kept = label[rows], (distinct(image[rows]), distinct(text[rows]))
+    own = items.take(rows)  # Of the rows given: a transform may put two items on one place.
     before, after = (
-        _measured(v[rows], t[rows], same, kept, arguments.seed) for v, t in ((image, text), closed)
+        _measured(v[rows], t[rows], own, arguments.seed) for v, t in ((image, text), closed)
     )
     found = {"before": before, "after": after, "transform": transform.about()}
     sizes = {
         "pairs_given": len(image),
         "pairs_fitted": len(fitted),
         "pairs_measured": len(rows),
+        "copies": items.copies,
         "dimension": image.shape[1],
         "dimension_closed": transform.width,
     }
@@ -79,7 +83,7 @@ def run(arguments: argparse.Namespace) -> Result:
         vars(arguments) | sizes,
         found,
         _picture(found, ((image[rows], text[rows]), (closed[0][rows], closed[1][rows]))),
-        _summary(found, arguments.method, len(fitted)),
+        _summary(found, arguments.method, len(fitted), copies.said(items.copies)),
         {
             "image.npy": _npy(closed[0]),
             "text.npy": _npy(closed[1]),
@@ -126,15 +130,13 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UsageError(f"{written} is read and would be overwritten; give another --output")
 
 
-def _measured(
-    v: Rows, t: Rows, same: np.ndarray, kept: tuple[np.ndarray, np.ndarray], seed: int
-) -> dict[str, Any]:
-    """The gap of the pairs, and retrieval among the distinct (`kept`) images and captions."""
-    a, b = kept
+def _measured(v: Rows, t: Rows, items: Items, seed: int) -> dict[str, Any]:
+    """The gap of the pairs, and retrieval among the distinct images and captions."""
+    a, b, same = items.first.image, items.first.text, items.group
     recalls = retrieval.evaluate(v[a], t[b], same[a], same[b], seed)
     return {
-        "gap": gap.summary(v, t),
-        "fid": frechet_distance(v, t),
+        "gap": gap.summary(v, t, items=items),
+        "fid": frechet_distance(v[a], t[b]),
         "retrieval": as_json(recalls),
     }
 
@@ -207,7 +209,7 @@ def _draw_measures(axes: Axes, found: Mapping[str, Any]) -> None:
     axes.set_title("The gap", fontsize=9, loc="left")
 
 
-def _summary(found: Mapping[str, Any], method: str, fitted: int) -> str:
+def _summary(found: Mapping[str, Any], method: str, fitted: int, copied: str) -> str:
     before, after = found["before"], found["after"]
     pairs = {name: (before["gap"][name], after["gap"][name]) for name in SHOWN}
     pairs["fid"] = before["fid"], after["fid"]
@@ -215,4 +217,5 @@ def _summary(found: Mapping[str, Any], method: str, fitted: int) -> str:
         pairs[name] = found_before["value"], after["retrieval"][name]["value"]
     lines = [f"{name:<28} {a:8.4f} → {b:8.4f}" for name, (a, b) in pairs.items()]
     half = f"fitted on {fitted:,} pairs, measured on others"
+    half += f"; {copied}: equal rows count once" if copied else ""
     return "\n".join([f"{method}: before → after ({half})", *lines])

@@ -5,7 +5,7 @@ mAP and recall at k of each row among all others of its modality.
 
 import argparse
 
-from aligngap.gap import files, sources
+from aligngap.gap import copies, files, sources
 from aligngap.intervals import as_json
 from aligngap.laboratory.shared import labelled, points
 from aligngap.laboratory.shared.embeddings import FILES
@@ -23,19 +23,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    """Each modality by itself; equal rows are drawn together for the intervals."""
+    """Each modality by itself; of equal rows one is left, or they would be each other's nearest."""
     labelled.check_seed(arguments)
     given = {"image": (arguments.image, arguments.labels)}
     if arguments.text:
         given["text"] = arguments.text, arguments.text_labels or arguments.labels
-    found, sizes = {}, {}
+    found, sizes, copied = {}, {}, {}
     for side, (path, labels) in given.items():
         rows = files.load(path)
         _, classes = sources.labels(labels, len(rows), "rows")
-        given_rows = rows, classes, labelled.copies(rows), arguments.seed
+        kept, _ = labelled.distinct(rows, classes)
+        given_rows = rows[kept], classes[kept], labelled.copies(rows[kept]), arguments.seed
         for name, value in intra_modal.evaluate(*given_rows).items():
             found[f"{side}/{name}"] = value
-        sizes[f"{side}s"] = len(rows)
+        sizes[f"{side}s"], copied[side] = len(rows), len(rows) - len(kept)
     figure = points.draw(found, "value, 95 % interval (tick: chance)", "Retrieval by class")
-    settings = vars(arguments) | sizes
-    return Result("intra_modal", settings, as_json(found), figure, points.lines(found))
+    settings = vars(arguments) | sizes | {"copies": copied}
+    lines = [points.lines(found), *([f"{said}: left out"] if (said := copies.said(copied)) else [])]
+    return Result("intra_modal", settings, as_json(found), figure, "\n".join(lines))

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aligngap.errors import UsageError
+from aligngap.gap import copies
 from aligngap.gap.streaming import sample
 from aligngap.intervals import Interval, as_json
 from aligngap.laboratory.shared import embeddings, labelled, points
-from aligngap.laboratory.shared.embeddings import classes, distinct, matches, read_pairs
+from aligngap.laboratory.shared.embeddings import classes, read_pairs
 from aligngap.laboratory.shared.result import Result, style
 from aligngap.reporting.figures import PALETTE, run_colour
 from aligngap.tasks import perturbation
@@ -44,14 +45,14 @@ def run(arguments: argparse.Namespace) -> Result:
     given, labels, class_text = len(image), *classes(arguments, image)
     rows = sample(given, arguments.pairs, arguments.seed)
     image, text, labels = image[rows], text[rows], labels[rows]
-    same, noise = matches(image, text), (arguments.seed, arguments.sizes, arguments.draws)
-    a, b = distinct(image), distinct(text)
+    items, noise = copies.of(image, text), (arguments.seed, arguments.sizes, arguments.draws)
+    same, a, b = items.group, items.first.image, items.first.text
     found = perturbation.retrieval(image[a], text[b], same[a], same[b], *noise)
     if class_text is not None:
         found |= perturbation.accuracy(image, class_text, labels, same, *noise)
     sizes = {"pairs_given": given, "pairs_measured": len(rows), "dimension": image.shape[1]}
     shown = {name: x for name, x in found.items() if name.partition("/")[2] in SHOWN}
-    settings = vars(arguments) | sizes
+    settings = vars(arguments) | sizes | {"copies": items.copies}
     figure = _draw(shown, sorted(arguments.sizes))
     return Result("perturbation", settings, as_json(found), figure, points.lines(shown))
 

@@ -32,7 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    """lp_acc1, lp_acc5 and lp_mean_per_class_recall; equal rows stay in one part."""
+    """lp_acc1, lp_acc5 and lp_mean_per_class_recall; equal rows are one."""
     labelled.check_seed(arguments)
     if min(arguments.shots, default=1) < 1 or arguments.draws < 1:
         raise UsageError("--shots and --draws are at least 1")
@@ -59,8 +59,10 @@ def _parts(arguments: argparse.Namespace) -> dict[str, Rows]:
         raise UsageError("--test_image and --test_labels go together")
     rows = files.load(arguments.image)
     names, classes = sources.labels(arguments.labels, len(rows), "rows")
-    given = Rows(rows, classes)
-    rows_of = labelled.parted(labelled.copies(rows), arguments.seed, not arguments.test_image)
+    given = _distinct(rows, classes)
+    rows_of = labelled.parted(
+        labelled.copies(given.features), arguments.seed, not arguments.test_image
+    )
     parts = {name: given.take(chosen) for name, chosen in rows_of.items()}
     if arguments.test_image:
         test = files.load(arguments.test_image)
@@ -73,5 +75,10 @@ def _parts(arguments: argparse.Namespace) -> dict[str, Rows]:
         place = {
             name: number for number, name in enumerate([*names, *sorted({*others} - {*names})])
         }
-        parts["test"] = Rows(test, np.array([place[name] for name in others])[index])
+        parts["test"] = _distinct(test, np.array([place[name] for name in others])[index])
     return parts
+
+
+def _distinct(rows: np.ndarray, classes: np.ndarray) -> Rows:
+    """Equal rows of a class are one item, to learn from and to be tested by."""
+    return Rows(rows, classes).take(labelled.distinct(rows, classes)[0])

@@ -5,10 +5,10 @@ Three fifths of the pairs train, a fifth chooses λ (on the modality that trains
 
 import argparse
 
-from aligngap.gap import sources
+from aligngap.gap import copies, sources
 from aligngap.intervals import as_json
 from aligngap.laboratory.shared import labelled, points
-from aligngap.laboratory.shared.embeddings import FILES, matches, read_pairs
+from aligngap.laboratory.shared.embeddings import FILES, read_pairs
 from aligngap.laboratory.shared.result import Result
 from aligngap.tasks import substitution
 from aligngap.tasks.probe import Rows
@@ -28,7 +28,8 @@ def run(arguments: argparse.Namespace) -> Result:
     labelled.check_seed(arguments)
     image, text = read_pairs(arguments.image, arguments.text)
     names, classes = sources.labels(arguments.labels, len(image))
-    same = matches(image, text)
+    items = copies.of(image, text)
+    same = items.group
     parts = labelled.parted(same, arguments.seed, test=True)
     sides = {"image": Rows(image, classes), "text": Rows(text, classes)}
     train, validation, test = (
@@ -40,6 +41,7 @@ def run(arguments: argparse.Namespace) -> Result:
     found = substitution.evaluate(trained, tested, arguments.seed)
     sizes = {f"{name}_pairs": len(rows) for name, rows in parts.items()}
     settings = vars(arguments) | sizes | {"classes": len(names), "dimension": image.shape[1]}
+    settings |= {"copies": items.copies}
     settings |= {f"l2_of_{side}": made.l2 for side, made in trained.items()}
     figure = points.draw(found, "share of the test rows (tick: chance)", "Trained on → tested on")
     return Result("substitution", settings, as_json(found), figure, points.lines(found))

@@ -2,7 +2,7 @@
 
 Two recalls are made of it. That of `tasks.retrieval` takes every candidate of the query's label
 for right (several images of one thing, several captions of one image). The paired recall of
-`gap.neighbours` takes only the row of the query's own index for right, and copies of it for rivals.
+`gap.neighbours` takes only the row of the query's own index for right, and leaves out others of it.
 """
 
 import numpy as np

@@ -62,11 +62,13 @@ class Measured(NamedTuple):
         column = self.scores[name][:, place]
         return Scores(column, np.arange(len(column)), float(self.chance[name][place]))
 
-    def found(self, seed: int) -> Found:
-        """With intervals, which resample the queries and keep the pool as it is."""
+    def found(self, seed: int, clusters: Int[np.ndarray, "Q"] | None = None) -> Found:
+        """With intervals, which resample the queries, those of a cluster together, and keep the
+        pool as it is."""
         columns = np.concatenate([*self.scores.values()], axis=1)
         chance = np.concatenate([self.chance[name] for name in self.scores])
-        flat = iter(estimates(columns, np.arange(len(columns)), chance, seed))
+        clusters = np.arange(len(columns)) if clusters is None else clusters
+        flat = iter(estimates(columns, clusters, chance, seed))
         values = {name: {at: next(flat) for at in GRID} for name in self.scores}
         return Found(values, len(columns), self.items)
 
@@ -77,9 +79,10 @@ def evaluate(
     right: Right,
     seed: int,
     shown: Bool[np.ndarray, "N 2"] | None = None,
+    clusters: Int[np.ndarray, "Q"] | None = None,
 ) -> Found:
-    """`measure` with intervals."""
-    return measure(chunks, queries, right, shown).found(seed)
+    """`measure` with intervals; without `clusters` each query is one."""
+    return measure(chunks, queries, right, shown).found(seed, clusters)
 
 
 def measure(

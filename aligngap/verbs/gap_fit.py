@@ -29,7 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Fits, writes OUTPUT/transform.json and transform.safetensors, says what it was fitted on."""
     from aligngap import atomic
-    from aligngap.gap import GapTransform
+    from aligngap.gap import GapTransform, copies
 
     atomic.empty(Path(arguments.output))
     transform = GapTransform.fit(
@@ -43,4 +43,6 @@ def run(arguments: argparse.Namespace) -> None:
     )
     transform.save(arguments.output)
     rows = ", ".join(f"{count:,} {name} rows" for name, count in transform.fitted.items())
-    print(f"{arguments.output}: {transform.method} fitted on {rows}")
+    copied = copies.said(transform.copies)
+    more = f"; {copied}: equal rows count once" if copied else ""
+    print(f"{arguments.output}: {transform.method} fitted on {rows}{more}")

@@ -112,7 +112,9 @@ def test_the_error_of_a_spectrum_is_its_spread_over_samples(population):
     samples = [population(400, seed) for seed in range(100)]
     ranks = [float(gap.effective_rank(v)) for v, _ in samples]
     errors = [
-        spectrum.errors(spectrum.covariance(v), v.astype(np.float32), 400)["effective_rank"]
+        spectrum.errors(spectrum.covariance(v), v.astype(np.float32), np.arange(400), 400)[
+            "effective_rank"
+        ]
         for v, _ in samples
     ]
     assert np.mean(errors) == pytest.approx(np.std(ranks), rel=0.2)

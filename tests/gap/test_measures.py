@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import ortho_group
 
 from aligngap import gap
+from aligngap.gap.copies import Items
 
 
 def reference(v: np.ndarray, t: np.ndarray) -> dict[str, float]:
@@ -88,7 +89,7 @@ def test_against_the_definitions(unit_rows, rows, dimension):
 
 def test_two_antipodal_points():
     v = np.tile([1.0, 0, 0], (50, 1))
-    got = gap.summary(v, -v)
+    got = gap.summary(v, -v, items=Items.each(50))
     assert got["centroid_distance"] == pytest.approx(2)
     assert got["alignment_score"] == pytest.approx(-1)
     assert got["cross_uniformity"] == pytest.approx(-8)

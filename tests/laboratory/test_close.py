@@ -139,3 +139,27 @@ def test_without_the_library_the_error_says_how_to_install(folder, capsys, monke
     monkeypatch.setitem(sys.modules, "ot", None)
     assert run(folder, "--method=transport") == 1
     assert "pip install 'POT>=0.9'" in capsys.readouterr().err
+
+
+def test_images_that_stand_there_five_times_are_judged_as_one(folder, capsys):
+    """The same values as of one caption an image, where captions of an image are equal too."""
+    v, t = clouds(PAIRS)
+    for name, rows in (("image", v), ("text", t)):
+        np.save(folder / f"{name}.npy", np.repeat(rows.astype(np.float32), 5, axis=0))
+    assert run(folder) == 0
+    five = json.loads((folder / "out" / "close.json").read_text())
+    assert five["settings"]["copies"] == {"image": 4 * PAIRS, "text": 4 * PAIRS}
+    assert five["results"]["transform"]["copies"] == {"image": 2 * PAIRS, "text": 2 * PAIRS}
+    said = "800 image rows and 800 text rows are copies of others: equal rows count once"
+    assert said in capsys.readouterr().out
+    for name, rows in (("image", v), ("text", t)):
+        np.save(folder / f"{name}.npy", rows.astype(np.float32))
+    assert run(folder) == 0
+    one = json.loads((folder / "out" / "close.json").read_text())
+    for when in ("before", "after"):
+        found, wanted = (x["results"][when] for x in (five, one))
+        assert found["fid"] == pytest.approx(wanted["fid"], abs=1e-5)
+        for name, value in wanted["gap"].items():
+            assert found["gap"][name] == pytest.approx(value, abs=1e-5), name
+        for name, x in wanted["retrieval"].items():
+            assert found["retrieval"][name]["value"] == pytest.approx(x["value"], abs=1e-6), name

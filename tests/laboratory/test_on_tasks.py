@@ -157,3 +157,18 @@ def test_bad_input_is_one_line(name, more, code, words, folder, run, capsys):
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not (folder / "out").exists()
+
+
+def test_a_copy_is_not_retrieved_within_its_modality(folder, capsys):
+    """Every image five times finds itself first; as one item it finds what it found alone."""
+    image, _, labels = clouds()
+    np.save(folder / "five.npy", np.repeat(image, 5, axis=0))
+    (folder / "five.txt").write_text("".join(f"class {n}\n" for n in np.repeat(labels, 5)))
+    flags = [f"--image={folder}/five.npy", f"--labels={folder}/five.txt"]
+    assert cli.main(["gap", "intra_modal", *flags, f"--output={folder}/out"]) == 0
+    found = json.loads((folder / "out" / "intra_modal.json").read_text())
+    assert found["settings"]["copies"] == {"image": 4 * COUNT}
+    assert "240 image rows are copies of others: left out" in capsys.readouterr().out
+    alone = intra_modal.evaluate(image, labels, np.arange(COUNT), 0)
+    for name, value in alone.items():
+        assert found["results"][f"image/{name}"]["value"] == pytest.approx(value.value), name

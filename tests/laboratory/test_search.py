@@ -178,3 +178,17 @@ def test_items_are_never_held_at_once(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     few, many = (int(line.split()[1]) for line in done.stdout.splitlines() if "peak" in line)
     assert many - few < 130
+
+
+def test_pairs_that_share_an_image_are_one_item(run, folder, capsys):
+    """Its copies do not stand before it; each of its queries asks for it."""
+    image, text, query = rows_of(folder)
+    own = np.repeat(np.arange(10), 3)
+    np.save(folder / "copied.npy", image[own])
+    code, found = run(image=folder / "copied.npy")
+    assert code == 0 and found["items"] == 10 and found["queries"] == 30
+    assert found["copies"] == {"image": 20, "text": 0}
+    assert "20 image rows are copies of others" in capsys.readouterr().out
+    right = Right(np.arange(30), own, np.ones(30))
+    chunks = chunks_of(image[:10], text[::3])
+    same(found, search.evaluate(chunks, query, right, 0, clusters=own))

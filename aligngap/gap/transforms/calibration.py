@@ -15,7 +15,7 @@ from jaxtyping import Float
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.streaming import sample
 from aligngap.gap.transforms import stored
-from aligngap.gap.transforms.rows import Given, Rows
+from aligngap.gap.transforms.rows import Given, Rows, distinct
 
 FORMAT, MAKER = "aligngap score calibration", "`ScoreCalibration.save`"
 OVER = ("first", "all")
@@ -49,7 +49,8 @@ class ScoreCalibration:
         source: str = "",
         licence: str = "",
     ) -> "ScoreCalibration":
-        """On rows of the store, or a sample; of the queries at most `queries`, drawn at random."""
+        """On rows of the store, or a sample; of the queries at most `queries`, drawn at random.
+        Equal rows count once."""
         if over not in OVER:
             raise UsageError(f"over={over!r}: expected one of {', '.join(OVER)}")
         clouds = {"image": Rows(image, "image"), "text": Rows(text, "text")}
@@ -62,6 +63,9 @@ class ScoreCalibration:
                 )
         if asking.count < 2:
             raise AligngapError(f"{asking.source.given} has 1 row; a deviation needs at least 2")
+        (asking,) = distinct([asking])
+        if over == "all":  # The best score is that of copies, too.
+            clouds = {name: distinct([rows])[0] for name, rows in clouds.items()}
         asked = asking.all()[sample(asking.count, queries, seed)]
         found = {name: _scale(name, rows, asked, over) for name, rows in clouds.items()}
         named = ", ".join(rows.source.title for rows in (*clouds.values(), asking))

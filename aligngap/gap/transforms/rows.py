@@ -1,14 +1,15 @@
 """A modality's embeddings as transforms read them: in chunks, at length 1, as often as is asked."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt64
 
 from aligngap import progress
-from aligngap.gap import sources
+from aligngap.gap import copies, sources
 from aligngap.gap.sources import StoredArray
 from aligngap.gap.streaming import GROUPS
 from aligngap.gap.unit_rows import UnitRows
@@ -30,24 +31,50 @@ class Rows:
             self.source = sources.expect_embeddings(_in_memory(np.asarray(given), name))
         self.count, self.width = self.source.shape
         self._unit = UnitRows(self.source, quiet=not self._in_file)
+        self._kept: Bool[np.ndarray, "N"] | None = None
 
     def chunks(self, doing: str) -> Iterator[Float[np.ndarray, "n D"]]:
         """Float32 rows of length 1; AligngapError names those that are zero or not finite."""
-        starts: Iterator[int] = iter(range(0, self.count, GROUPS))
+        starts: Iterator[int] = iter(range(0, self.source.shape[0], GROUPS))
         if self._in_file:
             starts = self._shown(starts, doing)
         for start in starts:
-            yield self._unit.at(start, start + GROUPS)
+            rows = self._unit.at(start, start + GROUPS)
+            if self._kept is not None:
+                rows = rows[self._kept[start : start + GROUPS]]
+            if len(rows):
+                yield rows
+
+    def only(self, kept: Bool[np.ndarray, "N"]) -> "Rows":
+        """Those of them."""
+        found = copy.copy(self)
+        found._kept, found.count = kept, int(kept.sum())
+        return found
 
     def all(self) -> Float[np.ndarray, "N D"]:
         """Every row in memory, in float64."""
         return np.concatenate([*self.chunks("Reading")]).astype(np.float64)
 
     def _shown(self, starts: Iterator[int], doing: str) -> Iterator[int]:
-        with progress.Bar(f"{doing} {self.source.title}", self.count, "rows") as bar:
+        count = self.source.shape[0]
+        with progress.Bar(f"{doing} {self.source.title}", count, "rows") as bar:
             for start in starts:
                 yield start
-                bar.advance(min(GROUPS, self.count - start))
+                bar.advance(min(GROUPS, count - start))
+
+
+def distinct(clouds: Sequence[Rows]) -> list[Rows]:
+    """The same without rows that equal one before them; of several clouds, row i of all being one
+    item, without those that do so in all."""
+    numbers = np.stack([copies.numbered(_digests(rows)) for rows in clouds], axis=1)
+    kept = np.zeros(len(numbers), bool)
+    kept[np.unique(numbers, axis=0, return_index=True)[1]] = True
+    return [rows.only(kept) for rows in clouds]
+
+
+def _digests(rows: Rows) -> UInt64[np.ndarray, "N"]:
+    doing = "Looking for copies in"
+    return np.concatenate([copies.digests(chunk) for chunk in rows.chunks(doing)])
 
 
 def _in_memory(array: np.ndarray, name: str) -> StoredArray:

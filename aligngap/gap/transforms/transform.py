@@ -14,7 +14,7 @@ from aligngap.gap.transforms.maps import KINDS, Map, through
 from aligngap.gap.transforms.methods import METHODS
 from aligngap.gap.transforms.methods.contract import Clouds, Method, Options
 from aligngap.gap.transforms.methods.options import settled
-from aligngap.gap.transforms.rows import Given, Rows
+from aligngap.gap.transforms.rows import Given, Rows, distinct
 
 FORMAT, MAKER = "aligngap gap transform", "`aligngap gap fit --output=DIR`"
 
@@ -30,7 +30,8 @@ class GapTransform:
     method: str
     options: Options
     dimension: int  # D, of the rows that it takes.
-    fitted: Mapping[str, int]  # modality → rows that it was fitted on.
+    fitted: Mapping[str, int]  # modality → distinct rows that it was fitted on.
+    copies: Mapping[str, int]  # modality → rows that were copies of those.
     maps: Mapping[str, tuple[Map, ...]]
     source: str  # Of what rows, in the words of who fitted it.
     licence: str  # Of those rows.
@@ -48,7 +49,8 @@ class GapTransform:
         **options: float,
     ) -> "GapTransform":
         """Fitted on rows [N, D], [M, D], [Q, D], in passes over chunks of them; row i of image and
-        text are a pair only to `procrustes`. Without `query`, queries are treated as texts.
+        text are a pair only to `procrustes`. Without `query`, queries are treated as texts. Equal
+        rows count once (to `procrustes` pairs equal in both).
 
         Methods and their options: `methods/`. UsageError for others, AligngapError for rows that
         are no embeddings, differ in D, or are too few.
@@ -58,11 +60,15 @@ class GapTransform:
         clouds = {name: Rows(rows, name) for name, rows in given.items()}
         width = clouds["image"].width
         settings = settled(method, chosen, options, width)
-        _check(method, chosen, clouds, settings)
+        _check_shapes(method, chosen, clouds)
+        counts = {name: rows.count for name, rows in clouds.items()}
+        clouds = _distinct(clouds, chosen.paired)
+        _check_counts(method, chosen, clouds, settings)
         maps = chosen.fit(clouds, settings)
         named = ", ".join(rows.source.title for rows in clouds.values())
         fitted = {name: rows.count for name, rows in clouds.items()}
-        return cls(method, settings, width, fitted, maps, source or named, licence)
+        copies = {name: counts[name] - fitted[name] for name in fitted}
+        return cls(method, settings, width, fitted, copies, maps, source or named, licence)
 
     def image(self, rows: Given) -> Float[np.ndarray, "N K"]:
         """Images, transformed; AligngapError names rows that are no embeddings."""
@@ -119,6 +125,7 @@ class GapTransform:
             "dimension": self.dimension,
             "dimension_transformed": self.width,
             "fitted_rows": dict(self.fitted),
+            "copies": dict(self.copies),
             "source": self.source,
             "licence": self.licence,
         }
@@ -155,6 +162,7 @@ class GapTransform:
                 dict(record["options"]),
                 int(record["dimension"]),
                 dict(record["fitted_rows"]),
+                dict(record["copies"]),
                 {**maps, "text": maps["text"], "image": maps["image"]},
                 str(record["source"]),
                 str(record["licence"]),
@@ -181,7 +189,16 @@ def _method(name: str) -> Method:
     return METHODS[name]
 
 
-def _check(name: str, method: Method, clouds: Clouds, options: Options) -> None:
+def _distinct(clouds: Clouds, paired: bool) -> dict[str, Rows]:
+    together = [("image", "text"), ("query",)] if paired else [(name,) for name in clouds]
+    found: dict[str, Rows] = {}
+    for names in together:
+        if names[0] in clouds:
+            found |= dict(zip(names, distinct([clouds[name] for name in names]), strict=True))
+    return found
+
+
+def _check_shapes(name: str, method: Method, clouds: Clouds) -> None:
     """What can be said of clouds before a number of theirs is read."""
     image, text = clouds["image"], clouds["text"]
     for rows in clouds.values():
@@ -195,15 +212,21 @@ def _check(name: str, method: Method, clouds: Clouds, options: Options) -> None:
             f"--method={name} needs pairs, row i of both: {image.source.given} has {image.count} "
             f"rows and {text.source.given} {text.count}"
         )
+
+
+def _check_counts(name: str, method: Method, clouds: Clouds, options: Options) -> None:
+    """Whether there are enough rows, and not too many."""
+    image = clouds["image"]
     least = method.least(image.width, options)
     for rows in (clouds[each] for each in method.reads if each in clouds):
         if rows.count < least:
             raise AligngapError(
-                f"{rows.source.given} has {rows.count} rows; --method={name} needs at least "
-                f"{least} of {image.width} dimensions"
+                f"{rows.source.given} has {rows.count} distinct rows; --method={name} needs at "
+                f"least {least} of {image.width} dimensions"
             )
         if rows.count > options.get("most", rows.count):
             raise AligngapError(
-                f"{rows.source.given} has {rows.count} rows; --method={name} holds as many numbers "
-                f"as pairs of them and takes {options['most']:g}: raise --most, or give a sample"
+                f"{rows.source.given} has {rows.count} distinct rows; --method={name} holds as "
+                f"many numbers as pairs of them and takes {options['most']:g}: raise --most, or "
+                "give a sample"
             )

@@ -20,7 +20,7 @@ from aligngap.gap import files, sources
 from aligngap.gap.streaming import sample
 from aligngap.intervals import CONFIDENCE
 from aligngap.laboratory.bias.figure import draw, summary
-from aligngap.laboratory.shared import along_gap
+from aligngap.laboratory.shared import along_gap, labelled
 from aligngap.laboratory.shared.embeddings import FILES, read_texts
 from aligngap.laboratory.shared.result import Result
 from aligngap.tasks.intervals import estimate
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> Result:
     deltas = along_gap.grid(arguments)
     matching, given = _read(arguments)
     found = _found(matching, deltas, arguments.move, arguments.seed)
-    sizes = {"images_given": given, "images": len(matching.image), "prompts": len(matching.prompts)}
+    sizes = {**given, "images": len(matching.image), "prompts": len(matching.prompts)}
     sizes |= {"dimension": matching.image.shape[1], "shuffles": SHUFFLES}
     what = "captions" if arguments.text else "prompts"
     return Result(
@@ -92,8 +92,8 @@ def matched(
     return nearest / nearest.sum(axis=1, keepdims=True)
 
 
-def _read(arguments: argparse.Namespace) -> tuple[Matching, int]:
-    """What the files hold, and how many images before the sample."""
+def _read(arguments: argparse.Namespace) -> tuple[Matching, dict[str, Any]]:
+    """What the files hold, equal images of a group once; how many there were before the sample."""
     image = files.load(arguments.image)
     prompts = read_texts(arguments.classes, image.shape[1])
     groups, group = _names(arguments.labels, len(image), "images")
@@ -107,11 +107,14 @@ def _read(arguments: argparse.Namespace) -> tuple[Matching, int]:
     if arguments.own:
         right = _right(arguments.own, groups, len(prompts))
     others = read_texts(arguments.text, image.shape[1]) if arguments.text else prompts
+    given = len(image)
+    distinct, _ = labelled.distinct(image, group)
+    image, group = image[distinct], group[distinct]
     rows = sample(len(image), arguments.images, arguments.seed)
     kept, group = np.unique(group[rows], return_inverse=True)  # a sample may miss a group
     groups, right = [groups[each] for each in kept], right[kept]
     matching = Matching(image[rows], prompts, others, groups, group, categories, category, right)
-    return matching, len(image)
+    return matching, {"images_given": given, "copies": {"image": given - len(distinct)}}
 
 
 def _names(given: str, rows: int, of: str) -> tuple[list[str], Int[np.ndarray, "n"]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aligngap import flags
 from aligngap.errors import UsageError
-from aligngap.gap import GapTransform
+from aligngap.gap import GapTransform, copies
 from aligngap.laboratory.search import pool
 from aligngap.laboratory.search.figure import draw, summary
 from aligngap.laboratory.shared.embeddings import FILES
@@ -50,7 +50,12 @@ def run(arguments: argparse.Namespace) -> Result:
     transform = GapTransform.load(arguments.transform) if arguments.transform else None
     searched = pool.read(arguments, transform)
     measured = search.evaluate(
-        searched.chunks, searched.queries, searched.right, arguments.seed, searched.shown
+        searched.chunks,
+        searched.queries,
+        searched.right,
+        arguments.seed,
+        searched.shown,
+        searched.clusters,
     )
     found: dict[str, Any] = {"fused": {}}
     for name, values in measured.values.items():
@@ -65,8 +70,19 @@ def run(arguments: argparse.Namespace) -> Result:
     return Result(
         "search",
         settings,
-        {**sizes, "transform": transform and transform.about(), **found},
+        {
+            **sizes,
+            "copies": dict(searched.copies),
+            "transform": transform and transform.about(),
+            **found,
+        },
         draw(found),
-        summary(found, sizes, searched.given, transform.method if transform else ""),
+        summary(
+            found,
+            sizes,
+            searched.given,
+            transform.method if transform else "",
+            copies.said(searched.copies),
+        ),
         at_top=True,
     )

@@ -50,13 +50,18 @@ def _line(axes: Axes, values: Values, at: str, number: int, label: str) -> None:
 
 
 def summary(
-    found: Mapping[str, Any], sizes: Mapping[str, int], given: int, transformed: str = ""
+    found: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    given: int,
+    transformed: str = "",
+    copied: str = "",
 ) -> str:
     """A line a measure at three shares of images, and the best fused document."""
     of = f" of {given:,}" if given > sizes["queries"] else ""
     by = f", transformed by {transformed}" if transformed else ""
     lines = [
         f"{sizes['items']:,} items, {sizes['queries']:,} queries{of}{by}: value, 95 % interval",
+        *([f"{copied}: pairs that share an image or a text are one item"] if copied else []),
         f"{'share of images':<22}" + "".join(f"{share:9g}".ljust(26) for share in PRINTED),
     ]
     for name in (*DRAWN, "recall@1", "recall@5", IMAGES):

@@ -2,14 +2,15 @@
 
 import argparse
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from aligngap import progress
 from aligngap.errors import AligngapError, UsageError
-from aligngap.gap import GapTransform, sources
+from aligngap.gap import GapTransform, copies, sources
+from aligngap.gap.copies import Items
 from aligngap.gap.sources import StoredArray
 from aligngap.gap.streaming import GROUPS, sample
 from aligngap.gap.unit_rows import UnitRows
@@ -26,6 +27,8 @@ class Pool:
     right: Right
     shown: Bool[np.ndarray, "N 2"] | None
     given: int  # Queries that there were, of which those of `queries` are left.
+    clusters: Int[np.ndarray, "Q"] | None = None  # Queries of one item; each its own without.
+    copies: Mapping[str, int] = dataclasses.field(default_factory=dict)  # Rows that are no item.
 
 
 def read(arguments: argparse.Namespace, transform: GapTransform | None) -> Pool:
@@ -49,8 +52,8 @@ def read(arguments: argparse.Namespace, transform: GapTransform | None) -> Pool:
             f"{text.given} {shapes[1][0]}; expected one query an item, row i of all three, or "
             "--qrels=FILE.tsv"
         )
-    right = Right.own(shapes[2][0])
-    return _of_queries(arguments, query, right, _streamed(image, text), None)
+    items = copies.find(zip(image.given_rows(), text.given_rows(), strict=True))
+    return _of_items(arguments, query, items, image, text)
 
 
 class Side:
@@ -70,10 +73,27 @@ class Side:
             return rows
         return self._transform.changed(self._modality, rows, start, self.given)
 
+    def given_rows(self) -> Iterator[Float[np.ndarray, "n D"]]:
+        """All of them, GROUPS at a time, not transformed."""
+        for start in range(0, self.source.shape[0], GROUPS):
+            yield self._unit.at(start, start + GROUPS)
+
     def all(self) -> Float[np.ndarray, "N D"]:
         """All of them."""
         starts = range(0, self.source.shape[0], GROUPS)
         return np.concatenate([self.at(start, start + GROUPS) for start in starts])
+
+
+def _of_items(
+    arguments: argparse.Namespace, query: Side, items: Items, image: Side, text: Side
+) -> Pool:
+    """Pairs that share an image or a text are one item: the first of them stands in the pool, and
+    the queries of all of them ask for it; else its copies would stand before it."""
+    first = np.zeros(len(items.group), bool)
+    first[np.unique(items.group, return_index=True)[1]] = True
+    right = Right(np.arange(len(items.group)), items.group, np.ones(len(items.group)))
+    pool = _of_queries(arguments, query, right, _streamed(image, text, first), None)
+    return dataclasses.replace(pool, clusters=pool.right.item, copies=items.copies)
 
 
 def _by_qrels(arguments: argparse.Namespace, image: Side, text: Side, query: Side) -> Pool:
@@ -119,8 +139,8 @@ def _of_queries(
     return Pool(chunks, query.all()[chosen], left, shown, query.source.shape[0])
 
 
-def _streamed(image: Side, text: Side) -> Chunks:
-    """Rows of both files, GROUPS at a time, read anew in each pass."""
+def _streamed(image: Side, text: Side, kept: Bool[np.ndarray, "N"] | None = None) -> Chunks:
+    """Rows of both files (those that are kept), GROUPS at a time, read anew in each pass."""
     passes = iter(("Reading the right items", "Comparing queries with items"))
 
     def chunks() -> Iterator[Chunk]:
@@ -128,7 +148,9 @@ def _streamed(image: Side, text: Side) -> Chunks:
         with progress.Bar(next(passes), count, "items") as bar:
             for start in range(0, count, GROUPS):
                 rows = image.at(start, start + GROUPS), text.at(start, start + GROUPS)
-                yield rows
+                there = slice(None) if kept is None else kept[start : start + GROUPS]
+                if len(rows[0][there]):
+                    yield rows[0][there], rows[1][there]
                 bar.advance(len(rows[0]))
 
     return chunks

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from aligngap.errors import AligngapError, UsageError
-from aligngap.gap import files, sources
+from aligngap.gap import copies, files, sources
 
 FILES = "FILE.npy, FILE.npz:NAME or FILE.safetensors"  # what help texts say of embeddings
 
@@ -36,10 +34,7 @@ def matches(
     image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "N D"]
 ) -> Int[np.ndarray, "N"]:
     """A label a pair: pairs that share an image or a caption (equal rows) answer each other."""
-    own = [np.unique(x, axis=0, return_inverse=True)[1].reshape(-1) for x in (image, text)]
-    size = int(np.max(own)) + 1
-    links = sparse.coo_array((np.ones(len(image)), (own[0], own[1] + size)), (2 * size, 2 * size))
-    return connected_components(links, directed=False)[1][own[0]]
+    return copies.of(image, text).group
 
 
 def distinct(rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "U"]:

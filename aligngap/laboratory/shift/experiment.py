@@ -17,11 +17,12 @@ from jaxtyping import Array, Float, Int
 
 from aligngap import gap, objectives, progress
 from aligngap.errors import AligngapError, UsageError
+from aligngap.gap import copies
 from aligngap.gap.embedding_shift import MOVES
 from aligngap.gap.streaming import sample
 from aligngap.laboratory.shared import along_gap, embeddings
 from aligngap.laboratory.shared.embeddings import classes as classes_of
-from aligngap.laboratory.shared.embeddings import distinct, matches, read_pairs
+from aligngap.laboratory.shared.embeddings import distinct, read_pairs
 from aligngap.laboratory.shared.result import Result
 from aligngap.laboratory.shift.figure import draw, summary
 from aligngap.tasks import retrieval
@@ -64,10 +65,12 @@ def run(arguments: argparse.Namespace) -> Result:
         )
     rows = sample(given, arguments.pairs, arguments.seed)
     image, text, labels = image[rows], text[rows], labels[rows]
-    distance, same = along_gap.distance(image, text), matches(image, text)
+    items = copies.of(image, text)
+    same, once = items.group, (image[items.first.image], text[items.first.text])
+    distance = along_gap.distance(*once)
     move, seed = arguments.move, arguments.seed
 
-    curves = {each: along_gap.curve(image, text, deltas, each) for each in MOVES}
+    curves = {each: along_gap.curve(*once, deltas, each) for each in MOVES}
     found: dict[str, Any] = {"gap": distance, "curves": curves}
     gaps = found["curves"][move]["gap"]
     found["loss"] = _landscape(image, text, deltas, gaps, arguments)
@@ -78,7 +81,12 @@ def run(arguments: argparse.Namespace) -> Result:
         zero_shot = partial(_zero_shot, image, classes, labels, same)
         found["accuracy"] = _accuracies(zero_shot(np.arange(len(image))), deltas, move)
         found["best_for_zero_shot"] = _held_out(zero_shot, same, deltas, move, seed)
-    sizes = {"pairs": len(rows), "pairs_given": given, "dimension": image.shape[1]}
+    sizes = {
+        "pairs": len(rows),
+        "pairs_given": given,
+        "copies": items.copies,
+        "dimension": image.shape[1],
+    }
     batches = {"batches": len(rows) // arguments.batch, "temperatures": list(TEMPERATURES)}
     return Result(
         "shift",
@@ -107,7 +115,7 @@ def _landscape(
     """The contrastive loss at each τ: mean and standard deviation over the same batches."""
     order = np.random.default_rng(arguments.seed).permutation(len(image))
     used = order[: len(image) // arguments.batch * arguments.batch].reshape(-1, arguments.batch)
-    vector = gap.gap_vector(image, text)
+    vector = _vector(image, text)
 
     @jax.jit
     def losses(delta: Array, scale: Array) -> Float[Array, "batches"]:
@@ -125,11 +133,17 @@ def _landscape(
     return found
 
 
+def _vector(image: np.ndarray, text: np.ndarray) -> Float[Array, "D"]:
+    """The gap vector of the distinct rows."""
+    return gap.gap_vector(image[distinct(image)], text[distinct(text)])
+
+
 def _recalls(
     image: np.ndarray, text: np.ndarray, same: np.ndarray, deltas: np.ndarray, move: str
 ) -> dict[str, list[float]]:
     """name → recall at each δ, among the distinct images and captions of all pairs."""
-    vector, a, b = gap.gap_vector(image, text), distinct(image), distinct(text)
+    a, b = distinct(image), distinct(text)
+    vector = gap.gap_vector(image[a], text[b])
     found = []
     for delta in progress.track(deltas, "retrieval", len(deltas), "shifts"):
         v, t = map(np.asarray, gap.shift(image[a], text[b], delta, vector=vector, move=move))
@@ -139,7 +153,7 @@ def _recalls(
 
 def _accuracies(task: Task, deltas: np.ndarray, move: str) -> dict[str, Any]:
     """Accuracy at each δ on all images, against the gap of images and class texts."""
-    vector = gap.gap_vector(task.image, task.text)
+    vector = _vector(task.image, task.text)
     moved = [gap.shift(task.image, task.text, delta, vector=vector, move=move) for delta in deltas]
     return {
         "gap": [float(gap.signed_gap(v, t, vector)) for v, t in moved],
@@ -197,7 +211,7 @@ def _held_out(
         raise AligngapError(f"{len(names)} distinct pairs cannot be split into halves; at least 4")
     chosen = np.isin(same, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
     choosing, held_out = task(np.flatnonzero(chosen)), task(np.flatnonzero(~chosen))
-    vector = gap.gap_vector(choosing.image, choosing.text)
+    vector = _vector(choosing.image, choosing.text)
 
     def hits(of: Task, delta: float) -> Hits:
         moved = gap.shift(of.image, of.text, delta, vector=vector, move=move)

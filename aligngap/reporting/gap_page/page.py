@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from aligngap import atomic
-from aligngap.gap import clouds
+from aligngap.gap import clouds, copies
 from aligngap.gap.files import Measured
 from aligngap.gap.formulas import centroid_distance
 from aligngap.gap.intervals import RESAMPLES
@@ -96,7 +96,8 @@ MEANINGS = {
     "linear_separability": Meaning(
         "How often a flat boundary tells an image from a caption: 1 where the modalities lie "
         "apart, 0.5 (guessing) where they are mixed.",
-        "accuracy of a logistic regression on a fifth of the pairs, fitted to the others",
+        "accuracy of a logistic regression on a fifth of the pairs, fitted to the others; images "
+        "and captions count the same, however many they are",
         FAHIM,
     ),
     "uniformity_image": Meaning(
@@ -134,8 +135,8 @@ MEANINGS = {
     "same_modality_neighbours": Meaning(
         "How often what lies nearest is of the same modality: 1 where the modalities lie apart, "
         "about 0.5 where they are mixed, 0 where each lies nearest to its own pair.",
-        "share of images and captions whose nearest neighbour, the pair included, is of their "
-        "own modality",
+        "share of images whose nearest neighbour, the pair included, is an image, and of captions "
+        "whose is a caption; their mean",
         ROLE,
     ),
     "paired_median_rank_image_to_text": Meaning(
@@ -177,12 +178,15 @@ def _content(found: Measured, arguments: Sequence[str]) -> dict[str, Any]:
     image, text = found.image[shown], found.text[shown]
     sampled = clouds.sampled_measures(found.intervals) if found.sampled else []
     plane = figures.plane(image, text, np.arange(len(shown)))
-    paired, negatives = figures.cosines(image, text, *[np.arange(len(shown))] * 2)
+    # Row i's caption is text i; pairs that share an image or a caption are no negatives.
+    group = found.items.group[shown]
+    paired, negatives = figures.cosines(image, text, np.arange(len(shown)), group)
     return {
         "files": {"images": found.images, "captions": found.texts},
         "gap": _decimals(found.intervals[GAP]),
         "pairs": f"{count:,}",
         "dimension": f"{width:,}",
+        "copies": copies.said(found.copies),
         "sampled": f"{len(shown):,}" if len(shown) < count else None,
         "points": f"{min(figures.MAX_POINTS, len(shown)):,}",
         "links": min(figures.MAX_LINKS, len(shown)),

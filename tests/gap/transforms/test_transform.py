@@ -135,9 +135,11 @@ def test_other_dimensions_and_too_few_rows(clouds, others):
     for method, (rows, least) in few.items():
         some = [x[:rows] for x in clouds]
         said = line(lambda some=some, method=method: fit(some, method))
-        assert f"has {rows} rows; --method={method} needs at least {least} of" in said
+        assert f"has {rows} distinct rows; --method={method} needs at least {least} of" in said
     assert "needs pairs" in line(lambda: fit([clouds[0], clouds[1][:50], clouds[2]], "procrustes"))
-    assert "all rows are the same" in line(lambda: fit([np.ones((60, 8))] * 3, "whiten"))
+    assert "image has 1 distinct rows" in line(lambda: fit([np.ones((60, 8))] * 3, "whiten"))
+    near = np.ones((60, 8)) + 1e-7 * np.random.default_rng(0).normal(size=(60, 8))
+    assert "all rows are the same" in line(lambda: fit([near] * 3, "whiten"))
     assert "takes 50: raise --most" in line(lambda: fit(clouds, "spectral", most=50))
     assert "expected one array [N, D]" in line(lambda: fit([clouds[0][0]] * 3, "mean"))
     assert "expected floating-point" in line(lambda: fit([np.ones((60, 8), int)] * 3, "mean"))
@@ -250,3 +252,23 @@ def test_rows_are_never_held_at_once(tmp_path):
     few, many = (int(each.split()[1]) for each in done.stdout.splitlines() if "peak" in each)
     assert np.load(tmp_path / "many" / "out.npy", mmap_mode="r").shape == (200_000, 256)
     assert many - few < 100
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_rows_count_once(clouds, others, method):
+    """Some rows stand there more often than others: what is fitted is what was, to the bit."""
+    often = np.random.default_rng(0).integers(60, size=100)
+    more = [np.concatenate([x, x[often]]) for x in clouds]
+    plain, copied = fit(clouds, method), fit(more, method)
+    assert copied.fitted == plain.fitted == {"image": 60, "text": 60, "query": 60}
+    assert copied.copies == {"image": 100, "text": 100, "query": 100}
+    assert bits(copied, others) == bits(plain, others)
+
+
+def test_of_pairs_only_those_that_are_equal_in_both_are_copies(clouds, others):
+    """Five captions an image are five pairs to procrustes, and one image to the mean."""
+    image = np.repeat(clouds[0][:12], 5, axis=0)
+    paired = GapTransform.fit(image, clouds[1], "procrustes")
+    assert paired.fitted == {"image": 60, "text": 60}
+    mean = GapTransform.fit(image, clouds[1], "mean")
+    assert mean.fitted == {"image": 12, "text": 60} and mean.copies == {"image": 48, "text": 0}
