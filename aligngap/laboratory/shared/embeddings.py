@@ -32,14 +32,15 @@ def read_pairs(
     return files.load(image_path), files.load(text_path)
 
 
-def matches(
-    image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "N D"]
-) -> Int[np.ndarray, "N"]:
-    """A label a pair: pairs that share an image or a caption (equal rows) answer each other."""
-    own = [np.unique(x, axis=0, return_inverse=True)[1].reshape(-1) for x in (image, text)]
+def matches(*modalities: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "N"]:
+    """A label an item: those that share an image, a caption or a query (equal rows) answer each
+    other. Row i of all modalities is one item."""
+    own = [np.unique(x, axis=0, return_inverse=True)[1].reshape(-1) for x in modalities]
     size = int(np.max(own)) + 1
-    links = sparse.coo_array((np.ones(len(image)), (own[0], own[1] + size)), (2 * size, 2 * size))
-    return connected_components(links, directed=False)[1][own[0]]
+    nodes = np.stack(own) + size * np.arange(len(own))[:, None]
+    links = (np.tile(nodes[0], len(own) - 1), nodes[1:].reshape(-1))
+    graph = sparse.coo_array((np.ones(len(links[0])), links), (size * len(own), size * len(own)))
+    return connected_components(graph, directed=False)[1][own[0]]
 
 
 def distinct(rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "U"]:
