@@ -103,6 +103,12 @@ def of(image: ArrayLike, text: ArrayLike) -> Items:
     return find([(np.asarray(image, np.float32), np.asarray(text, np.float32))])
 
 
+def groups(*modalities: ArrayLike) -> Int[np.ndarray, "N"]:
+    """`Items.group` of rows i of two or more modalities, which are one thing."""
+    rows = (np.asarray(x, np.float32) for x in modalities)
+    return _linked(*(numbered(digests(x)) for x in rows))
+
+
 def said(copies: Mapping[str, int]) -> str:
     """ "1,200 image rows and 3 text rows are copies of others"; nothing where there are none."""
     some = [f"{n:,} {name} row{'s' * (n > 1)}" for name, n in copies.items() if n]
@@ -127,11 +133,13 @@ def numbered(values: np.ndarray) -> Int[np.ndarray, "N"]:
     return place[number.reshape(-1)]
 
 
-def _linked(image: Int[np.ndarray, "N"], text: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
-    """The connected components of the graph of images and texts that pairs join."""
-    images, size = int(image.max()) + 1, int(image.max() + text.max()) + 2
-    edges = sparse.coo_array((np.ones(len(image)), (image, text + images)), (size, size))
-    return numbered(connected_components(edges, directed=False)[1][image])
+def _linked(*numbers: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
+    """The connected components of the graph of rows that items join."""
+    ends = np.cumsum([int(number.max()) + 1 for number in numbers])
+    first, *others = (x + start for x, start in zip(numbers, [0, *ends], strict=False))
+    edges = np.tile(first, len(others)), np.concatenate(others)
+    graph = sparse.coo_array((np.ones(len(edges[0])), edges), (ends[-1], ends[-1]))
+    return numbered(connected_components(graph, directed=False)[1][first])
 
 
 def _first(number: Int[np.ndarray, "N"]) -> Bool[np.ndarray, "N"]:

@@ -7,6 +7,7 @@ Fahim et al. 2024 (arXiv 2405.18570), Role et al. 2025 (arXiv 2505.03703).
 
 # name: what `aligngap gap --help` says of it. The room has the same name.
 EXPERIMENTS = {
+    "advise": "which transform gains in which task, judged by pairs that it was not fitted on",
     "arithmetic": "an image less one word plus another: is the nearest image what that makes",
     "bias": "what each group of images is matched to, as the clouds are moved along the gap",
     "close": "close the gap of embeddings after training, retrieval before and after",

@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aligngap import gap, transform_flags
 from aligngap.config import MODALITIES
-from aligngap.errors import AligngapError, UsageError
+from aligngap.errors import UsageError
 from aligngap.gap import copies
 from aligngap.gap.copies import Items
 from aligngap.gap.streaming import sample
 from aligngap.gap.transforms.methods import METHODS
 from aligngap.intervals import as_json
+from aligngap.laboratory.shared import clouds
 from aligngap.laboratory.shared.embeddings import FILES, read_pairs
+from aligngap.laboratory.shared.halves import halves
 from aligngap.laboratory.shared.result import Result, style
-from aligngap.reporting.figures import PALETTE, project, run_colour
+from aligngap.reporting.figures import PALETTE, run_colour
 from aligngap.tasks import retrieval
 
 SHOWN = (
@@ -92,22 +94,6 @@ def run(arguments: argparse.Namespace) -> Result:
     )
 
 
-def halves(
-    label: Int[np.ndarray, "N"], seed: int
-) -> tuple[Int[np.ndarray, "F"], Int[np.ndarray, "J"]]:
-    """Rows to fit on and rows to be judged by, in order; those of one label stay together.
-
-    AligngapError where all have one label.
-    """
-    names, first = np.unique(label, return_index=True)
-    names = names[np.argsort(first)]  # Labels are numbered by what rows hold; halves are not to be.
-    if len(names) < 2:
-        raise AligngapError("all pairs share an image or a caption: no half is free of the other")
-    chosen = np.random.default_rng(seed).permutation(names)[: len(names) // 2]
-    fitted = np.isin(label, chosen)
-    return np.flatnonzero(fitted), np.flatnonzero(~fitted)
-
-
 def frechet_distance(image: Rows, text: Rows) -> float:
     """FID between the modalities: ‖μ₁ − μ₂‖² + tr(S₁ + S₂ − 2(S₁S₂)^½) (Heusel et al. 2017)."""
     v, t = (np.asarray(x, np.float64) for x in (image, text))
@@ -147,13 +133,13 @@ def _npy(rows: Rows) -> bytes:
     return file.getvalue()
 
 
-def _picture(found: Mapping[str, Any], clouds: tuple[tuple[Rows, Rows], ...]) -> Figure:
+def _picture(found: Mapping[str, Any], pairs: tuple[tuple[Rows, Rows], ...]) -> Figure:
     """Both clouds before and after in their own principal plane; retrieval; gap measures."""
     with style():
         figure = Figure(figsize=(11.5, 6.6), layout="constrained")
         axes = figure.subplots(2, 2)
-        for each, (v, t), when in zip(axes[0], clouds, ("before", "after"), strict=True):
-            _draw_cloud(each, v, t, when)
+        for each, (v, t), when in zip(axes[0], pairs, ("before", "after"), strict=True):
+            clouds.draw(each, v, t, f"{when.capitalize()}, its own principal plane")
         recalls = {
             name.replace("text_retrieval_recall", "image → caption, R").replace(
                 "image_retrieval_recall", "caption → image, R"
@@ -163,17 +149,6 @@ def _picture(found: Mapping[str, Any], clouds: tuple[tuple[Rows, Rows], ...]) ->
         _draw_recalls(axes[1, 0], recalls)
         _draw_measures(axes[1, 1], found)
     return figure
-
-
-def _draw_cloud(axes: Axes, v: Rows, t: Rows, when: str) -> None:
-    plane = project(v, t, np.arange(len(v)))
-    for name, points, marker in (("image", plane.image, "o"), ("text", plane.text, "D")):
-        axes.plot(*points[:1000].T, marker, ms=2.5, mew=0, alpha=0.5, color=PALETTE[name][0],
-                  label={"image": "images", "text": "captions"}[name])  # fmt: skip
-    axes.set_title(f"{when.capitalize()}, its own principal plane", fontsize=9, loc="left")
-    axes.set(xlabel=f"PC 1 ({100 * plane.shares[0]:.1f} % of variance)", aspect="equal",
-             ylabel=f"PC 2 ({100 * plane.shares[1]:.1f} %)", adjustable="datalim")  # fmt: skip
-    axes.legend(frameon=False, markerscale=2)
 
 
 def _draw_recalls(axes: Axes, recalls: Mapping[str, list[Mapping[str, float]]]) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
-from aligngap.tasks.intervals import estimate
+from aligngap.tasks.intervals import Scores
 from aligngap.tasks.ranking import KS, hit_probability
 from aligngap.tasks.standings import TIE
 
@@ -27,6 +27,17 @@ def evaluate(
     seed: int,
     ks: Sequence[int] = KS,
 ) -> dict[str, Interval]:
+    """Those of `scores`, as measures with intervals."""
+    found = scores(rows, labels, clusters, ks)
+    return {name: each.interval(seed) for name, each in found.items()}
+
+
+def scores(
+    rows: Float[np.ndarray, "N D"],
+    labels: Int[np.ndarray, "N"],
+    clusters: Int[np.ndarray, "N"],
+    ks: Sequence[int] = KS,
+) -> dict[str, Scores]:
     """map, and recall@k: the share of queries with one of their class among the first k.
 
     A row whose class has no other row is a candidate but no query; AligngapError where no query is
@@ -34,11 +45,12 @@ def evaluate(
     """
     chex.assert_equal_shape([labels, clusters])
     queries = _queries(rows, labels)
-    scores = np.concatenate(list(_scores(np.asarray(rows, np.float64), labels, queries, ks)))
+    wide = np.asarray(rows, np.float64)
+    found = np.concatenate(list(_scores(wide, labels, queries, ks)))
     names = ["map", *(f"recall@{k}" for k in ks)]
     return {
-        name: estimate(found, clusters[queries], chance, seed)
-        for name, found, chance in zip(names, scores.T, _chances(labels, queries, ks), strict=True)
+        name: Scores(each, clusters[queries], chance)
+        for name, each, chance in zip(names, found.T, _chances(labels, queries, ks), strict=True)
     }
 
 

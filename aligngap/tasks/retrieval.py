@@ -20,6 +20,7 @@ from aligngap.tasks.ranking import KS, hit_probability
 from aligngap.tasks.standings import Side, Standings, mutual, standings
 
 Recall = dict[int, Interval]
+FIRST = 10  # Places that the reciprocal rank looks at.
 
 
 def evaluate(
@@ -104,6 +105,21 @@ def expected_hits(
     _check(queries, candidates, query_labels, candidate_labels)
     sides = Side(queries, query_labels), Side(candidates, candidate_labels)
     return _hits(standings(*sides, most=max(ks)), ks)
+
+
+def reciprocal_ranks(
+    queries: Float[np.ndarray, "Nq D"],
+    candidates: Float[np.ndarray, "Nc D"],
+    query_labels: Int[np.ndarray, "Nq"],
+    candidate_labels: Int[np.ndarray, "Nc"],
+) -> Scores:
+    """1 / place of each query's first right candidate, 0 beyond the tenth place: MRR@10, as MS
+    MARCO counts it. Errors as `expected_hits`."""
+    ks = range(1, FIRST + 1)
+    hits = expected_hits(queries, candidates, query_labels, candidate_labels, ks)
+    chances = np.array(chance_levels(query_labels, candidate_labels, ks))
+    found, chance = (np.diff(x, prepend=0) @ (1 / np.array(ks)) for x in (hits, chances))
+    return Scores(found, query_labels, float(chance))
 
 
 def chance_levels(

@@ -25,6 +25,7 @@ from aligngap.tasks.mixed_ranks import BOTH_TIED, STANDINGS
 from aligngap.tasks.ranking import KS
 
 GRID = tuple(round(0.1 * step, 1) for step in range(11))  # Of shares p and of weights α.
+NDCG = f"ndcg@{FIRST}"
 IMAGES = f"images_among_first_{FIRST}"
 MIXED = (f"ndcg@{FIRST}", *(f"recall@{k}" for k in KS), "mrr", IMAGES)  # Of a mixture of both.
 
@@ -111,6 +112,33 @@ def measure(
     return Measured(found, random, seen.items)
 
 
+def ndcg(
+    chunks: Chunks,
+    queries: Float[np.ndarray, "Q D"],
+    right: Right,
+    right_is: float | None = None,
+) -> Float[np.ndarray, "Q P"]:
+    """NDCG@10 alone, of each query at each p of GRID. Rows need not be of length 1: products count.
+
+    With `right_is` the right items are images with that probability, whatever p of the others is:
+    1 where the queries are the items' own texts, which would find themselves.
+    """
+    seen = scan(chunks, queries, right, np.empty(0), 1)
+    columns = [_gains(seen, p, p if right_is is None else right_is) for p in GRID]
+    of_queries = [_of_queries({NDCG: gains}, right)[NDCG] for gains in columns]
+    return np.stack(of_queries, axis=1)
+
+
+def _gains(seen: Seen, p: float, image: float) -> Float[np.ndarray, "R"]:
+    """Discounted gain of each right item, an image with probability `image`."""
+    gains = np.zeros(len(seen.others))
+    for side, chance in enumerate((image, 1 - image)):
+        if chance > 0:
+            others = seen.others[:, side] + seen.right[:, side]
+            gains += chance * (mixed_ranks.places(others, p, FIRST) @ _discounts())
+    return gains
+
+
 def chances(items: int, right: Right) -> dict[str, float]:
     """What a random order of the pool scores on average, whichever the mixture."""
     sizes = np.bincount(right.query)[right.query]
@@ -150,7 +178,7 @@ def _scores(
     places = mixed_ranks.places(others + rivals, p, FIRST)
     hits = np.cumsum(places, axis=1)
     return {
-        f"ndcg@{FIRST}": places @ _discounts(),
+        NDCG: places @ _discounts(),
         **{f"recall@{k}": hits[:, k - 1] for k in KS},
         "mrr": mixed_ranks.reciprocal(others, rivals, p),
     }

@@ -11,6 +11,7 @@ from aligngap import cli
 from aligngap.errors import AligngapError
 from aligngap.gap.transforms.methods import METHODS, spectral
 from aligngap.laboratory import close
+from aligngap.laboratory.shared.halves import halves
 
 PAIRS = 200
 
@@ -40,11 +41,11 @@ def run(folder, *more):
 
 def test_halves_keep_what_shares_an_image_or_a_caption_together():
     label = np.random.default_rng(0).integers(20, size=100)
-    fitted, judged = close.halves(label, 0)
+    fitted, judged = halves(label, 0)
     assert sorted([*fitted, *judged]) == list(range(100))
     assert not set(label[fitted]) & set(label[judged])
     assert len(set(label[fitted])) == 10
-    assert list(close.halves(label, 0)[0]) == list(fitted) != list(close.halves(label, 1)[0])
+    assert list(halves(label, 0)[0]) == list(fitted) != list(halves(label, 1)[0])
 
 
 @pytest.mark.parametrize("method", ["mean", "whiten", "procrustes"])

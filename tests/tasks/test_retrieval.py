@@ -60,6 +60,20 @@ def test_blocks_give_what_one_block_gives(monkeypatch):
     np.testing.assert_array_equal(whole, retrieval.expected_hits(*arguments))
 
 
+def test_reciprocal_ranks_match_brute_force_and_one_point_scores_chance():
+    image, text = cloud(60, 3, 0), cloud(45, 3, 1)
+    image_labels, text_labels = np.arange(60) % 20, np.arange(45) % 20
+    found = retrieval.reciprocal_ranks(image, text, image_labels, text_labels)
+    for row, score in enumerate(found.items):
+        order = np.argsort(-(text.astype(float) @ image[row].astype(float)))
+        place = 1 + int(np.argmax(text_labels[order] == image_labels[row]))
+        assert score == pytest.approx(1 / place if place <= 10 else 0, abs=1e-12)
+    assert 0.1 < found.value < 0.9  # Places on both sides of the tenth.
+    point = np.repeat(cloud(1, 3, 2), 45, axis=0)
+    same = retrieval.reciprocal_ranks(image, point, image_labels, text_labels)
+    assert same.value == pytest.approx(same.chance, abs=1e-12)
+
+
 def test_chance_is_exact():
     query_labels = np.array([0, 0, 1, 2])
     candidate_labels = np.array([0] * 7 + [1] * 2 + [2] * 1 + [3] * 400)

@@ -112,6 +112,35 @@ def test_the_ends_are_one_modality_and_scikit_learns_ndcg():
             assert found[f"fused/{name}"][alpha].value == pytest.approx(wanted, abs=1e-12)
 
 
+def test_ndcg_alone_is_the_same_number():
+    image, text, query = alike(40, seed=2)
+    grades = np.eye(40)[:20] + (np.random.default_rng(3).random((20, 40)) < 0.05)
+    right = right_of(grades)
+    wanted = measured(image, text, query[:20], right).values["ndcg@10"]
+    found = search.ndcg(chunks_of(image, text), query[:20], right).mean(axis=0)
+    assert found == pytest.approx([value.value for value in wanted.values()], abs=1e-12)
+
+
+@pytest.mark.parametrize("right_is", [1.0, 0.3])
+def test_right_items_may_be_images_more_often_than_others(right_is):
+    """Every mixture of 11 other items, the right one an image and a text in turn."""
+    image, text, query = alike(12, seed=4)
+    found = search.ndcg(chunks_of(image, text), query, Right.own(12), right_is)
+    mixtures = np.array(list(itertools.product([False, True], repeat=11)))
+    discounts = np.append(1 / np.log2(np.arange(2, 12)), [0, 0])
+    for row in range(12):
+        others = np.delete(np.arange(12), row)
+        ahead = [rows[others] @ query[row] for rows in (image, text)]
+        for column, p in enumerate(search.GRID):
+            chance = p ** mixtures.sum(1) * (1 - p) ** (~mixtures).sum(1)
+            wanted = 0.0
+            for bar, share in ((image[row] @ query[row], right_is),
+                               (text[row] @ query[row], 1 - right_is)):  # fmt: skip
+                places = np.where(mixtures, ahead[0] > bar, ahead[1] > bar).sum(axis=1)
+                wanted += share * (chance @ discounts[places])
+            assert found[row, column] == pytest.approx(wanted, abs=1e-12)
+
+
 def enumerated(others, right, share, k):
     """Places and reciprocal rank by walking all mixtures and all subsets of ties that come first,
     each set of b out of n being first in b! (n − b)! of (n + 1)! orders."""

@@ -86,18 +86,21 @@ class ScoreCalibration:
         """Scores of queries with texts, likewise."""
         return self._standardised("text", scores)
 
-    def save(self, folder: str | Path) -> None:
-        """As `GapTransform.save`."""
-        record = {
+    def about(self) -> dict[str, object]:
+        """What it is, without its numbers."""
+        return {
             "over": self.over,
             "fitted_rows": dict(self.fitted),
             "source": self.source,
             "licence": self.licence,
         }
+
+    def save(self, folder: str | Path) -> None:
+        """As `GapTransform.save`."""
         tensors = {
             name: np.array([self.mean[name], self.deviation[name]]) for name in ("image", "text")
         }
-        stored.save(Path(folder), FORMAT, record, tensors)
+        stored.save(Path(folder), FORMAT, self.about(), tensors)
 
     @classmethod
     def load(cls, folder: str | Path) -> "ScoreCalibration":

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from aligngap.laboratory.shared.result import style
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
-from aligngap.tasks.search import FIRST, IMAGES
+from aligngap.tasks.search import FIRST, IMAGES, NDCG
 
-NDCG = f"ndcg@{FIRST}"
 DRAWN = {NDCG: f"NDCG@{FIRST}", "recall@10": "recall@10", "mrr": "MRR"}
 PRINTED = (0.0, 0.5, 1.0)
 Values = Sequence[Mapping[str, float]]

@@ -30,11 +30,10 @@ def read_pairs(
     return files.load(image_path), files.load(text_path)
 
 
-def matches(
-    image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "N D"]
-) -> Int[np.ndarray, "N"]:
-    """A label a pair: pairs that share an image or a caption (equal rows) answer each other."""
-    return copies.of(image, text).group
+def matches(*modalities: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "N"]:
+    """A label an item: those that share an image, a caption or a query (equal rows) answer each
+    other. Row i of all modalities is one item."""
+    return copies.groups(*modalities)
 
 
 def distinct(rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "U"]:

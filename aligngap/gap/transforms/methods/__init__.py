@@ -16,6 +16,7 @@ from aligngap.gap.transforms.methods.contract import Method
 
 SHRINKAGE = {"shrinkage": 0.01}
 
+# The simplest first: of those that data do not tell apart `gap advise` names the first.
 METHODS = {
     "mean": Method(mean.fit),
     "standardise": Method(standardise.fit),

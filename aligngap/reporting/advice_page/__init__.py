@@ -1,0 +1,1 @@
+"""The page that `aligngap gap advise` writes."""
