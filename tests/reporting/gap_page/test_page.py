@@ -206,10 +206,14 @@ def test_the_smallest_clouds_have_a_page(tmp_path, pairs, width):
 
 
 def test_collapsed_clouds_have_a_page(tmp_path):
-    np.save(tmp_path / "point.npy", np.tile([0.6, 0.8, 0.0], (5, 1)))
-    path = tmp_path / "point.npy"
+    """Five rows that differ by less than anything shows; rows that are equal are one item."""
+    path, point = tmp_path / "point.npy", np.tile([0.6, 0.8, 0.0], (5, 1))
+    np.save(path, point + 1e-6 * np.arange(5)[:, None] * [0.8, -0.6, 0.0])
     source = built(files.measure(path, path, tmp_path / "out"), tmp_path)
     assert "The modality gap is 0.000" in source
+    np.save(path, point)
+    with pytest.raises(AligngapError, match="expected at least two that share none"):
+        files.measure(path, path, tmp_path / "out")
 
 
 def test_an_unwritable_page_is_named(tmp_path):
