@@ -67,7 +67,7 @@ class Search(Evaluator):
                 yield f"{name}/p{share:g}", found.at(name, share)
             return
         for share in KEPT:
-            yield f"ndcg@10/p{share:g}", found.at("ndcg@10", share).value
+            yield f"{search.NDCG}/p{share:g}", found.at(search.NDCG, share).value
 
     @property
     def _rows(self) -> Int[np.ndarray, "N"]:

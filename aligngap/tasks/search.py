@@ -27,7 +27,7 @@ from aligngap.tasks.ranking import KS
 GRID = tuple(round(0.1 * step, 1) for step in range(11))  # Of shares p and of weights α.
 NDCG = f"ndcg@{FIRST}"
 IMAGES = f"images_among_first_{FIRST}"
-MIXED = (f"ndcg@{FIRST}", *(f"recall@{k}" for k in KS), "mrr", IMAGES)  # Of a mixture of both.
+MIXED = (NDCG, *(f"recall@{k}" for k in KS), "mrr", IMAGES)  # Of a mixture of both.
 
 # name → what each query scores at each p, or at each α of what is "fused/...".
 ByQuery = Mapping[str, Float[np.ndarray, "Q P"]]
