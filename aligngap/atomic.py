@@ -1,6 +1,7 @@
 """Files and folders that are written whole or not at all."""
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from aligngap.errors import AligngapError, UsageError
+
+UNFINISHED = ".part"
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -32,7 +35,7 @@ def file(path: Path) -> Iterator[IO[bytes]]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
         try:
             with os.fdopen(handle, "wb") as filling:
                 yield filling
@@ -42,6 +45,12 @@ def file(path: Path) -> Iterator[IO[bytes]]:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def sweep(path: Path) -> None:
+    """Removes what writes of `path` have left that were killed: for who alone may write it now."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED}"):
+        left.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -42,3 +42,19 @@ def test_what_is_there_stays(tmp_path):
         (filling / "file").write_text("content")
     assert (tmp_path / "empty" / "file").exists()
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_what_killed_writes_left_goes_and_nothing_else_does(tmp_path):
+    for name in (".a.json.k1lled00.part", ".a.json.progress", ".b.json.k1lled00.part", "a.json"):
+        (tmp_path / name).write_text("")
+    atomic.sweep(tmp_path / "a.json")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".a.json.progress", ".b.json.k1lled00.part", "a.json"}
+
+
+def test_a_write_goes_by_the_name_that_is_swept(tmp_path):
+    with atomic.file(tmp_path / "a.json") as filling:
+        filling.write(b"1")
+        atomic.sweep(tmp_path / "b.json")
+        assert len(list(tmp_path.glob(f".a.json.*{atomic.UNFINISHED}"))) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -21,7 +21,7 @@ Layout = tuple[tuple[int, ...], DTypeLike]  # Shape of a row, and its dtype.
 
 
 class GrowingArrays:
-    """A context manager. `about` is the JSON that is there once all arrays are: `plan`, which says
+    """A context manager, for one process at a time. `about` is the JSON that is there once all arrays are: `plan`, which says
     what they are made of, and how many rows each has. Files of another plan are begun anew.
 
     AligngapError where something cannot be written, or is shorter than it was.
@@ -37,6 +37,8 @@ class GrowingArrays:
         self._rows = self._read(self._state) or {path.name: 0 for path in layouts}
 
     def __enter__(self) -> "GrowingArrays":
+        atomic.sweep(self._about)
+        atomic.sweep(self._state)
         if not self.done:
             fresh = self._read(self._state) is None
             self._open = {path: self._resumed(path, fresh) for path in self._layouts}
