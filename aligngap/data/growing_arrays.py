@@ -21,8 +21,9 @@ Layout = tuple[tuple[int, ...], DTypeLike]  # Shape of a row, and its dtype.
 
 
 class GrowingArrays:
-    """A context manager, for one process at a time. `about` is the JSON that is there once all arrays are: `plan`, which says
-    what they are made of, and how many rows each has. Files of another plan are begun anew.
+    """A context manager, for one process at a time. `about` is the JSON that is there once all
+    arrays are: `plan`, which says what they are made of, and how many rows each has. Files of
+    another plan are begun anew.
 
     AligngapError where something cannot be written, or is shorter than it was.
     """
