@@ -23,6 +23,7 @@ TIE = 1e-9
 SCORES_AT_ONCE = 2**22  # Elements of the largest array held: 32 MiB.
 ON_DEVICE_FROM = 2**26  # Products of queries and candidates: below, float64 takes about a second.
 QUERIES, CANDIDATES = 256, 4096  # A block of the device: its 4 MiB of products stay in a cache.
+POSSIBLE = 2**15  # More than a block's rows or columns.
 
 
 class Standings(NamedTuple):
@@ -150,26 +151,26 @@ def _on_device(
             held = jax.device_put([array[columns] for array in sides[1]])
             parts = [slice(s, s + QUERIES) for s in range(0, len(one.rows), QUERIES)]
             found = [_block([array[rows] for array in sides[0]], held) for rows in parts]
-            for rows, counts in zip(parts, jax.device_get(found), strict=True):
-                for total, (of_rows, of_columns) in zip((sure, possible), counts, strict=True):
-                    total[0][rows] += of_rows
-                    total[1][columns] += of_columns
+            for rows, (of_rows, of_columns) in zip(parts, jax.device_get(found), strict=True):
+                for side, part, packed in ((0, rows, of_rows), (1, columns, of_columns)):
+                    sure[side][part] += packed % POSSIBLE
+                    possible[side][part] += packed // POSSIBLE
     return (sure[0], sure[1]), (possible[0], possible[1])
 
 
 @jax.jit
-def _block(rows: list[Array], columns: list[Array]) -> list[list[Array]]:
-    """Of a block of products: the wrong ones above each row's and each column's two thresholds."""
+def _block(rows: list[Array], columns: list[Array]) -> tuple[Int[Array, "q"], Int[Array, "c"]]:
+    """Of a block of products: how many wrong ones are above each row's and each column's bounds,
+    in one number, sure + POSSIBLE · possible: half the passes of one for each bound."""
     (x, x_labels, *x_bounds), (y, y_labels, *y_bounds) = rows, columns
     scores = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
-    wrong = x_labels[:, None] != y_labels
-    return [
-        [
-            jnp.sum(wrong & (scores >= a[:, None]), axis=1),
-            jnp.sum(wrong & (scores >= b), axis=0),
-        ]
-        for a, b in zip(x_bounds, y_bounds, strict=True)
-    ]
+    scores = jnp.where(x_labels[:, None] == y_labels, -jnp.inf, scores)
+
+    def packed(sure: Array, possible: Array) -> Int[Array, "q c"]:
+        return (scores >= sure).astype(jnp.int32) + POSSIBLE * (scores >= possible)
+
+    of_rows = packed(*(bound[:, None] for bound in x_bounds)).sum(axis=1)
+    return of_rows, packed(*y_bounds).sum(axis=0)
 
 
 def _float32_error(one: Float[np.ndarray, "N D"], other: Float[np.ndarray, "M D"]) -> float:

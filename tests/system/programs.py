@@ -24,6 +24,14 @@ TINY = {
     "log.every_steps": 1,
 }  # fmt: skip
 
+# What tests/conftest.py sets to compile fast.
+QUICKLY_COMPILED = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_NUM_CPU_DEVICES")
+
+
+def well_compiled() -> dict[str, str]:
+    """The environment of a user: for programs that compute longer than they compile."""
+    return {name: value for name, value in os.environ.items() if name not in QUICKLY_COMPILED}
+
 
 class Program:
     """`aligngap VERB ...` in a process of its own, on one device unless told otherwise.

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 
@@ -12,6 +11,8 @@ import pytest
 from aligngap import cli
 from aligngap.errors import UsageError
 from aligngap.laboratory import cone
+
+import programs
 
 
 def flags(*given: str) -> argparse.Namespace:
@@ -23,16 +24,12 @@ def flags(*given: str) -> argparse.Namespace:
 SMALL = ("--activations", "linear", "--layers=1", "--width=16", "--inputs=8", "--repeats=3")
 
 
-# What tests/conftest.py sets to compile fast; these programs run long.
-QUICK = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_NUM_CPU_DEVICES")
-
-
 @pytest.mark.corpus
 def test_25_initialisations_of_every_encoder_are_25_cones(pictograms_dir, tmp_path):
     command = ["gap", "cone", f"--output={tmp_path}", f"--data_dir={pictograms_dir}", *SMALL]
     small = ("--examples=40", "--resnet_examples=20", "--image_size=32")
-    plain = {name: value for name, value in os.environ.items() if name not in QUICK}
-    subprocess.run([sys.executable, "-m", "aligngap.cli", *command, *small], env=plain, check=True)
+    program = [sys.executable, "-m", "aligngap.cli", *command, *small]
+    subprocess.run(program, env=programs.well_compiled(), check=True)
     record = json.loads((tmp_path / "cone.json").read_text())
     assert record["settings"]["seed"] == 0
     assert record["settings"]["initialisations"] == 25
