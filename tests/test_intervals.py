@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aligngap import intervals
 from aligngap.intervals import Interval, as_json, resampled_counts
 
 
@@ -28,3 +29,10 @@ def test_every_resample_draws_as_many_clusters_as_there_are():
     counts = np.concatenate(list(resampled_counts(9, 0, 250)))
     assert counts.shape == (250, 9)
     assert (counts.sum(axis=1) == 9).all()
+
+
+def test_draws_that_are_kept_are_those_that_are_not(monkeypatch):
+    kept = [np.concatenate(list(resampled_counts(9, 0, 250))) for _ in range(2)]
+    monkeypatch.setattr(intervals, "MOST_KEPT", 0)
+    for held in kept:
+        np.testing.assert_array_equal(held, np.concatenate(list(resampled_counts(9, 0, 250))))
