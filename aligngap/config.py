@@ -3,7 +3,8 @@
 The papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021,
 [CG] It's Not a Modality Gap (Fahim et al. 2024), [SL] SigLIP (Zhai et al. 2023),
 [YA] Yaras et al. 2024, [LI] Lion (Chen et al. 2023), [AF] Adafactor (Shazeer & Stern 2018),
-[FL] FLIP (Li et al. 2023), [FLYP] Goyal et al. 2023.
+[FL] FLIP (Li et al. 2023), [FLYP] Goyal et al. 2023, [CL] CL_gap (arXiv 2601.18525),
+[CS] CS-Aligner (2502.17028), [RB] SigLIP's relative bias (2509.18552).
 """
 
 import difflib
@@ -23,7 +24,10 @@ from aligngap.errors import UsageError
 REMAT = ("none", "dots", "block")  # By what is computed again, the least first.
 TIES = ("none", "transformer", "transformer+projection")
 MODALITIES = ("image", "text")
-TERMS = ("contrastive", "sigmoid", "separation", "alignment", "uniformity", "cross_uniformity")
+TERMS = (
+    *("contrastive", "sigmoid", "separation", "alignment", "uniformity", "cross_uniformity"),
+    *("centroid_uniformity", "cauchy_schwarz"),
+)
 CLIP_VOCABULARY = 49_408  # Tokens, start and end included. [CLIP]
 ONE_OF = {
     "data.resize": ("crop", "squash"),
@@ -31,6 +35,7 @@ ONE_OF = {
     "data.semantics_from": ("records", "step"),
     "model.tie": TIES,
     "model.scale_form": ("exp", "softplus"),
+    "model.bias_form": ("absolute", "relative"),
     "model.remat": (*REMAT, "auto"),
     "model.attention": ("auto", "xla"),
     **{f"model.{m}.activation": ("gelu", "gelu_tanh", "quick_gelu") for m in MODALITIES},
@@ -148,7 +153,9 @@ def default() -> ConfigDict:
     model.scale_init = 1 / 0.07  # s = 1/τ at the start. [CLIP]; 10: [SL]
     model.scale_form = "exp"  # s = exp(parameter), or softplus(parameter): [YA].
     model.logit_bias = False  # A learnable bias, for the sigmoid loss. [SL]
-    model.bias_init = -10.0  # [SL]
+    # absolute: logits s·cos + b, the bias is b [SL] | relative: s·(cos − r), the bias is r [RB].
+    model.bias_form = "absolute"
+    model.bias_init = -10.0  # [SL]; r of a relative one is a cosine, 0 in [RB].
     model.scale_max = 100.0  # s is clamped to [1, this] after every step. [CLIP]
     model.scan = False  # Scan over layers: one block is compiled, not all of them.
     # What the backward pass computes again. none | dots: all but the outputs of the dense products,
@@ -183,10 +190,15 @@ def default() -> ConfigDict:
     objective.separation_weight = 0.0  # Of IMSep of each separated modality. [AC], halved: 0.25.
     objective.separated = ("image",)  # image | text. The paper: images; the released code: both.
     objective.semantic_rescaling = True  # False is the ablation of [AC].
-    objective.alignment_weight = 0.0  # [CG]: 1.
+    objective.alignment_weight = 0.0  # [CG], [CL]: 1.
     objective.uniformity_weight = 0.0  # Of half the sum over the modalities. [CG]: 1.
     objective.cross_uniformity_weight = 0.0  # [CG]: 1 in CUAXU.
-    objective.uniformity_t = 2.0  # Of the Gaussian potential exp(-t‖a - b‖²). [CG]
+    objective.centroid_uniformity_weight = 0.0  # Of the pairs' centroids. [CL]: 1.
+    objective.uniformity_t = 2.0  # Of the Gaussian potential exp(-t‖a - b‖²). [CG], [CL]
+    objective.cauchy_schwarz_weight = 0.0  # λ of [CS], who do not say which they took.
+    # σ of its kernel; 0: σ² is half the median of ‖image - text‖² in the batch, a third party's
+    # rule. What [CS] took is not known.
+    objective.cauchy_schwarz_sigma = 0.0
     # none | group (the corpus's) | caption: pairs that share it are no negatives of each other.
     objective.mask_duplicates = "none"
     objective.label_smoothing = 0.0
@@ -431,7 +443,8 @@ def _problems(config: ConfigDict) -> Iterator[str]:
     yield from _model_problems(config.model)
     yield from _data_problems(config.data)
     yield from _packing_problems(config)
-    yield from _objective_problems(config.objective, config.model.logit_bias)
+    yield from _objective_problems(config.objective)
+    yield from _bias_problems(config)
     for name, entry in config.evaluators.items():
         if name in ABOUT or "/" in name:
             yield f"evaluators.{name}: results have that name for something else"
@@ -550,7 +563,7 @@ def _evaluator_problems(name: str, entry: Any) -> Iterator[str]:
         yield f"{name}.every_steps={entry.every_steps} must be at least 0"
 
 
-def _objective_problems(objective: ConfigDict, bias: bool) -> Iterator[str]:
+def _objective_problems(objective: ConfigDict) -> Iterator[str]:
     if not set(objective.separated) <= set(MODALITIES):
         yield f"objective.separated={objective.separated}: of {', '.join(MODALITIES)}"
     weights = [objective[f"{term}_weight"] for term in TERMS]
@@ -560,13 +573,34 @@ def _objective_problems(objective: ConfigDict, bias: bool) -> Iterator[str]:
         yield "objective: every weight is 0, so there is nothing to learn"
     if objective.tile < 0:
         yield f"objective.tile={objective.tile} must be at least 0 (0: the dense form)"
-    if objective.sigmoid_weight and not bias:
-        yield "objective.sigmoid_weight needs model.logit_bias=True: its loss has a learnable bias"
+    if objective.cauchy_schwarz_sigma < 0:
+        given = objective.cauchy_schwarz_sigma
+        yield f"objective.cauchy_schwarz_sigma={given} must be at least 0 (0: from the median)"
     if not 0 <= objective.swap_share <= 1:
         yield f"objective.swap_share={objective.swap_share} must be in [0, 1]"
     if len(objective.temperature_schedule) != 2 or min(objective.temperature_schedule) <= 0:
         given = objective.temperature_schedule
         yield f"objective.temperature_schedule={given}: two numbers above 0"
+
+
+def _bias_problems(config: ConfigDict) -> Iterator[str]:
+    model, objective = config.model, config.objective
+    if objective.sigmoid_weight and not model.logit_bias:
+        yield "objective.sigmoid_weight needs model.logit_bias=True: its loss has a learnable bias"
+    if objective.sigmoid_weight and objective.contrastive_weight:
+        yield (
+            f"objective.sigmoid_weight={objective.sigmoid_weight} stands in the place of "
+            f"contrastive_weight={objective.contrastive_weight}: one of them must be 0"
+        )
+    if model.bias_form != "relative":
+        return
+    if not objective.sigmoid_weight:
+        yield "model.bias_form=relative needs objective.sigmoid_weight: no other loss has a bias"
+    if not -1 <= model.bias_init <= 1:
+        yield (
+            f"model.bias_init={model.bias_init} of model.bias_form=relative is a cosine: expected "
+            "one in [-1, 1], such as 0.0"
+        )
 
 
 def _lr_factor_problems(factors: tuple[Any, ...]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The published models and sizes by name: what each changes in the default config.
 
 [AC] AlignCLIP (Eslami & de Melo 2025), [CG] It's Not a Modality Gap (Fahim et al. 2024),
-[SL] SigLIP (Zhai et al. 2023).
+[SL] SigLIP (Zhai et al. 2023), [RB] its relative bias (arXiv 2509.18552), [CL] CL_gap (2601.18525).
 """
 
 from typing import Any
@@ -13,6 +13,12 @@ from aligngap.errors import UsageError
 
 _TIED = {"model.tie": "transformer+projection"}
 _UNIFORM = {"objective.alignment_weight": 1.0, "objective.uniformity_weight": 1.0}
+_SIGMOID = {
+    "objective.contrastive_weight": 0.0,
+    "objective.sigmoid_weight": 1.0,
+    "model.scale_init": 10.0,
+    "model.logit_bias": True,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "clip": {},
     "sharedclip": _TIED,  # [AC] One encoder for both modalities, CLIP's loss.
@@ -26,13 +32,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "cua": _UNIFORM,  # [CG] CLIP's loss, uniformity of each modality, alignment.
     "cuaxu": _UNIFORM | {"objective.cross_uniformity_weight": 1.0},  # [CG]
-    # [SL] The loss only: its towers are CLIP's.
-    "siglip": {
-        "objective.contrastive_weight": 0.0,
-        "objective.sigmoid_weight": 1.0,
+    # [CL] The paper's weights, at the fixed τ of its code: 0.1.
+    "cl_gap": {
+        "objective.alignment_weight": 1.0,
+        "objective.centroid_uniformity_weight": 1.0,
+        "objective.temperature": "fixed",
         "model.scale_init": 10.0,
-        "model.logit_bias": True,
     },
+    "siglip": _SIGMOID,  # [SL] The loss only: its towers are CLIP's.
+    # [RB] r from 0, as in its experiments, which are on synthetic data.
+    "siglip_relative": _SIGMOID | {"model.bias_form": "relative", "model.bias_init": 0.0},
 }
 # Fields of config.model in which SigLIP's towers are not as CLIP's. [SL]
 SIGLIP_TOWERS: dict[str, Any] = {

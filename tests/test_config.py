@@ -11,6 +11,7 @@ from aligngap.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = str(ROOT / "configs" / "quickstart.py")
+UNTIED = ("clip", "cua", "cuaxu", "cl_gap", "siglip", "siglip_relative")
 PAPER = str(ROOT / "configs" / "alignclip_vit_b16_cc12m.py")
 
 
@@ -20,8 +21,9 @@ def test_presets_are_valid_and_say_what_they_are(path, preset):
     config = configs.load(f"{path}:{preset}", [])
     weights = {k: v for k, v in config.objective.items() if k.endswith("_weight") and v}
     assert config.name == preset
-    assert (config.model.tie == "none") == (preset in ("clip", "cua", "cuaxu", "siglip"))
-    assert config.model.logit_bias == (preset == "siglip")
+    assert (config.model.tie == "none") == (preset in UNTIED)
+    assert config.model.logit_bias == preset.startswith("siglip")
+    assert config.model.bias_form == ("relative" if preset == "siglip_relative" else "absolute")
     assert {name.removesuffix("_weight"): weight for name, weight in weights.items()} == {
         "clip": {"contrastive": 1.0},
         "sharedclip": {"contrastive": 1.0},
@@ -29,7 +31,9 @@ def test_presets_are_valid_and_say_what_they_are(path, preset):
         "alignclip_released": {"contrastive": 2.0, "separation": 0.5},
         "cua": {"contrastive": 1.0, "alignment": 1.0, "uniformity": 1.0},
         "cuaxu": {"contrastive": 1, "alignment": 1, "uniformity": 1, "cross_uniformity": 1},
+        "cl_gap": {"contrastive": 1, "alignment": 1, "centroid_uniformity": 1},
         "siglip": {"sigmoid": 1.0},
+        "siglip_relative": {"sigmoid": 1.0},
     }[preset]
 
 
@@ -91,6 +95,9 @@ def test_a_config_file_that_fails(tmp_path):
         ("optimizer.warmup_steps", 700, "warmup_steps"),
         ("microbatches", 3, "microbatches=3 must divide batch_size=256"),
         ("objective.sigmoid_weight", 1.0, "needs model.logit_bias=True"),
+        ("objective.cauchy_schwarz_sigma", -1.0, "cauchy_schwarz_sigma=-1.0 must be at least 0"),
+        ("model.bias_form", "relative", "needs objective.sigmoid_weight: no other loss"),
+        ("model.bias_form", "centred", "absolute, relative"),
         ("objective.temperature", "cold", "learned, fixed, scheduled"),
         ("objective.temperature_schedule", (0.0, 1.0), "two numbers above 0"),
         ("objective.swap", "all", "none, hard, soft"),
@@ -117,6 +124,19 @@ def test_values_out_of_range(name, value, message):
     config.update_from_flattened_dict({name: value})
     with pytest.raises(UsageError, match=message):
         configs.validate(config)
+
+
+@pytest.mark.parametrize(
+    ("preset", "override", "message"),
+    [
+        ("siglip", "objective.contrastive_weight=0.5", "contrastive_weight=0.5: one of them must"),
+        ("siglip_relative", "model.bias_init=-10.0", r"is a cosine: expected one in \[-1, 1\]"),
+        ("siglip_relative", "model.logit_bias=False", "needs model.logit_bias=True"),
+    ],
+)
+def test_presets_that_an_override_contradicts(preset, override, message):
+    with pytest.raises(UsageError, match=message):
+        configs.load(f"{QUICKSTART}:{preset}", [f"--config.{override}"])
 
 
 @pytest.mark.parametrize(

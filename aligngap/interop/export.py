@@ -1,10 +1,12 @@
 """`aligngap export`: a workdir's model as other programs read it, beside a model card."""
 
+import dataclasses
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 from safetensors.numpy import save
 
 from aligngap import atomic
@@ -13,6 +15,7 @@ from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError
 from aligngap.interop import card, mapping, opening, processor, stablehlo
 from aligngap.interop.formats import huggingface, npz, open_clip
+from aligngap.models.logit_scale import with_bias_form
 from aligngap.runs.model import Model
 
 Write = Callable[[Path], None]  # Fills a folder with what has been computed before.
@@ -24,12 +27,22 @@ def export(workdir: Path, form: str, output: Path, step: int | None = None) -> s
     AligngapError for a model that the format cannot express exactly, with every reason.
     """
     atomic.empty(output)
-    model = opening.load(workdir, step)
+    model = _absolute(opening.load(workdir, step))
     write, readme = WRITERS[form](model), card.text(model, form)
     with atomic.folder(output) as folder:
         write(folder)
         atomic.write(folder / "README.md", readme)
     return f"Exported {workdir} at step {model.step} for {form} into {output}"
+
+
+def _absolute(model: Model) -> Model:
+    """The model with its bias, if it is relative, as other programs have theirs."""
+    if model.config.model.bias_form == "absolute":
+        return model
+    config = ConfigDict(model.config.to_dict())
+    params = with_bias_form(model.params, config.model, "absolute")
+    config.model.update(bias_form="absolute", bias_init=float(params["logit_bias"]))
+    return dataclasses.replace(model, config=config, params=params)
 
 
 def _transformers(model: Model) -> Write:

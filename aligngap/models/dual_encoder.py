@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from aligngap.data.packing import PackedText
-from aligngap.models.logit_scale import parameter_of, scale_of
+from aligngap.models.logit_scale import Number, bias_of, parameter_of, scale_of
 from aligngap.models.resnet import ResNet
 from aligngap.models.towers import (
     TEXT_POOLINGS,
@@ -151,10 +151,16 @@ class DualEncoder(nn.Module):
         text = self.encode_text(ids) if packed is None else self.encode_packed_text(packed)
         return self.encode_image(images, rows), text
 
-    def scale_and_bias(self) -> tuple[Float[Array, ""], Float[Array, ""] | None]:
-        """s = 1/τ, and the bias of a model that has one."""
-        scale = scale_of(self.logit_scale, self.config.scale_form)
-        return scale, self.bias if self.config.logit_bias else None
+    def scale_and_bias(
+        self, scale: Number | None = None
+    ) -> tuple[Float[Array, ""], Float[Array, ""] | None]:
+        """s = 1/τ, the learnt one unless it is given, and b of a model that has a bias."""
+        if scale is None:
+            scale = scale_of(self.logit_scale, self.config.scale_form)
+        scale = jnp.asarray(scale)
+        if not self.config.logit_bias:
+            return scale, None
+        return scale, bias_of(self.bias, scale, self.config.bias_form)
 
     def __call__(
         self, images: Float[Array, "B R R 3"], ids: Int[Array, "B L"]

@@ -1,8 +1,11 @@
-"""The learnable scale s = 1/τ of the logits, as a function of its parameter."""
+"""The learnable scale s = 1/τ of the logits and their bias, as functions of their parameters."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 Number = Float[Array, ""] | float
 
@@ -18,3 +21,19 @@ def parameter_of(scale: Number, form: str) -> Float[Array, ""]:
     if form == "softplus":
         return scale + jnp.log(-jnp.expm1(-scale))  # log(e^s − 1) where e^s would overflow
     return jnp.log(scale)
+
+
+def bias_of(parameter: Number, scale: Number, form: str) -> Float[Array, ""]:
+    """b of the logits s·cos + b: the parameter, or −s·r of a relative one, whose logits are
+    s·(cos − r) (arXiv 2509.18552)."""
+    return -scale * parameter if form == "relative" else jnp.asarray(parameter)
+
+
+def with_bias_form(params: Any, own: ConfigDict, form: str) -> Any:
+    """Parameters of a model with the config `own` whose bias, if any, has another form: the same
+    logits."""
+    if "logit_bias" not in params or own.bias_form == form:
+        return params
+    scale = scale_of(params["logit_scale"], own.scale_form)
+    bias = bias_of(params["logit_bias"], scale, own.bias_form)
+    return {**params, "logit_bias": -bias / scale if form == "relative" else bias}

@@ -13,7 +13,7 @@ from aligngap.objectives.pairwise import (
     Sum,
     scaled,
 )
-from aligngap.objectives.terms import CROSS, Pairs, Seen, evaluate, make_pairs
+from aligngap.objectives.terms import CROSS, Between, Pairs, Seen, evaluate, make_pairs
 
 
 def contrastive_loss(
@@ -40,10 +40,14 @@ class Contrastive:
 
     label_smoothing: float = 0.0
     masked: bool = False
-    matrix = CROSS
 
     @property
-    def reductions(self) -> tuple[Reduction, ...]:
+    def needs(self) -> dict[Between, tuple[Reduction, ...]]:
+        """Of the images' cosines with the texts."""
+        return {CROSS: self._reductions}
+
+    @property
+    def _reductions(self) -> tuple[Reduction, ...]:
         """log Σ exp over a row's negatives; their sum and their number where it is smoothed."""
         partition = Reduction(scaled, LogSumExp(), columns=True, other_groups=self.masked)
         if not self.label_smoothing:
@@ -54,7 +58,7 @@ class Contrastive:
     def value(self, pairs: Pairs, seen: Seen) -> Float[Array, ""]:
         """A row's own pair always competes: it joins the negatives here."""
         positive = pairs.scalars.scale * seen.paired
-        reduced = [seen.reduced[reduction] for reduction in self.reductions]
+        reduced = [seen.reduced[CROSS, reduction] for reduction in self._reductions]
         rows = self._cross_entropy(positive, [r.rows for r in reduced])
         columns = self._cross_entropy(positive, [r.columns for r in reduced])
         return 0.5 * (rows + columns)

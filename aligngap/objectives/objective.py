@@ -8,9 +8,10 @@ from ml_collections import ConfigDict
 
 from aligngap.config import MODALITIES
 from aligngap.objectives.contrastive import Contrastive
+from aligngap.objectives.divergence import CauchySchwarz, median_sigma
 from aligngap.objectives.separation import Separation
 from aligngap.objectives.sigmoid import Sigmoid
-from aligngap.objectives.terms import CROSS, Between, Term, evaluate, make_pairs
+from aligngap.objectives.terms import CENTROIDS, CROSS, Between, Pairs, Term, evaluate, make_pairs
 from aligngap.objectives.uniformity import Alignment, Uniformity
 
 Terms = dict[str, Float[Array, ""]]
@@ -36,6 +37,7 @@ def total(config: ConfigDict) -> Objective:
         semantics = semantics if objective.semantic_rescaling else None
         groups = groups if objective.mask_duplicates != "none" else None
         batch = make_pairs(image, text, scale, bias=bias, semantics=semantics, groups=groups)
+        batch = _with_sigma(objective, batch)
         weighed = list(_terms(objective, semantics is not None, groups is not None))
         values = evaluate([term for _, _, term in weighed], batch, objective.tile or None)
         terms = {name: value for (name, _, _), value in zip(weighed, values, strict=True)}
@@ -51,10 +53,18 @@ def matrices(config: ConfigDict) -> dict[Between, bool]:
     objective = config.get("objective", config)
     found: dict[Between, bool] = {}
     for _, _, term in _terms(objective, objective.semantic_rescaling, False):
-        if term.matrix is not None:
-            own = any(reduction.semantics for reduction in term.reductions)
-            found[term.matrix] = found.get(term.matrix, False) or own
+        for between, reductions in term.needs.items():
+            own = any(reduction.semantics for reduction in reductions)
+            found[between] = found.get(between, False) or own
     return found
+
+
+def _with_sigma(objective: ConfigDict, batch: Pairs) -> Pairs:
+    """The batch with the σ of the Cauchy-Schwarz divergence, where it is wanted."""
+    if not objective.cauchy_schwarz_weight:
+        return batch
+    sigma = objective.cauchy_schwarz_sigma or median_sigma(batch, objective.tile or None)
+    return batch._replace(scalars=batch.scalars._replace(sigma=jnp.asarray(sigma, jnp.float32)))
 
 
 def _terms(
@@ -74,6 +84,12 @@ def _terms(
             objective.cross_uniformity_weight,
             Uniformity(CROSS, objective.uniformity_t),
         ),
+        (
+            "centroid_uniformity",
+            objective.centroid_uniformity_weight,
+            Uniformity(CENTROIDS, objective.uniformity_t),
+        ),
+        ("cauchy_schwarz", objective.cauchy_schwarz_weight, CauchySchwarz()),
     ]
     for modality in objective.separated:
         separation = Separation(modality, rescaled)

@@ -32,10 +32,11 @@ def paired(a: Float[Array, "B D"], b: Float[Array, "B D"]) -> Float[Array, "B"]:
 
 
 class Scalars(NamedTuple):
-    """Learnable numbers that a logit may depend on."""
+    """Numbers that a logit or a kernel may depend on."""
 
     scale: Float[Array, ""]
     bias: Float[Array, ""]
+    sigma: Float[Array, ""]  # Of a Gaussian kernel.
 
 
 class Side(NamedTuple):
@@ -123,7 +124,7 @@ class Reduction:
 
 
 class Matrix(NamedTuple):
-    """Whose cosines with whose ("image" or "text"), and what is reduced of them."""
+    """Whose cosines with whose (a field of Sides each), and what is reduced of them."""
 
     rows: str
     columns: str
@@ -131,10 +132,11 @@ class Matrix(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Something of the images and of the texts."""
+    """Something of the images, of the texts and, where a loss asks for them, of their centroids."""
 
     image: Any
     text: Any
+    centroid: Any = None
 
 
 class Reduced(NamedTuple):

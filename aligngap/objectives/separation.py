@@ -34,20 +34,24 @@ class Separation:
     rescaled: bool = True
 
     @property
-    def matrix(self) -> Between:
-        """Of the modality with itself."""
+    def needs(self) -> dict[Between, tuple[Reduction, ...]]:
+        """Of the modality's cosines with itself."""
+        return {self._own: (self._negatives,)}
+
+    @property
+    def _own(self) -> Between:
         return self.modality, self.modality
 
     @property
-    def reductions(self) -> tuple[Reduction, ...]:
+    def _negatives(self) -> Reduction:
         """log Σ exp over a row's negatives; the diagonal is the positive, by definition."""
         values = _rescaled if self.rescaled else scaled
-        return (Reduction(values, LogSumExp(), semantics=self.rescaled),)
+        return Reduction(values, LogSumExp(), semantics=self.rescaled)
 
     def value(self, pairs: Pairs, seen: Seen) -> Float[Array, ""]:
         """Cross-entropy of each row, whose positive is its partner of the other modality."""
         positive = pairs.scalars.scale * seen.paired
-        partition = jnp.logaddexp(seen.reduced[self.reductions[0]].rows, positive)
+        partition = jnp.logaddexp(seen.reduced[self._own, self._negatives].rows, positive)
         return jnp.mean(partition - positive)
 
 

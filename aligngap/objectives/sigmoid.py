@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from aligngap.objectives.pairwise import Reduction, Scalars, Sum
-from aligngap.objectives.terms import CROSS, Pairs, Seen, evaluate, make_pairs
+from aligngap.objectives.terms import CROSS, Between, Pairs, Seen, evaluate, make_pairs
 
 
 def sigmoid_loss(
@@ -32,17 +32,21 @@ class Sigmoid:
     """The term of `sigmoid_loss`."""
 
     masked: bool = False
-    matrix = CROSS
 
     @property
-    def reductions(self) -> tuple[Reduction, ...]:
+    def needs(self) -> dict[Between, tuple[Reduction, ...]]:
+        """Of the images' cosines with the texts."""
+        return {CROSS: (self._negatives,)}
+
+    @property
+    def _negatives(self) -> Reduction:
         """Σ −log σ(−logit) over a row's negatives."""
-        return (Reduction(_negative, Sum(), other_groups=self.masked),)
+        return Reduction(_negative, Sum(), other_groups=self.masked)
 
     def value(self, pairs: Pairs, seen: Seen) -> Float[Array, ""]:
         """Pairs and negatives together, a row at a time."""
         logits = pairs.scalars.scale * seen.paired + pairs.scalars.bias
-        return jnp.mean(jax.nn.softplus(-logits) + seen.reduced[self.reductions[0]].rows)
+        return jnp.mean(jax.nn.softplus(-logits) + seen.reduced[CROSS, self._negatives].rows)
 
 
 def _negative(cosines: Array, meaning: Array | None, scalars: Scalars) -> Array:

@@ -1,4 +1,4 @@
-"""How losses are made: each is a formula over reductions of one matrix of cosines.
+"""How losses are made: each is a formula over reductions of matrices of cosines.
 
 Losses of one matrix share its products, and losses that need the same reduction share that:
 `evaluate` makes one pass over each matrix, whatever subset of losses is asked for.
@@ -13,11 +13,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from aligngap.objectives import tiled
-from aligngap.objectives.pairwise import Matrix, Reduced, Reduction, Scalars, Side, Sides, dense
+from aligngap.objectives.pairwise import (
+    Matrix,
+    Reduced,
+    Reduction,
+    Reductions,
+    Scalars,
+    Side,
+    Sides,
+    dense,
+)
+from aligngap.unit import unit_rows
 
 Number = Float[Array, ""] | float
 Between = tuple[str, str]  # Whose rows and whose columns a matrix of cosines has.
 CROSS: Between = ("image", "text")
+CENTROIDS: Between = ("centroid", "centroid")
 
 
 class Pairs(NamedTuple):
@@ -34,17 +45,14 @@ class Seen(NamedTuple):
     """What a loss is made of: the cosine of each pair, and its reductions over negatives."""
 
     paired: Float[Array, "B"]
-    reduced: Mapping[Reduction, Reduced]
+    reduced: Mapping[tuple[Between, Reduction], Reduced]
 
 
 class Term(Protocol):
-    """One loss. `matrix` is None where it looks at no negatives."""
+    """One loss: what it needs of which matrices, and what it makes of that."""
 
     @property
-    def matrix(self) -> Between | None: ...
-
-    @property
-    def reductions(self) -> tuple[Reduction, ...]: ...
+    def needs(self) -> Mapping[Between, tuple[Reduction, ...]]: ...
 
     def value(self, pairs: Pairs, seen: Seen) -> Float[Array, ""]: ...
 
@@ -55,6 +63,7 @@ def make_pairs(
     scale: Number = 1.0,
     *,
     bias: Number | None = None,
+    sigma: Number = 1.0,
     semantics: Float[Array, "B S"] | None = None,
     groups: Int[Array, "B"] | None = None,
 ) -> Pairs:
@@ -67,27 +76,43 @@ def make_pairs(
     image, text = jnp.asarray(image), jnp.asarray(text)
     if semantics is not None:
         semantics = jax.lax.stop_gradient(jnp.asarray(semantics).astype(image.dtype))
-    bias = 0.0 if bias is None else bias
-    scalars = Scalars(jnp.asarray(scale, jnp.float32), jnp.asarray(bias, jnp.float32))
+    numbers = (scale, 0.0 if bias is None else bias, sigma)
+    scalars = Scalars(*(jnp.asarray(number, jnp.float32) for number in numbers))
     return Pairs(image, text, scalars, semantics, None if groups is None else jnp.asarray(groups))
 
 
 def evaluate(terms: Sequence[Term], pairs: Pairs, tile: int | None) -> list[Float[Array, ""]]:
     """The value of each term; `tile` None holds each matrix whole, a number streams over tiles."""
-    if tile is not None and tile < 1:
-        raise ValueError(f"tile={tile} must be at least 1 (None: the dense form)")
     wanted: dict[Between, list[Reduction]] = {}
     for term in terms:
-        if term.matrix is not None:
-            wanted.setdefault(term.matrix, []).extend(term.reductions)
+        for between, reductions in term.needs.items():
+            wanted.setdefault(between, []).extend(reductions)
     matrices = tuple(Matrix(*sides, tuple(dict.fromkeys(rs))) for sides, rs in wanted.items())
+    found = reduce(matrices, pairs, tile)
+    reduced = {
+        ((matrix.rows, matrix.columns), reduction): result
+        for matrix, results in zip(matrices, found.reduced, strict=True)
+        for reduction, result in zip(matrix.reductions, results, strict=True)
+    }
+    return [term.value(pairs, Seen(found.paired, reduced)) for term in terms]
+
+
+def reduce(matrices: tuple[Matrix, ...], pairs: Pairs, tile: int | None) -> Reductions:
+    """All reductions of all matrices, in the form that `tile` says."""
+    if tile is not None and tile < 1:
+        raise ValueError(f"tile={tile} must be at least 1 (None: the dense form)")
     image = Side(pairs.image, pairs.semantics, pairs.groups, jnp.arange(len(pairs.image)))
     sides = Sides(image, image._replace(embeddings=pairs.text))
+    if any("centroid" in (matrix.rows, matrix.columns) for matrix in matrices):
+        sides = sides._replace(centroid=image._replace(embeddings=_centroids(pairs)))
     if tile is None:
-        found = dense(matrices, sides, pairs.scalars)
-    else:
-        found = tiled.reduce(matrices, tile, sides, pairs.scalars)
-    reduced: dict[Between | None, dict[Reduction, Reduced]] = {None: {}}
-    for matrix, results in zip(matrices, found.reduced, strict=True):
-        reduced[matrix.rows, matrix.columns] = dict(zip(matrix.reductions, results, strict=True))
-    return [term.value(pairs, Seen(found.paired, reduced[term.matrix])) for term in terms]
+        return dense(matrices, sides, pairs.scalars)
+    return tiled.reduce(matrices, tile, sides, pairs.scalars)
+
+
+def _centroids(pairs: Pairs) -> Float[Array, "B D"]:
+    """(v_i + t_i)/2 at length 1; zero, without a gradient, where the two are opposite."""
+    total = pairs.image.astype(jnp.float32) + pairs.text.astype(jnp.float32)
+    some = jnp.any(total != 0, axis=-1, keepdims=True)
+    unit = jnp.where(some, unit_rows(jnp.where(some, total, 1.0)), 0.0)
+    return unit.astype(pairs.image.dtype)

@@ -44,7 +44,7 @@ def reduce(matrices: tuple[Matrix, ...], tile: int, sides: Sides, scalars: Scala
     Under `jax.set_mesh` the batch is the global one; one that the devices do not divide is padded.
     """
     batch, devices = len(sides.image.ids), _devices()
-    padded = Sides(*(_pad(rows, -batch % devices) for rows in sides))
+    padded = Sides(*(rows and _pad(rows, -batch % devices) for rows in sides))
     found = _reduce(Plan(matrices, tile, devices), padded, scalars)
     return jax.tree.map(lambda x: x[:batch], found)
 
@@ -66,7 +66,7 @@ def _backward(plan: Plan, saved: Any, cotangents: Reductions) -> tuple[Sides, Sc
     gradients, of_scalars = function(sides, scalars, found, cotangents)
     dtype = sides.image.embeddings.dtype
     # None is no gradient.
-    rows = [Side(gradient.astype(dtype), None, None, None) for gradient in gradients]  # type: ignore[arg-type]
+    rows = [x if x is None else Side(x.astype(dtype), None, None, None) for x in gradients]  # type: ignore[arg-type]
     return Sides(*rows), of_scalars
 
 
@@ -88,11 +88,10 @@ def _backward_part(
     plan: Plan, sides: Sides, scalars: Scalars, found: Reductions, cotangents: Reductions
 ) -> tuple[Sides, Scalars]:
     """One device's gradients of its rows, and the sum of all devices' of the scalars."""
-    embeddings = [rows.embeddings.astype(jnp.float32) for rows in sides]
-    of = {
-        "image": cotangents.paired[:, None] * embeddings[1],
-        "text": cotangents.paired[:, None] * embeddings[0],
-    }
+    image, text = (rows.embeddings.astype(jnp.float32) for rows in (sides.image, sides.text))
+    of = {"image": cotangents.paired[:, None] * text, "text": cotangents.paired[:, None] * image}
+    if sides.centroid is not None:
+        of["centroid"] = jnp.zeros_like(image)
     of_scalars = jax.tree.map(jnp.zeros_like, scalars)
     for matrix, results, derivatives in zip(
         plan.matrices, found.reduced, cotangents.reduced, strict=True

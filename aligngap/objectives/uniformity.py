@@ -1,4 +1,5 @@
-"""Alignment and uniformity (Wang & Isola 2020; between modalities: Fahim et al. 2024)."""
+"""Alignment and uniformity (Wang & Isola 2020; between modalities: Fahim et al. 2024; of the
+pairs' centroids: CL_gap, arXiv 2601.18525)."""
 
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from aligngap.objectives.pairwise import LogSumExp, Reduction, Scalars
-from aligngap.objectives.terms import CROSS, Between, Pairs, Seen, evaluate, make_pairs
+from aligngap.objectives.terms import CENTROIDS, CROSS, Between, Pairs, Seen, evaluate, make_pairs
 
 
 def alignment_loss(image: Float[Array, "B D"], text: Float[Array, "B D"]) -> Float[Array, ""]:
@@ -35,12 +36,28 @@ def cross_uniformity_loss(
     return evaluate([Uniformity(CROSS, t)], make_pairs(image, text), tile)[0]
 
 
+def centroid_uniformity_loss(
+    image: Float[Array, "B D"],
+    text: Float[Array, "B D"],
+    *,
+    t: float = 2.0,
+    tile: int | None = None,
+) -> Float[Array, ""]:
+    """log mean_{j<k} exp(−t‖c_j − c_k‖²), c_j = (v_j + t_j)/2 at length 1; 0 for one row.
+
+    As CL_gap's code: it spreads pairs and leaves their two halves to `alignment_loss`.
+    """
+    return evaluate([Uniformity(CENTROIDS, t)], make_pairs(image, text), tile)[0]
+
+
 @dataclass(frozen=True)
 class Alignment:
     """The term of `alignment_loss`."""
 
-    matrix = None
-    reductions: tuple[Reduction, ...] = ()
+    @property
+    def needs(self) -> dict[Between, tuple[Reduction, ...]]:
+        """Nothing of negatives."""
+        return {}
 
     def value(self, pairs: Pairs, seen: Seen) -> Float[Array, ""]:
         """Linear in the batch."""
@@ -51,26 +68,31 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Uniformity:
-    """The term of `uniformity_loss`, or across the modalities of `cross_uniformity_loss`."""
+    """The term of `uniformity_loss`, and by its matrix that of the other two."""
 
     matrix: Between
     t: float = 2.0
 
     @property
-    def reductions(self) -> tuple[Reduction, ...]:
+    def needs(self) -> dict[Between, tuple[Reduction, ...]]:
+        """Of one matrix."""
+        return {self.matrix: (self._potentials,)}
+
+    @property
+    def _potentials(self) -> Reduction:
         """log of a row's sum of Gaussian potentials."""
-        return (Reduction(_Potential(self.t), LogSumExp()),)
+        return Reduction(_Potential(self.t), LogSumExp())
 
     def value(self, pairs: Pairs, seen: Seen) -> Float[Array, ""]:
         """Over j ≠ k: within a modality that sees each pair twice, which the mean takes out."""
         batch = len(pairs.image)
         if batch == 1:
             return jnp.zeros(())
-        rows = seen.reduced[self.reductions[0]].rows
+        rows = seen.reduced[self.matrix, self._potentials].rows
         return jax.nn.logsumexp(rows) - jnp.log(float(batch * (batch - 1)))
 
 
-def log_potential(cosines: Array, t: float) -> Array:
+def log_potential(cosines: Array, t: Array | float) -> Array:
     """The exponent −t‖a − b‖² of the Gaussian potential of unit vectors: −t(2 − 2a·b)."""
     return -t * (2.0 - 2.0 * cosines)
 

@@ -20,14 +20,17 @@ from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
 from aligngap.models import dual_encoder, parameters, positions
 from aligngap.models.dual_encoder import DualEncoder
+from aligngap.models.logit_scale import with_bias_form
 from aligngap.parallel import mesh as meshes
 from aligngap.runs import model as models
 from aligngap.runs import workdir
 from aligngap.runs.checkpoints import Checkpoints
 
 # Of a model, what neither changes the meaning of an array that is taken over nor the others' use.
+# A bias of another form is converted.
 OWN = (
-    *("embed_dim", "scale_init", "scale_max", "bias_init", "logit_bias", "scan", "remat"),
+    *("embed_dim", "scale_init", "scale_max", "bias_init", "logit_bias"),
+    *("bias_form", "scan", "remat"),
     *("image.size", "image.patch_dropout", "image.projection"),
     *("text.projection", "text.vocab_size"),
 )
@@ -77,6 +80,7 @@ def taken_over(config: ConfigDict, fresh: Any, mesh: Mesh, source: InitialModel 
     with Checkpoints(source.folder, source.config) as checkpoints:
         held = dual_encoder.make(source.config)
         other = models.restore_params(source.config, held, mesh, checkpoints, source.step)
+    other = with_bias_form(other, source.config.model, config.model.bias_form)
     layout = jax.tree.map(lambda array: array.sharding, fresh)
     merge = jax.jit(lambda own, theirs: _merged(config, own, theirs), out_shardings=layout)
     return merge(fresh, other)

@@ -118,6 +118,7 @@ def _loss(config: ConfigDict, learns: dict[str, bool], semantics: int) -> float:
     """2·B²·D and the gradient of each side that learns, for each matrix of cosines that a term
     reads; 2·B²·S for those of what captions mean, through which no gradient flows."""
     width, pairs = config.model.embed_dim, config.batch_size**2
+    learns = {**learns, "centroid": any(learns.values())}
     return sum(
         2 * pairs * (width * (1 + sum(learns[side] for side in sides)) + own * semantics)
         for sides, own in objective.matrices(config).items()

@@ -62,8 +62,7 @@ def make_loss(config: ConfigDict, model: DualEncoder) -> Callable[..., tuple[Arr
     ) -> tuple[Array, Metrics]:
         image, text = _swapped(config, embeddings, step)
         own = {"params": locked(config, params)}
-        scale, bias = model.apply(own, method="scale_and_bias")
-        scale = _scale_at(config, scale, step)
+        scale, bias = model.apply(own, _scale_at(config, step), method="scale_and_bias")
         image, text = (x.astype(config.compute_dtype) for x in (image, text))
         groups = duplicates(config, batch)
         value, terms = objective(image, text, scale, bias, batch.get("semantics"), groups)
@@ -133,10 +132,10 @@ def duplicates(config: ConfigDict, batch: Batch) -> Int[Array, "B"] | None:
     return batch["group"] if kind == "group" else None
 
 
-def _scale_at(config: ConfigDict, learned: Array, step: Int[Array, ""]) -> Array:
-    """s at a step: the model's own, constant, or 1/τ with τ linear in the step (Yaras et al.)."""
+def _scale_at(config: ConfigDict, step: Int[Array, ""]) -> Array | None:
+    """s at a step: constant, 1/τ with τ linear in the step (Yaras et al.), or None: the model's."""
     if config.objective.temperature == "learned":
-        return learned
+        return None
     if config.objective.temperature == "fixed":
         return jnp.asarray(config.model.scale_init, jnp.float32)
     first, last = config.objective.temperature_schedule

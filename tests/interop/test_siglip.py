@@ -10,6 +10,10 @@ from safetensors.numpy import load_file
 import aligngap
 from aligngap.cli import main
 from aligngap.data import images
+from aligngap.models import dual_encoder
+from aligngap.parallel import mesh as meshes
+from aligngap.runs import initial
+from aligngap.runs import workdir as workdirs
 
 from small import (
     STRANGE,
@@ -106,6 +110,24 @@ def test_it_comes_out_as_it_came_in(model, saved, workdir, drawn, captions, tmp_
     texts = [*captions[:40], *STRANGE, "a </s> b"]
     for a, b in zip(theirs(again, prepare, drawn, texts), ours(workdir, drawn, texts), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_relative_bias_is_made_of_theirs_and_given_back_as_theirs(saved, workdir, hold, tmp_path):
+    """r = −b/s here, b = −s·r there."""
+    config = workdirs.read_config(workdir)
+    config.init_from = str(workdir)
+    config.objective.update(contrastive_weight=0.0, sigmoid_weight=1.0)
+    config.model.update(bias_form="relative", bias_init=0.0)
+    module, mesh = dual_encoder.make(config), meshes.make(config)
+    params = initial.params(config, module, mesh, initial.find(config))
+    published = load_file(saved / "model.safetensors")
+    threshold = -published["logit_bias"] / np.exp(published["logit_scale"])
+    np.testing.assert_allclose(params["logit_bias"], threshold.item(), rtol=1e-5)
+    export(hold(config, params), "transformers", tmp_path / "out")
+    again = load_file(tmp_path / "out" / "model.safetensors")
+    assert again.keys() == published.keys()
+    for name, tensor in again.items():
+        np.testing.assert_allclose(tensor, published[name], rtol=1e-5, err_msg=name)
 
 
 def test_npz_out_and_in(workdir, drawn, captions, tmp_path):

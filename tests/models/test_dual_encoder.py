@@ -10,7 +10,7 @@ from scipy.special import erf
 from aligngap.config import TIES, default, tower
 from aligngap.data import packing
 from aligngap.models import dual_encoder
-from aligngap.models.logit_scale import parameter_of, scale_of
+from aligngap.models.logit_scale import parameter_of, scale_of, with_bias_form
 from aligngap.models.transformer import ACTIVATIONS
 from aligngap.presets import SIGLIP_TOWERS, SIZES, set_size
 
@@ -250,6 +250,26 @@ def test_a_bias_where_the_config_asks_for_one():
     model, params = at_the_start(small(logit_bias=True))
     assert float(params["logit_bias"]) == -10.0
     assert float(model.apply({"params": params}, method="scale_and_bias")[1]) == -10.0
+
+
+def test_a_relative_bias_is_subtracted_from_the_cosine():
+    """s·(cos − r) = s·cos + b for b = −s·r, at the scale of the step too."""
+    model, params = at_the_start(small(logit_bias=True, bias_form="relative", bias_init=0.25))
+    assert float(params["logit_bias"]) == 0.25
+    for given, scale in ((None, 1 / 0.07), (20.0, 20.0)):
+        found, bias = model.apply({"params": params}, given, method="scale_and_bias")
+        assert float(found) == pytest.approx(scale, rel=1e-5)
+        assert float(bias) == pytest.approx(-0.25 * scale, rel=1e-5)
+
+
+@pytest.mark.parametrize("form", ["exp", "softplus"])
+def test_a_bias_in_another_form_gives_the_same_logits(form):
+    own = small(logit_bias=True, scale_form=form).model
+    params = {"logit_scale": parameter_of(20.0, form), "logit_bias": jnp.float32(-5.0)}
+    relative = with_bias_form(params, own, "relative")
+    assert float(relative["logit_bias"]) == pytest.approx(0.25, rel=1e-5)
+    own.bias_form = "relative"
+    assert float(with_bias_form(relative, own, "absolute")["logit_bias"]) == pytest.approx(-5.0)
 
 
 @pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "quick_gelu"])

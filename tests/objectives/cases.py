@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aligngap import objectives
+from aligngap.models.logit_scale import bias_of
 
 import reference
 
@@ -13,31 +14,41 @@ NAMES = (
     "grouped",
     "smoothed",
     "sigmoid",
+    "relative",
     "separation",
     "rescaled",
     "alignment",
     "uniformity",
     "cross_uniformity",
+    "centroid_uniformity",
+    "cauchy_schwarz",
 )
+SIGMA = 0.7
+SHARE = -0.05  # Of a sigmoid's bias b: r = 0.5 where b is −10.
 
 
 def wanted(v, t, scale, bias, semantics, groups):
     """name → value, by the float64 reference."""
+    c = reference.centroids(v, t)
     return {
         "contrastive": reference.contrastive(v, t, scale),
         "grouped": reference.contrastive(v, t, scale, groups=groups),
         "smoothed": reference.contrastive(v, t, scale, groups=groups, smoothing=0.1),
         "sigmoid": reference.sigmoid(v, t, scale, bias, groups),
+        "relative": reference.sigmoid(v, t, scale, SHARE * bias, groups, relative=True),
         "separation": reference.separation(v, t, scale),
         "rescaled": reference.separation(v, t, scale, semantics),
         "alignment": reference.alignment(v, t),
         "uniformity": reference.potential(v, v, 2.0, same=True) if len(v) > 1 else 0.0,
         "cross_uniformity": reference.potential(v, t, 2.0, same=False) if len(v) > 1 else 0.0,
+        "centroid_uniformity": reference.potential(c, c, 2.0, same=True) if len(v) > 1 else 0.0,
+        "cauchy_schwarz": reference.cauchy_schwarz(v, t, SIGMA),
     }
 
 
 def ours(v, t, scale, bias, semantics, groups, tile=None):
     """name → value, by the functions that users call."""
+    relative = bias_of(SHARE * bias, scale, "relative")
     return {
         "contrastive": objectives.contrastive_loss(v, t, scale, tile=tile),
         "grouped": objectives.contrastive_loss(v, t, scale, groups=groups, tile=tile),
@@ -45,11 +56,14 @@ def ours(v, t, scale, bias, semantics, groups, tile=None):
             v, t, scale, groups=groups, label_smoothing=0.1, tile=tile
         ),
         "sigmoid": objectives.sigmoid_loss(v, t, scale, bias, groups=groups, tile=tile),
+        "relative": objectives.sigmoid_loss(v, t, scale, relative, groups=groups, tile=tile),
         "separation": objectives.separation_loss(v, t, scale, tile=tile),
         "rescaled": objectives.separation_loss(v, t, scale, semantics=semantics, tile=tile),
         "alignment": objectives.alignment_loss(v, t),
         "uniformity": objectives.uniformity_loss(v, tile=tile),
         "cross_uniformity": objectives.cross_uniformity_loss(v, t, tile=tile),
+        "centroid_uniformity": objectives.centroid_uniformity_loss(v, t, tile=tile),
+        "cauchy_schwarz": objectives.cauchy_schwarz_loss(v, t, sigma=SIGMA, tile=tile),
     }
 
 

@@ -48,18 +48,44 @@ def alignment(v, t):
 
 def potential(a, b, t, same):
     """log mean exp(−t‖a_j − b_k‖²) over j < k (`same`) or j ≠ k."""
-    n = len(a)
-    pairs = [(j, k) for j in range(n) for k in range(n) if (j < k if same else j != k)]
-    return float(np.log(np.mean([np.exp(-t * np.sum((a[j] - b[k]) ** 2)) for j, k in pairs])))
+    others = [b[j + 1 :] if same else np.delete(b, j, axis=0) for j in range(len(a))]
+    distances = [np.sum((row - rest) ** 2, axis=1) for row, rest in zip(a, others, strict=True)]
+    return float(np.log(np.mean(np.exp(-t * np.concatenate(distances)))))
 
 
-def sigmoid(v, t, scale, bias, groups=None):
-    """−(1/B) Σ_ij log σ(z_ij·(s·v_i·t_j + b))."""
+def centroids(v, t):
+    c = (v + t) / 2
+    return c / np.linalg.norm(c, axis=1, keepdims=True)
+
+
+def distances(a, b):
+    """‖a_i − b_j‖² of all pairs."""
+    return np.stack([np.sum((row - b) ** 2, axis=1) for row in a])
+
+
+def cauchy_schwarz(v, t, sigma):
+    """D(p, q) = log mean κ(v, v) + log mean κ(t, t) − 2 log mean κ(v, t), diagonals and all."""
+    own_v, own_t, between = (
+        np.log(np.mean(np.exp(-distances(a, b) / (2 * sigma**2))))
+        for a, b in ((v, v), (t, t), (v, t))
+    )
+    return float(own_v + own_t - 2 * between)
+
+
+def median_sigma(v, t):
+    """Of an even number of distances, the lower of the two in the middle."""
+    ordered = np.sort(distances(v, t).ravel())
+    return float(np.sqrt(ordered[(len(ordered) - 1) // 2] / 2))
+
+
+def sigmoid(v, t, scale, bias, groups=None, relative=False):
+    """−(1/B) Σ_ij log σ(z_ij·(s·v_i·t_j + b)); relative: of z_ij·s·(v_i·t_j − b)."""
     total, n = 0.0, len(v)
     for i in range(n):
         for j in range(n):
             if i != j and groups is not None and groups[i] == groups[j]:
                 continue
-            logit = scale * (v[i] @ t[j]) + bias
+            cosine = v[i] @ t[j]
+            logit = scale * (cosine - bias) if relative else scale * cosine + bias
             total += np.logaddexp(0.0, -logit if i == j else logit)
     return total / n

@@ -7,6 +7,8 @@ import pytest
 
 from aligngap import objectives
 from aligngap.config import default
+from aligngap.objectives.divergence import median_sigma
+from aligngap.objectives.terms import make_pairs
 
 import reference
 from cases import NAMES, clouds, gradients, ours, single, wanted
@@ -95,7 +97,7 @@ def test_one_pair(unit_rows, tile):
     v, t, e, groups = clouds(unit_rows, 1, 8)
     values = ours(*single(v, t, 10.0, BIAS, e, groups), tile=tile)
     right = wanted(v, t, 10.0, BIAS, e, groups)
-    for name in ("alignment", "sigmoid"):
+    for name in ("alignment", "sigmoid", "relative", "cauchy_schwarz"):
         assert float(values.pop(name)) == pytest.approx(right[name], abs=1e-5)
     assert {name: float(value) for name, value in values.items()} == dict.fromkeys(values, 0.0)
 
@@ -151,6 +153,49 @@ def test_collapse_and_extreme_scale_give_no_nan(unit_rows, tile):
     assert all(np.isfinite(np.asarray(g)).all() for g in gradients)
 
 
+def test_a_pair_of_opposite_rows_has_no_centroid(unit_rows):
+    v, t, _, _ = clouds(unit_rows, 5, 8)
+    t[2] = -v[2]
+    value, gradient = jax.value_and_grad(objectives.centroid_uniformity_loss)(*single(v, t))
+    c = reference.centroids(*(np.delete(x, 2, axis=0) for x in (v, t)))
+    wanted = reference.potential(
+        np.insert(c, 2, 0.0, axis=0), np.insert(c, 2, 0.0, axis=0), 2.0, True
+    )
+    assert np.isfinite(np.asarray(gradient)).all() and not np.asarray(gradient)[2].any()
+    assert np.isfinite(wanted) and np.isfinite(float(value))
+
+
+class TestMedianSigma:
+    """The width that a batch gives the kernel of the Cauchy-Schwarz divergence."""
+
+    @pytest.mark.parametrize("tile", TILES)
+    @pytest.mark.parametrize(("batch", "dimension"), [(1, 8), (2, 8), (7, 8), (131, 64)])
+    def test_is_the_lower_median(self, unit_rows, batch, dimension, tile):
+        for duplicates in (False, True):
+            v, t, _, _ = clouds(unit_rows, batch, dimension, duplicates)
+            wanted = reference.median_sigma(v, t)
+            found = jax.jit(lambda *x: median_sigma(make_pairs(*x), tile))(*single(v, t))
+            assert float(found) == pytest.approx(wanted, abs=1e-6)
+
+    @pytest.mark.parametrize("tile", TILES)
+    def test_no_gradient_flows_through_it(self, unit_rows, tile):
+        v, t, _, _ = clouds(unit_rows, 9, 8)
+        given = {"sigma": reference.median_sigma(v, t)}
+        of = [
+            jax.value_and_grad(
+                lambda *x, own=own: objectives.cauchy_schwarz_loss(*x, **own, tile=tile), (0, 1)
+            )(*single(v, t))
+            for own in ({}, given)
+        ]
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *of)
+
+    def test_rows_that_have_collapsed(self, unit_rows):
+        v = jnp.asarray(np.repeat(unit_rows(1, 8, 0), 16, axis=0), jnp.float32)
+        value, gradient = jax.value_and_grad(objectives.cauchy_schwarz_loss)(v, v)
+        assert float(value) == pytest.approx(0.0, abs=1e-2)
+        assert np.isfinite(np.asarray(gradient)).all()
+
+
 def test_shapes_that_differ_are_refused(unit_rows):
     v, t = unit_rows(4, 8, 0), unit_rows(5, 8, 1)
     for loss in (objectives.contrastive_loss, objectives.separation_loss):
@@ -189,6 +234,14 @@ class TestTotal:
     def test_same_concept_masked(self, unit_rows):
         loss, _, (v, t, _, groups) = self.run(unit_rows, mask_duplicates="concept")
         assert loss == pytest.approx(reference.contrastive(v, t, 14.3, groups), abs=1e-4)
+
+    @pytest.mark.parametrize("sigma", [0.0, 0.4])
+    def test_the_width_of_the_divergence(self, unit_rows, sigma):
+        fields = {"cauchy_schwarz_weight": 0.5, "cauchy_schwarz_sigma": sigma}
+        loss, terms, (v, t, _, _) = self.run(unit_rows, contrastive_weight=0.0, **fields)
+        wanted = reference.cauchy_schwarz(v, t, sigma or reference.median_sigma(v, t))
+        assert terms["cauchy_schwarz"] == pytest.approx(wanted, abs=1e-5)
+        assert loss == pytest.approx(0.5 * wanted, abs=1e-5)
 
     def test_terms_without_weight_are_not_computed(self, unit_rows):
         _, terms, _ = self.run(unit_rows)

@@ -9,6 +9,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from aligngap import flops, objectives
+from aligngap.objectives.divergence import median_sigma
+from aligngap.objectives.terms import make_pairs
 from aligngap.parallel.axes import AXES, BATCH_AXES
 from aligngap.presets import preset
 
@@ -33,10 +35,13 @@ def test_on_a_mesh_each_loss_is_that_of_the_whole_batch(unit_rows, shape):
     wanted = gradients(None)(v, t, *single(14.3, -10.0), e, groups)
     mesh = mesh_of(shape)
     sharding = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+    sigma = median_sigma(make_pairs(v, t), None)
     with jax.set_mesh(mesh):
         v, t, e, groups = (jax.device_put(x, sharding) for x in inputs)
         got = gradients(5)(v, t, *single(14.3, -10.0), e, groups)
+        found = jax.jit(lambda *x: median_sigma(make_pairs(*x), 5))(v, t)
     assert_close(got, wanted)
+    np.testing.assert_allclose(found, sigma, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch", [1, 131])
@@ -52,6 +57,7 @@ def alignclip(batch, tile, mesh=None, name="alignclip"):
     """(jitted value-and-gradient of a preset's objective, its abstract arguments), D 512, S 384."""
     config = preset(name)
     config.objective.tile = tile
+    config.objective.cauchy_schwarz_weight = float(name == "cl_gap")
     total = objectives.total(config)
 
     def loss(v, t, s, e):
@@ -70,20 +76,22 @@ def compiled(*args, **kwargs):
     return function.lower(*arguments).compile()
 
 
-def test_memory_is_that_of_tiles_and_not_of_the_batch():
+@pytest.mark.parametrize("name", ["alignclip", "cl_gap"])
+def test_memory_is_that_of_tiles_and_not_of_the_batch(name):
     small, middle, large = (
-        compiled(batch, 1024).memory_analysis().temp_size_in_bytes
+        compiled(batch, 1024, name=name).memory_analysis().temp_size_in_bytes
         for batch in (8_192, 32_768, 65_536)
     )
     assert middle <= 64 * MIB  # The dense form holds 24 GiB.
     assert middle <= 4 * small and large <= 2 * middle
 
 
-def test_memory_of_a_device_falls_with_their_number_and_none_gathers_the_batch():
+@pytest.mark.parametrize("name", ["alignclip", "cl_gap"])
+def test_memory_of_a_device_falls_with_their_number_and_none_gathers_the_batch(name):
     def cost(devices):
         mesh = mesh_of((devices, 1, 1))
         with jax.set_mesh(mesh):
-            program = compiled(32_768, 512, mesh)
+            program = compiled(32_768, 512, mesh, name)
         # As XLA's text names instructions: nothing may put the embeddings together again.
         gathered = re.findall(r"all-gather[\w.-]*\(", program.as_text())
         memory = program.memory_analysis()
@@ -94,9 +102,10 @@ def test_memory_of_a_device_falls_with_their_number_and_none_gathers_the_batch()
     assert eight[1] <= two[1] / 4 * 1.1
 
 
-@pytest.mark.parametrize(("name", "limit"), [("clip", 8.0), ("alignclip", 14.0)])
+@pytest.mark.parametrize(("name", "limit"), [("clip", 8.0), ("alignclip", 14.0), ("cl_gap", 33.0)])
 def test_arithmetic(name, limit):
-    """In B²D: contrastive 8 (a product, done twice, and two gradients); IMSep sees a pair once."""
+    """In B²D: contrastive 8 (a product, done twice, and two gradients); a matrix of one side with
+    itself, as IMSep's, sees a pair once: 4. cl_gap has three such here, and the median's 12."""
     batch = 32_768
     function, arguments = alignclip(batch, 1024, name=name)
     assert flops.count(function, *arguments) <= limit * batch**2 * 512
