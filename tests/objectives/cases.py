@@ -46,25 +46,32 @@ def wanted(v, t, scale, bias, semantics, groups):
     }
 
 
-def ours(v, t, scale, bias, semantics, groups, tile=None):
-    """name → value, by the functions that users call."""
+def calls(v, t, scale, bias, semantics, groups, tile=None):
+    """name → the call of the function that users know, not made yet."""
     relative = bias_of(SHARE * bias, scale, "relative")
     return {
-        "contrastive": objectives.contrastive_loss(v, t, scale, tile=tile),
-        "grouped": objectives.contrastive_loss(v, t, scale, groups=groups, tile=tile),
-        "smoothed": objectives.contrastive_loss(
+        "contrastive": lambda: objectives.contrastive_loss(v, t, scale, tile=tile),
+        "grouped": lambda: objectives.contrastive_loss(v, t, scale, groups=groups, tile=tile),
+        "smoothed": lambda: objectives.contrastive_loss(
             v, t, scale, groups=groups, label_smoothing=0.1, tile=tile
         ),
-        "sigmoid": objectives.sigmoid_loss(v, t, scale, bias, groups=groups, tile=tile),
-        "relative": objectives.sigmoid_loss(v, t, scale, relative, groups=groups, tile=tile),
-        "separation": objectives.separation_loss(v, t, scale, tile=tile),
-        "rescaled": objectives.separation_loss(v, t, scale, semantics=semantics, tile=tile),
-        "alignment": objectives.alignment_loss(v, t),
-        "uniformity": objectives.uniformity_loss(v, tile=tile),
-        "cross_uniformity": objectives.cross_uniformity_loss(v, t, tile=tile),
-        "centroid_uniformity": objectives.centroid_uniformity_loss(v, t, tile=tile),
-        "cauchy_schwarz": objectives.cauchy_schwarz_loss(v, t, sigma=SIGMA, tile=tile),
+        "sigmoid": lambda: objectives.sigmoid_loss(v, t, scale, bias, groups=groups, tile=tile),
+        "relative": lambda: objectives.sigmoid_loss(
+            v, t, scale, relative, groups=groups, tile=tile
+        ),
+        "separation": lambda: objectives.separation_loss(v, t, scale, tile=tile),
+        "rescaled": lambda: objectives.separation_loss(v, t, scale, semantics=semantics, tile=tile),
+        "alignment": lambda: objectives.alignment_loss(v, t),
+        "uniformity": lambda: objectives.uniformity_loss(v, tile=tile),
+        "cross_uniformity": lambda: objectives.cross_uniformity_loss(v, t, tile=tile),
+        "centroid_uniformity": lambda: objectives.centroid_uniformity_loss(v, t, tile=tile),
+        "cauchy_schwarz": lambda: objectives.cauchy_schwarz_loss(v, t, sigma=SIGMA, tile=tile),
     }
+
+
+def ours(*inputs, tile=None):
+    """name → value."""
+    return {name: call() for name, call in calls(*inputs, tile=tile).items()}
 
 
 def gradients(tile=None):
@@ -72,7 +79,7 @@ def gradients(tile=None):
 
     def one(name, v, t, s, b, e, groups):
         return jax.value_and_grad(
-            lambda *x: ours(*x, e, groups, tile=tile)[name], argnums=(0, 1, 2, 3)
+            lambda *x: calls(*x, e, groups, tile=tile)[name](), argnums=(0, 1, 2, 3)
         )(v, t, s, b)
 
     return jax.jit(lambda *x: {name: one(name, *x) for name in NAMES})

@@ -11,7 +11,7 @@ from aligngap.objectives.divergence import median_sigma
 from aligngap.objectives.terms import make_pairs
 
 import reference
-from cases import NAMES, clouds, gradients, ours, single, wanted
+from cases import NAMES, calls, clouds, gradients, ours, single, wanted
 
 TILES = [None, 64]
 BIAS = -10.0
@@ -45,7 +45,7 @@ def test_gradients_by_finite_differences(unit_rows, name, scale, tile):
     v, t, e, groups = clouds(unit_rows, 9, 8, duplicates=True)
 
     def loss(v, t, s, b):
-        return ours(v, t, s, b, *single(e, groups), tile=tile)[name]
+        return calls(v, t, s, b, *single(e, groups), tile=tile)[name]()
 
     found = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))(*single(v, t, scale, BIAS))
     found = [np.asarray(g, np.float64) for g in found]
@@ -157,12 +157,8 @@ def test_a_pair_of_opposite_rows_has_no_centroid(unit_rows):
     v, t, _, _ = clouds(unit_rows, 5, 8)
     t[2] = -v[2]
     value, gradient = jax.value_and_grad(objectives.centroid_uniformity_loss)(*single(v, t))
-    c = reference.centroids(*(np.delete(x, 2, axis=0) for x in (v, t)))
-    wanted = reference.potential(
-        np.insert(c, 2, 0.0, axis=0), np.insert(c, 2, 0.0, axis=0), 2.0, True
-    )
-    assert np.isfinite(np.asarray(gradient)).all() and not np.asarray(gradient)[2].any()
-    assert np.isfinite(wanted) and np.isfinite(float(value))
+    assert np.isfinite(float(value)) and np.isfinite(gradient).all()
+    assert not np.asarray(gradient)[2].any() and np.asarray(gradient)[1].any()
 
 
 class TestMedianSigma:
