@@ -26,7 +26,7 @@ def parameter_of(scale: Number, form: str) -> Float[Array, ""]:
 def bias_of(parameter: Number, scale: Number, form: str) -> Float[Array, ""]:
     """b of the logits s·cos + b: the parameter, or −s·r of a relative one, whose logits are
     s·(cos − r) (arXiv 2509.18552)."""
-    return -scale * parameter if form == "relative" else jnp.asarray(parameter)
+    return jnp.asarray(-scale * parameter if form == "relative" else parameter)
 
 
 def with_bias_form(params: Any, own: ConfigDict, form: str) -> Any:
