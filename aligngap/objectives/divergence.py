@@ -49,7 +49,8 @@ def median_sigma(pairs: Pairs, tile: int | None) -> Float[Array, ""]:
     by counting, so that neither sorts B² numbers; the cosine is found to 2e-7.
     """
     pairs = lax.stop_gradient(pairs)
-    half = (len(pairs.image) ** 2 + 1) // 2  # As many cosines are at least the median's.
+    # As many cosines are at least the median's: more than an int32 holds, of 65,536 pairs.
+    half = float((len(pairs.image) ** 2 + 1) // 2)
     counts = tuple(Reduction(_AtLeast(part), Sum()) for part in range(1, PARTS))
 
     def narrowed(_: Array, interval: tuple[Array, Array]) -> tuple[Array, Array]:
