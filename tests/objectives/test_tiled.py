@@ -76,13 +76,14 @@ def compiled(*args, **kwargs):
     return function.lower(*arguments).compile()
 
 
-@pytest.mark.parametrize("name", ["alignclip", "cl_gap"])
-def test_memory_is_that_of_tiles_and_not_of_the_batch(name):
+# Of cl_gap, six times the embeddings: the centroids, and what derives them, are as large as these.
+@pytest.mark.parametrize(("name", "limit"), [("alignclip", 64), ("cl_gap", 6 * 64)])
+def test_memory_is_that_of_tiles_and_not_of_the_batch(name, limit):
     small, middle, large = (
         compiled(batch, 1024, name=name).memory_analysis().temp_size_in_bytes
         for batch in (8_192, 32_768, 65_536)
     )
-    assert middle <= 64 * MIB  # The dense form holds 24 GiB.
+    assert middle <= limit * MIB  # The dense form of alignclip holds 24 GiB.
     assert middle <= 4 * small and large <= 2 * middle
 
 
