@@ -1,6 +1,7 @@
 """Several processes: how they find each other, and how they learn of each other's failures."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,13 +14,15 @@ from aligngap.errors import AligngapError, UsageError
 
 WORDS = 400  # Bytes of a message that travels.
 ROWS = 4096  # Of an array that travels.
+SIZES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")  # Variables: how many processes.
 
 
 def start(address: str | None, processes: int | None, process: int | None) -> None:
     """Joins the other processes, before anything touches a device.
 
     Without arguments: as SLURM, Open MPI, GKE or a TPU pod says; where nothing has started several
-    processes this one is alone. UsageError where the arguments do not fit each other.
+    processes this one is alone. UsageError where the arguments do not fit each other, or a launcher
+    does not say where the processes meet.
     """
     given = (address, processes, process)
     if any(x is not None for x in given) and None in given:
@@ -31,13 +34,23 @@ def start(address: str | None, processes: int | None, process: int | None) -> No
         jax.distributed.initialize(address, processes, process)
     except ValueError as error:
         if address is None and "coordinator_address" in str(error):
-            return  # No launcher that JAX knows.
+            if not launched():
+                return  # No launcher that JAX knows.
+            raise UsageError(
+                "several processes were started, and not told where to meet (as by Open MPI from "
+                "5.0 on): give each --coordinator_address, --num_processes and --process_id"
+            ) from error
         raise UsageError(f"the processes cannot be started: {error}") from error
     except RuntimeError as error:
         if address is None and "before any JAX calls" in str(error):
             return  # Called from Python that is at work already, alone.
         reason = " ".join(str(error).split())[:WORDS]
         raise AligngapError(f"the other processes were not found: {reason}") from error
+
+
+def launched() -> bool:
+    """Whether SLURM or Open MPI has started several processes, as their variables say."""
+    return any(int(os.environ.get(name, 1)) > 1 for name in SIZES)
 
 
 @contextmanager

@@ -110,6 +110,10 @@ class Checkpoints:
         with context:
             return self._load(step, {part: _target(abstract, shardings)})[0][part]
 
+    def position(self, step: int) -> dict[str, Any]:
+        """Where the run stood, without the state and unchecked; Damaged where it is not there."""
+        return self._load(step, None)[1]
+
     def set_aside(self, step: int) -> None:
         """Renames a checkpoint so that it is no longer one; nothing of it is lost."""
         path = Path(self._checkpointer.directory) / str(step)
@@ -124,15 +128,16 @@ class Checkpoints:
         """Those arrays of the state, checked to be what was saved, and the position."""
         found, reason = None, ""
         try:
-            found = self._checkpointer.load_checkpointables(step, {"state": target, "data": None})
+            parts = {"data": None} if target is None else {"state": target, "data": None}
+            found = self._checkpointer.load_checkpointables(step, parts)
         except Exception as error:  # A damaged file fails in any of Orbax's and TensorStore's ways.
             reason = _reason(error)
         reason = distributed.first_words(reason)
-        if not reason and found is not None:
+        if not reason and found is not None and target is not None:
             reason = _changed(found["state"], found["data"].pop("fingerprint", None))
         if reason or found is None:
             raise Damaged(f"checkpoint {self._checkpointer.directory}/{step} is damaged: {reason}")
-        return found["state"], found["data"]
+        return found.get("state"), found["data"]
 
     def _unwritable(self, error: Exception) -> AligngapError:
         return AligngapError(

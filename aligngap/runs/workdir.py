@@ -3,7 +3,7 @@
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ml_collections import ConfigDict
 
@@ -14,6 +14,11 @@ from aligngap.errors import AligngapError, UsageError
 
 def claim(workdir: Path, config: ConfigDict) -> None:
     """Makes the folder and writes config.json, or checks that the run in it is this config's."""
+    atomic.write_json(workdir / "config.json", check(workdir, config))
+
+
+def check(workdir: Path, config: ConfigDict) -> dict[str, Any]:
+    """What config.json is to hold; UsageError where the run in the folder is another config's."""
     path = workdir / "config.json"
     # Through JSON and back, so that tuples compare as the lists they become in the file.
     wanted = json.loads(config.to_json())
@@ -21,10 +26,10 @@ def claim(workdir: Path, config: ConfigDict) -> None:
     wanted["data"]["data_dir"] = str(configs.data_dir(config.data.data_dir).absolute())
     if path.exists():
         _same_run(workdir, configs.complete(read_json(path)), wanted)
-    atomic.write_json(path, wanted)
+    return wanted
 
 
-def alone(workdir: Path, work: str = "training") -> AbstractContextManager[None]:
+def alone(workdir: Path, work: str = "training") -> AbstractContextManager[IO[str]]:
     """One process at a time works in a folder; AligngapError where another one does."""
     return lock.alone(workdir / ".lock", f"another process is {work} in {workdir}")
 

@@ -1,4 +1,8 @@
-"""SIGTERM and SIGINT: heard when they come, obeyed between steps; the second one ends at once."""
+"""SIGTERM and SIGINT: heard when they come, obeyed between steps; the second one ends at once.
+
+What a sweep passes on to its point's process is no second one: a terminal or a scheduler may have
+sent its own to both.
+"""
 
 import os
 import signal
@@ -7,6 +11,8 @@ import threading
 from aligngap import progress
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+PASSED_ON = signal.SIGUSR1  # By the process that trains a sweep (in_turn.py).
+HEARD = (*SIGNALS, PASSED_ON)
 
 
 class Interruption:
@@ -23,7 +29,7 @@ class Interruption:
         self._heard, self._written = os.pipe()
         os.set_blocking(self._written, False)
         # Python's own handlers do nothing; the defaults would end the process.
-        self._before = {each: signal.signal(each, lambda *_: None) for each in SIGNALS}
+        self._before = {each: signal.signal(each, lambda *_: None) for each in HEARD}
         self._wakeup_before = signal.set_wakeup_fd(self._written)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -38,10 +44,13 @@ class Interruption:
         os.close(self._heard)
 
     def _listen(self) -> None:
+        own = 0
         while heard := os.read(self._heard, 1):
-            if heard[0] not in SIGNALS:
-                continue
-            if self.received:
+            own += heard[0] in SIGNALS
+            if own > 1:
                 os._exit(128 + heard[0])  # What a shell reports of a process that it killed.
-            self.received = signal.Signals(heard[0]).name
-            progress.say(f"{self.received}: saving after this step; a second signal ends at once")
+            if heard[0] in HEARD and not self.received:
+                self.received = signal.Signals(heard[0]).name
+                progress.say(
+                    f"{self.received}: saving after this step; a second signal ends at once"
+                )

@@ -1,14 +1,16 @@
-"""`aligngap train`: trains a model, or continues its run."""
+"""`aligngap train`: trains a model or the points of a sweep, or continues what was begun."""
 
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from aligngap import xla_flags
 from aligngap.errors import UsageError
 from aligngap.verbs import processes
 
 OVERRIDES = True
+ALL = ""  # The value of --sweep alone.
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +18,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", required=True, help="FILE[:preset]; then --config.key=value ..."
     )
-    parser.add_argument("--workdir", help="the run's folder (needed unless --dry_run)")
+    parser.add_argument("--workdir", help="folder of the run, or sweep (needed unless --dry_run)")
+    parser.add_argument(
+        "--sweep",
+        nargs="?",
+        const=ALL,
+        metavar="POINT",
+        help="train the points that sweep() of the config file names, each in WORKDIR/NAME, or one "
+        "of them: its name, or its number from 0",
+    )
     parser.add_argument(
         "--topology", default="", metavar="KIND-N", help="of --dry_run, e.g. v5e-256 or h100-64"
     )
@@ -28,23 +38,62 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """The whole run, or with --dry_run what it would cost."""
-    from aligngap import config as configs
+    """The whole run or sweep, or with --dry_run what it would cost and which points there are."""
+    if not (arguments.workdir or arguments.dry_run):
+        raise UsageError("train needs --workdir=DIR (or --dry_run)")
+    folder = Path(arguments.workdir) if arguments.workdir else None
+    overrides = list(arguments.overrides)
+    if arguments.init_from:
+        overrides.append(f"--config.init_from={arguments.init_from}")
+    if arguments.sweep is None:
+        from aligngap import config as configs
 
-    config = configs.load(arguments.config, arguments.overrides)
-    config.init_from = arguments.init_from or config.init_from
-    if arguments.dry_run:
+        _run(configs.load(arguments.config, overrides), folder, arguments)
+        return
+    from aligngap.runs import sweep
+
+    points = sweep.points(arguments.config, overrides)
+    if arguments.sweep == ALL:
+        _sweep(points, folder, arguments)
+        return
+    point = sweep.find(points, arguments.sweep)
+    if folder is not None and not arguments.dry_run:
+        sweep.record(folder, points)
+    _run(point.config, folder and folder / point.name, arguments)
+
+
+def _run(config: Any, folder: Path | None, arguments: argparse.Namespace) -> None:
+    if arguments.dry_run or folder is None:
         from aligngap.training import dry_run
 
         print(dry_run.describe(config, arguments.topology))
         return
-    if not arguments.workdir:
-        raise UsageError("train needs --workdir=DIR (or --dry_run)")
     xla_flags.give(os.environ, config.deterministic)
     processes.start(arguments)
     from aligngap.runs import provenance
     from aligngap.training import loop, run
 
-    prepared = run.prepare(config, Path(arguments.workdir))
+    prepared = run.prepare(config, folder)
     provenance.record(prepared.workdir, arguments.command)
     loop.train(prepared)
+
+
+def _sweep(points: list[Any], folder: Path | None, arguments: argparse.Namespace) -> None:
+    """One process goes through the points, which do not know of each other."""
+    from aligngap.parallel import distributed
+    from aligngap.runs import sweep
+    from aligngap.training import in_turn
+
+    in_turn.on_cpu()
+    if folder is not None:
+        in_turn.check(points, folder)
+    if arguments.dry_run or folder is None:
+        print(in_turn.listing(points, folder))
+        return
+    if arguments.num_processes is not None or distributed.launched():
+        raise UsageError(
+            "several processes train one point together: --sweep=POINT (a SLURM array gives each "
+            "of its jobs one: docs/training.md)"
+        )
+    sweep.record(folder, points)
+    in_turn.train(points, folder, [word for word in arguments.command if word != "--sweep"])

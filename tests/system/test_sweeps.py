@@ -1,0 +1,88 @@
+"""`aligngap train --sweep`: stopped, begun again, a point that fails, processes that share it."""
+
+import os
+import signal
+
+import pytest
+
+from aligngap import cli, lock
+from aligngap.runs import sweep as sweeps_of
+
+import sweeps
+from workdirs import final_state, metrics, saved_steps
+
+pytestmark = [pytest.mark.system, pytest.mark.corpus]
+
+POINTS = {"plain": {"seed": 0}, "wild": {"optimizer.peak_lr": 1e38}, "other": {"seed": 1}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "sweep"
+
+
+@pytest.fixture
+def command(program, tmp_path, folder):
+    """(POINT or nothing) → `train --sweep` of the three points in `folder`."""
+    file = sweeps.write(tmp_path / "points.py", POINTS)
+
+    def words(*further, points=POINTS):
+        sweeps.write(file, points)
+        return sweeps.arguments(program, file, folder, *further)
+
+    return words
+
+
+def test_a_sweep_is_stopped_goes_on_and_says_what_failed(
+    command, program, start, finished, folder, capsys
+):
+    """SIGTERM to the sweep and, as a scheduler may, to its point's process too, which is no second
+    one; two of three points then end, and one diverges. Of these, nothing is done again."""
+    running = start(program.command(*command("--sweep")))
+    running.wait_until(lambda: metrics(folder / "plain"))
+    running.process.send_signal(signal.SIGTERM)
+    running.wait_until(lambda: "SIGUSR1: saving after this step" in running.said)
+    os.kill(running.children("aligngap")[0], signal.SIGTERM)
+    assert running.end() == 75, running.said
+    assert "stopped at point plain" in running.said.splitlines()[-1]
+    (step,) = {*saved_steps(folder / "plain")} - {2, 4, 6}
+    assert metrics(folder / "plain")[-1]["step"] == step
+
+    again = program.run(*command("--sweep"))
+    assert again.returncode == 1, again.stderr
+    assert f"Continuing {folder / 'plain'} from step {step}" in again.stderr
+    assert "Point wild failed (exit code 1); the others go on" in again.stderr
+    assert "aligngap: 1 of 3 points failed: wild" in again.stderr.splitlines()[-1]
+    assert metrics(folder / "plain") == metrics(finished)
+    assert final_state(folder / "plain") == final_state(finished)
+    assert metrics(folder / "other")[-1]["step"] == 8
+
+    assert sweeps_of.workdirs(folder) == [folder / name for name in POINTS]
+    assert cli.main(command("--sweep", "--dry_run")) == 0
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert said[0] == "0 plain finished seed=0" and said[2] == "2 other finished seed=1"
+    assert said[1].startswith("1 wild nothing saved optimizer.peak_lr=1e+38")
+
+    with lock.alone(folder / ".wild.lock", "nobody else"):
+        shared = program.run(*command("--sweep"))
+    assert shared.returncode == 0, shared.stderr
+    assert shared.stderr.splitlines() == ["In other processes' hands: wild"]
+
+
+def test_another_sweep_in_the_folder_is_refused(command, copied, folder, capsys):
+    """Before anything is trained: one point's folder holds another seed's run."""
+    folder.mkdir()
+    copied.rename(folder / "plain")
+    changed = {"new": {"seed": 2}, "plain": {"seed": 3}}
+    assert cli.main(command("--sweep", points=changed)) == 2
+    said = capsys.readouterr().err
+    assert f"workdir {folder / 'plain'} holds another config's run: seed" in said
+    assert {path.name for path in folder.iterdir()} == {"plain"}
+
+
+@pytest.mark.parametrize("variable", ["SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"])
+def test_several_processes_are_asked_for_a_point(command, folder, monkeypatch, capsys, variable):
+    monkeypatch.setenv(variable, "2")
+    assert cli.main(command("--sweep")) == 2
+    assert "--sweep=POINT" in capsys.readouterr().err
+    assert not folder.exists()
