@@ -16,7 +16,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--workdir",
         required=True,
         action="append",
-        help="of a run or an import, or an exported model's folder; with --compare several",
+        help="of a run or an import, or an exported model's folder; with --compare several, or a "
+        "sweep's",
     )
     parser.add_argument(
         "--compare",
@@ -69,5 +70,10 @@ def _compare(workdirs: list[Path], arguments: argparse.Namespace) -> None:
     for name in [f"--{name}" for name, x in further.items() if x] + arguments.overrides:
         raise UsageError(f"--compare reads what was evaluated: {name} goes with evaluate alone")
     from aligngap.reporting.compare_page import page
+    from aligngap.runs import sweep
 
-    print(page.compare(workdirs, Path(arguments.output) if arguments.output else None))
+    print(
+        page.compare(
+            sweep.evaluated(workdirs), Path(arguments.output) if arguments.output else None
+        )
+    )

@@ -6,13 +6,17 @@ from pathlib import Path
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Which runs, and the page."""
-    parser.add_argument("--workdir", required=True, action="append", help="a run; may be repeated")
+    parser.add_argument(
+        "--workdir", required=True, action="append", help="a run or a sweep; may be repeated"
+    )
     parser.add_argument("--output", required=True, help="the HTML file")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints where the page is."""
     from aligngap.reporting.run_page import page
+    from aligngap.runs import sweep
 
-    page.build([Path(workdir) for workdir in arguments.workdir], Path(arguments.output))
+    workdirs = sweep.evaluated([Path(workdir) for workdir in arguments.workdir])
+    page.build(workdirs, Path(arguments.output))
     print(arguments.output)

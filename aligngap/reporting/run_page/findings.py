@@ -14,6 +14,7 @@ ACCURACIES = {
     "ece": "calibration error (ECE)",
 }
 NDCG = "ndcg@10"
+FEW = 5  # Runs that a sentence can name, and that are compared one by one.
 DIRECTIONS = {"text_retrieval": "image → text", "image_retrieval": "text → image"}
 
 
@@ -48,24 +49,29 @@ def headline(runs: Sequence[ReportedRun]) -> str:
 def _gaps(runs: Sequence[ReportedRun], splits: Sequence[SplitValues]) -> list[str]:
     if not all(GAP in split.gap for split in splits):
         return []
-    gaps = [
-        f"{decimal(split.gap[GAP].value)} with {run.label}"
-        for run, split in zip(runs, splits, strict=True)
-    ]
-    return [f"modality gap is {_listed(gaps)}"]
+    gaps = [split.gap[GAP].value for split in splits]
+    return [f"modality gap is {_each(runs, gaps, [decimal(gap) for gap in gaps])}"]
 
 
 def _found(runs: Sequence[ReportedRun], splits: Sequence[SplitValues]) -> list[str]:
     if not all(FOUND in split.retrieval for split in splits):
         return []
     recalls = [split.retrieval[FOUND] for split in splits]
-    shares = [
-        f"{percent(recall.value)}{' of images' if run is runs[0] else ''} with {run.label}"
-        for run, recall in zip(runs, recalls, strict=True)
-    ]
+    shares = [recall.value for recall in recalls]
+    said = _each(runs, shares, [percent(share) for share in shares], " of images")
     chance = recalls[0].chance
     against = f", against {percent(chance)} by chance" if chance is not None else ""
-    return [f"right caption is among the first ten for {_listed(shares)}{against}"]
+    return [f"right caption is among the first ten for {said}{against}"]
+
+
+def _each(
+    runs: Sequence[ReportedRun], values: Sequence[float], printed: Sequence[str], of: str = ""
+) -> str:
+    """What each run reached, or where there are many the least and the most; `of` what, once."""
+    order = sorted(range(len(runs)), key=values.__getitem__)
+    shown = range(len(runs)) if len(runs) <= FEW else [order[0], order[-1]]
+    said = [f"{printed[i]}{of * (i == shown[0])} with {runs[i].label}" for i in shown]
+    return _listed(said) if len(runs) <= FEW else " to ".join(said)
 
 
 def _leading(run: ReportedRun) -> SplitValues:
@@ -81,7 +87,9 @@ def scope(runs: Sequence[ReportedRun]) -> str:
 
 def changes(runs: Sequence[ReportedRun]) -> list[tuple[str, list[tuple[str, str]]]]:
     """How each further run differs from the first, whichever way that falls: (who, [(in what,
-    by how much)])."""
+    by how much)]). Of many runs a table says it."""
+    if len(runs) > FEW:
+        return []
     name = next(iter(runs[0].splits))
     first = runs[0].splits[name]
     return [

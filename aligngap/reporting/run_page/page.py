@@ -38,6 +38,7 @@ def _content(runs: Sequence[ReportedRun]) -> dict[str, Any]:
         "headline": findings.headline(runs),
         "scope": findings.scope(runs),
         "changes": findings.changes(runs),
+        "overview": tables.overview(runs),
         "one_seed": len({run.config.get("name", run.label) for run in runs}) == len(runs),
         "runs": [_legend(number, run) for number, run in enumerate(runs)],
         "main_split": runs[0].splits[splits[0]].title.lower(),

@@ -8,7 +8,7 @@ from typing import Any
 from aligngap.intervals import Interval
 from aligngap.reporting import words
 from aligngap.reporting.run_page import findings
-from aligngap.reporting.run_page.runs import ReportedRun, SplitValues
+from aligngap.reporting.run_page.runs import FOUND, ReportedRun, SplitValues
 from aligngap.runs import board
 
 
@@ -51,6 +51,24 @@ def results(runs: Sequence[ReportedRun], split: str) -> dict[str, Any]:
         "note": found[0].note or split,
         "sizes": f"{found[0].num_images:,} images, {found[0].num_captions:,} captions",
         "groups": [group for group in groups if group[1]],
+    }
+
+
+def overview(runs: Sequence[ReportedRun]) -> dict[str, Any] | None:
+    """Where there are many runs, a row each of what the headline is made of."""
+    if len(runs) <= findings.FEW:
+        return None
+    found = [next(iter(run.splits.values())) for run in runs]
+    columns = [
+        (words.MEASURES[words.GAP][0], [_cell(one.gap.get(words.GAP), 1, 3) for one in found])
+    ]
+    for metric in (FOUND, FOUND.replace("text", "image")):
+        cells = [_cell(one.retrieval.get(metric), 100, 1) for one in found]
+        columns.append((f"{findings.retrieval_name(metric)}, %", cells))
+    known = [(name, cells) for name, cells in columns if any(cell != Cell("–") for cell in cells)]
+    return {
+        "headings": [name for name, _ in known],
+        "rows": [list(row) for row in zip(*(cells for _, cells in known), strict=True)],
     }
 
 

@@ -85,6 +85,16 @@ def test_the_command_prints_and_draws(six, tmp_path, capsys):
     assert "<svg" in written and "AlignCLIP" in written and "Unseen both" in written
 
 
+def test_a_sweep_is_all_of_its_points(six, tmp_path, capsys):
+    points = {"points": {run.name: {} for run in six}}
+    (tmp_path / "sweep.json").write_text(json.dumps(points))
+    given = [f"--workdir={run}" for run in six]
+    assert main(["evaluate", "--compare", *given]) == 0
+    printed = capsys.readouterr().out
+    assert main(["evaluate", "--compare", f"--workdir={tmp_path}"]) == 0
+    assert capsys.readouterr().out == printed
+
+
 def test_the_page_fits_a_phone_and_escapes_names(evaluated, visit, tmp_path):
     runs = [
         evaluated("x", "<script>alert(1)</script>", 0, 0.3),

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from aligngap import atomic
+from aligngap.cli import main
 from aligngap.errors import AligngapError
 from aligngap.reporting.run_page import page
 from aligngap.runs.board import Board
@@ -210,3 +211,47 @@ def test_an_unwritable_place_is_named(pair, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AligngapError, match=r"report\.html cannot be written"):
         page.build(pair, tmp_path / "file" / "report.html")
+
+
+@pytest.fixture
+def sweep(make_run, tmp_path):
+    """A sweep of two methods and three seeds, and a point that failed before it was evaluated."""
+    folder, names = tmp_path / "sweep", []
+    for name, gap, recall in (("clip", 0.5, 0.2), ("alignclip", 0.2, 0.15)):
+        for seed in range(3):
+            names.append(f"{name}_s{seed}")
+            noise = (seed - 1) / 100
+            make_run(folder / names[-1], name, seed=seed, gap=gap + noise, recall=recall + noise)
+    (folder / "wild").mkdir()
+    points = {name: {} for name in [*names, "wild"]}
+    (folder / "sweep.json").write_text(json.dumps({"points": points}))
+    return folder
+
+
+def test_a_sweep_is_a_row_a_point_and_its_extremes(sweep, tmp_path, capsys):
+    output = tmp_path / "report.html"
+    assert main(["report", f"--workdir={sweep}", f"--output={output}"]) == 0
+    assert "not evaluated, and left out: wild" in capsys.readouterr().err
+    text = output.read_text("utf-8")
+    rows = [[" ".join(cell.split()) for cell in row] for row in Page(text).rows]
+    assert [row[0] for row in rows[1:7]] == [
+        f"{mark}{name}, seed {seed}"
+        for mark, (name, seed) in zip(
+            "●■▲◆▼●", [(n, s) for n in ("CLIP", "AlignCLIP") for s in range(3)], strict=True
+        )
+    ]
+    assert rows[3][1].startswith("0.510") and rows[5][2].startswith("15.0")
+    headline = re.search("<h1>(.*?)</h1>", text).group(1).replace("\u202f", " ")
+    assert headline == (
+        "The modality gap is 0.19 with AlignCLIP, seed 0 to 0.51 with CLIP, seed 2; the right "
+        "caption is among the first ten for 14.0 % of images with AlignCLIP, seed 0 to 21.0 % with "
+        "CLIP, seed 2, against 3.2 % by chance."
+    )
+    assert "against CLIP, seed 0</b>" not in text
+
+
+def test_a_sweep_without_an_evaluated_point_says_what_to_run(sweep, tmp_path, capsys):
+    for path in sweep.glob("*/evaluation.json"):
+        path.unlink()
+    assert main(["report", f"--workdir={sweep}", f"--output={tmp_path / 'report.html'}"]) == 1
+    assert f"`aligngap evaluate --workdir={sweep / 'clip_s0'}`" in capsys.readouterr().err
