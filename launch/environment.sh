@@ -77,11 +77,11 @@ environment_beside() {
   fi
 }
 
-# A package of Debian's, where it may be installed: `debian_package NAME`; fails where it may not.
+# Packages of Debian's, where they may be installed: `debian_package NAME [...]`; else it fails.
 debian_package() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
-  say "Installing $1"
-  { apt-get update -qq && apt-get install -qq --no-install-recommends "$1"; } >/dev/null
+  say "Installing $*"
+  { apt-get update -qq && apt-get install -qq --no-install-recommends "$@"; } >/dev/null
 }
 
 # With tcmalloc a step on a CPU takes up to a third less time (docs/speed.md).

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Lint, types and tests, from nothing: makes .venv, prepares the corpus, runs everything on the CPU.
-# Installs Debian's chromium and tcmalloc where it may; without them, their tests are skipped.
+# Installs Debian's chromium, tcmalloc, SLURM and Open MPI where it may; without them, their tests are
+# skipped.
 #
 #   bash launch/test.sh [pytest arguments]      e.g. bash launch/test.sh tests/objectives -k values
 set -euo pipefail
@@ -19,6 +20,9 @@ environment_beside stores
 allocator
 command -v chromium >/dev/null || debian_package chromium ||
   say "No chromium: the tests of pages are skipped"
+{ command -v slurmctld && command -v mpirun; } >/dev/null ||
+  debian_package slurmctld slurmd slurm-client munge openmpi-bin ||
+  say "No SLURM or Open MPI: the tests of what they start are skipped"
 
 say "ruff"
 .venv/bin/ruff check .
