@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from aligngap import progress
@@ -54,11 +54,7 @@ class Search(Evaluator):
     def __call__(self, params: Any) -> Iterator[tuple[str, Found]]:
         if len(self._asked) < LEAST:
             return
-        image = self.model.embedded(params, self.entry.split).image[self._rows]
-        query, text = (
-            self.model.embedder.texts(params, texts)
-            for texts in zip(*self._asked.values(), strict=True)
-        )
+        image, text, query = self._embedded(params)
         found = search.measure(chunks_of(image, text), query, Right.own(len(query)))
         if self.model.intervals:
             yield from found.found(SEED).flat().items()
@@ -69,9 +65,21 @@ class Search(Evaluator):
         for share in KEPT:
             yield f"{search.NDCG}/p{share:g}", found.at(search.NDCG, share).value
 
-    @property
-    def _rows(self) -> Int[np.ndarray, "N"]:
-        return np.array(list(self._asked))
+    def arrays(self, params: Any) -> dict[str, np.ndarray]:
+        """The rows of items as image and as text, and of what asks for them."""
+        if len(self._asked) < LEAST:
+            return {}
+        names = ("search/image", "search/text", "search/query")
+        return dict(zip(names, self._embedded(params), strict=True))
+
+    def _embedded(self, params: Any) -> list[Float[np.ndarray, "N D"]]:
+        """Items as images, as texts, and queries: row i of each is one item's."""
+        image = self.model.embedded(params, self.entry.split).image[[*self._asked]]
+        query, text = (
+            self.model.embedder.texts(params, texts)
+            for texts in zip(*self._asked.values(), strict=True)
+        )
+        return [image, text, query]
 
 
 def asked(record: Record, captions_are_names: bool) -> Asked | None:

@@ -17,6 +17,7 @@ EXPERIMENTS = {
     "idealised": "identical images as pairs: the gap that the loss opens by itself",
     "init": "initialisation against optimisation: the gap from a start that has none",
     "intra_modal": "image-to-image and text-to-text retrieval by class",
+    "methods": "what every transform does to mixed search, over seeds of models",
     "mismatch": "the gap against the share of shuffled captions",
     "object_bias": "whether objects count for more than attributes in each modality",
     "perturbation": "retrieval and accuracy under noise, and in one byte or bit a dimension",

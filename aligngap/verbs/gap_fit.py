@@ -6,8 +6,8 @@ from pathlib import Path
 from aligngap import transform_flags
 
 METHODS = (
-    "mean, standardise, whiten, coral, realign, principal, text_principal, procrustes (row i of "
-    "both a pair), spectral, transport"
+    "mean, standardise, whiten, coral, realign, principal, text_principal, procrustes and cca "
+    "(row i of both a pair), spectral, transport"
 )
 
 

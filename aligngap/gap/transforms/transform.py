@@ -49,8 +49,8 @@ class GapTransform:
         **options: float,
     ) -> "GapTransform":
         """Fitted on rows [N, D], [M, D], [Q, D], in passes over chunks of them; row i of image and
-        text are a pair only to `procrustes`. Without `query`, queries are treated as texts. Equal
-        rows count once (to `procrustes` pairs equal in both).
+        text are a pair only to `procrustes` and `cca`. Without `query`, queries are treated as
+        texts. Equal rows count once (to those two, pairs equal in both).
 
         Methods and their options: `methods/`. UsageError for others, AligngapError for rows that
         are no embeddings, differ in D, or are too few.

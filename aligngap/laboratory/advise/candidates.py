@@ -62,7 +62,7 @@ def tried(given: Given, seed: int) -> tuple[dict[str, Tried], dict[str, str]]:
     left_out: dict[str, str] = {}
     for method in progress.track([*METHODS], "Fitting", len(METHODS), "transforms"):
         try:
-            transform = _fitted(given, method, seed)
+            transform = fit(given, method, seed)
             found[method] = Tried(transform, given.after(transform))
         except AligngapError as error:
             left_out[method] = str(error)
@@ -71,23 +71,30 @@ def tried(given: Given, seed: int) -> tuple[dict[str, Tried], dict[str, str]]:
     return found, left_out
 
 
-def _fitted(given: Given, method: str, seed: int) -> GapTransform:
+def fit(given: Given, method: str, seed: int, **options: float) -> GapTransform:
     """On the fitted half, or a sample of as many rows as the method takes."""
     most = METHODS[method].options.get("most", len(given.fitted))
     assert not callable(most)
     chosen = given.fitted[sample(len(given.fitted), int(most), seed)]
     query = None if given.query is None else given.query[chosen]
-    return GapTransform.fit(given.image[chosen], given.text[chosen], method, query)
+    return GapTransform.fit(given.image[chosen], given.text[chosen], method, query, **options)
 
 
-def calibrated(given: Given) -> tuple[ScoreCalibration, Embedded]:
-    """Rows whose products are the calibrated scores, (s − μ_m) / σ_m = [q, 1] · [x, −μ_m] / σ_m;
-    AligngapError where there is nothing to calibrate by."""
+def calibrated(
+    given: Given, transform: GapTransform | None = None
+) -> tuple[ScoreCalibration, Embedded]:
+    """Rows whose products are the calibrated scores, (s − μ_m) / σ_m = [q, 1] · [x, −μ_m] / σ_m,
+    of rows as they are or as a transform makes them; AligngapError where there is nothing to
+    calibrate by."""
     if given.query is None:
         raise AligngapError(NO_QUERIES)
-    chosen = (rows[given.fitted] for rows in (given.image, given.text, given.query))
-    found = ScoreCalibration.fit(*chosen)
+    chosen = [rows[given.fitted] for rows in (given.image, given.text, given.query)]
     rows = given.before()
+    if transform is not None:
+        applied = zip(("image", "text", "query"), chosen, strict=True)
+        chosen = [transform.apply(name, each) for name, each in applied]
+        rows = given.after(transform)
+    found = ScoreCalibration.fit(*chosen)
     one = np.ones((len(rows.query), 1))
     scaled = {
         name: np.concatenate([each, -found.mean[name] * one], axis=1) / found.deviation[name]

@@ -1,11 +1,14 @@
 """Each method on rows that it was not fitted on, against float64 NumPy written from its formula."""
 
+import itertools
+
 import numpy as np
 import pytest
-from scipy.linalg import eig, inv, orthogonal_procrustes, sqrtm
+from scipy.linalg import eig, eigh, inv, orthogonal_procrustes, sqrtm
 from scipy.optimize import linear_sum_assignment
 from sklearn.preprocessing import StandardScaler
 
+from aligngap.errors import AligngapError
 from aligngap.gap import GapTransform
 from aligngap.gap.transforms.methods import METHODS
 
@@ -131,7 +134,34 @@ def test_procrustes(clouds, others):
     same(applied(GapTransform.fit(*clouds[:2], "procrustes", clouds[2]), others), wanted)
 
 
-def test_only_procrustes_reads_which_row_is_whose_pair(clouds, others):
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_cca(clouds, others, share):
+    """By the generalised eigenvectors of both modalities' blocks; signs of directions are free."""
+    (v, t, q), new = fitted_and_new(clouds, others)
+    x, y = v - v.mean(0), t - t.mean(0)
+    cross, empty = x.T @ y / len(x), np.zeros((8, 8))
+    together = np.block([[empty, cross], [cross.T, empty]])
+    alone = np.block([[shrunk(v, share), empty], [empty, shrunk(t, share)]])
+    values, vectors = eigh(together, alone)
+    leading = np.sqrt(2 * values[8:]) * vectors[:, 8:]  # Each of the two blocks at length 1.
+    wanted = [n((new[0] - v.mean(0)) @ leading[:8])]
+    wanted += [n((new[i] - x.mean(0)) @ leading[8:]) for i, x in ((1, t), (2, q))]
+    transform = GapTransform.fit(*clouds[:2], "cca", clouds[2], shrinkage=share)
+    found = applied(transform, others)
+    for one, other in itertools.combinations_with_replacement(range(3), 2):
+        np.testing.assert_allclose(found[one] @ found[other].T, wanted[one] @ wanted[other].T,
+                                   **CLOSE)  # fmt: skip
+
+
+def test_cca_of_fewer_pairs_than_dimensions_is_shrunk(clouds):
+    image, text, query = (rows[:6] for rows in clouds)
+    found = GapTransform.fit(image, text, "cca", query).image(image)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    with pytest.raises(AligngapError, match="needs at least 9 of 8 dimensions"):
+        GapTransform.fit(image, text, "cca", query, shrinkage=0)
+
+
+def test_only_paired_methods_read_which_row_is_whose_pair(clouds, others):
     v, t, q = clouds
     order = np.random.default_rng(1).permutation(len(t))
     for method in METHODS:

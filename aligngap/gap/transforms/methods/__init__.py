@@ -1,6 +1,7 @@
 """The methods by name, a room each with its paper and formula."""
 
 from aligngap.gap.transforms.methods import (
+    cca,
     coral,
     mean,
     principal,
@@ -35,6 +36,12 @@ METHODS = {
         reads=("text",),
     ),
     "procrustes": Method(procrustes.fit, lambda width, _: width + 1, paired=True),
+    "cca": Method(
+        cca.fit,
+        lambda width, options: 2 if options["shrinkage"] else width + 1,
+        {"shrinkage": 0.9},
+        paired=True,
+    ),
     "spectral": Method(
         spectral.fit,
         lambda _, options: int(options["eigenvectors"]) + 2,
