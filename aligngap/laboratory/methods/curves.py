@@ -17,7 +17,7 @@ from aligngap.laboratory.methods.rows import Halves, Model
 BEFORE = "untransformed"
 # Options that are chosen, each of these values; the others stay at their defaults.
 TRIED: dict[str, tuple[float, ...]] = {
-    "shrinkage": (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9),
+    "shrinkage": (0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95),
     "components": (1, 2, 4, 8, 16, 32, 64, 128, 192),
     "eigenvectors": (8, 16, 32, 64, 128),
 }

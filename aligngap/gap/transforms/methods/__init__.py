@@ -7,11 +7,13 @@ from aligngap.gap.transforms.methods import (
     principal,
     procrustes,
     realign,
+    regress,
     spectral,
     standardise,
     text_principal,
     transport,
     whiten,
+    within,
 )
 from aligngap.gap.transforms.methods.contract import Method
 
@@ -42,6 +44,8 @@ METHODS = {
         {"shrinkage": 0.9},
         paired=True,
     ),
+    "within": Method(within.fit, options={"shrinkage": 0.9}, paired=True),
+    "regress": Method(regress.fit, options={"shrinkage": 0.9}, paired=True),
     "spectral": Method(
         spectral.fit,
         lambda _, options: int(options["eigenvectors"]) + 2,

@@ -1,0 +1,27 @@
+"""Images as what is expected of their texts: n((n(x) − μ_i) B), texts n(n(y) − μ_t).
+
+Ridge regression (Hoerl & Kennard 1970) towards the identity: B minimises the sum over pairs of
+‖(x − μ_i) B − (y − μ_t)‖² plus a penalty on ‖B − I‖². It is M⁻¹ ((1 − λ) C + λ t I) with
+M = (1 − λ) S + λ t I, S and C the images' covariance and that with texts, t = tr(S)/D and
+λ = `shrinkage`; of λ = 1 mean-centring is left.
+"""
+
+import numpy as np
+
+from aligngap.gap.transforms import moments
+from aligngap.gap.transforms.maps import centring
+from aligngap.gap.transforms.methods.contract import Clouds, Fitted, Options, expect_spread
+from aligngap.gap.transforms.methods.whiten import shrunk
+
+
+def fit(clouds: Clouds, options: Options) -> Fitted:
+    """Means, and B of the images."""
+    image, text, cross = moments.cross_covariance(clouds["image"], clouds["text"])
+    own = moments.covariance(clouds["image"]).matrix
+    expect_spread("image", float(np.trace(own)))
+    share, even = options["shrinkage"], np.trace(own) / len(own) * np.eye(len(own))
+    turned = np.linalg.solve(shrunk(own, share), (1 - share) * cross + share * even)
+    maps: Fitted = {"image": (centring(image, turned),), "text": (centring(text),)}
+    if "query" in clouds:
+        maps["query"] = (centring(moments.mean(clouds["query"])),)
+    return maps
