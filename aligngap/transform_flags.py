@@ -11,7 +11,7 @@ from aligngap import flags
 
 _OPTIONS: dict[str, tuple[Callable[[str], float], str]] = {
     "components": (flags.positive, "principal, text_principal: how many (D/100, D/2)"),
-    "shrinkage": (float, "whiten, coral, cca: λ of (1 − λ) S + λ tr(S)/D I (0.01; cca 0.9)"),
+    "shrinkage": (float, "whiten, coral, ridge: λ of (1 − λ) S + λ tr(S)/D I (0.01; ridge 0.9)"),
     "eigenvectors": (flags.positive, "spectral: how many (32)"),
     "strength": (float, "transport: of the Laplacian term (100)"),
     "iterations": (flags.positive, "transport: at most (10)"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from aligngap import transform_flags
 
 METHODS = (
-    "mean, standardise, whiten, coral, realign, principal, text_principal, procrustes and cca "
+    "mean, standardise, whiten, coral, realign, principal, text_principal, procrustes and ridge "
     "(row i of both a pair), spectral, transport"
 )
 

@@ -49,7 +49,7 @@ class GapTransform:
         **options: float,
     ) -> "GapTransform":
         """Fitted on rows [N, D], [M, D], [Q, D], in passes over chunks of them; row i of image and
-        text are a pair only to `procrustes` and `cca`. Without `query`, queries are treated as
+        text are a pair only to `procrustes` and `ridge`. Without `query`, queries are treated as
         texts. Equal rows count once (to those two, pairs equal in both).
 
         Methods and their options: `methods/`. UsageError for others, AligngapError for rows that

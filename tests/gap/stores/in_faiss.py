@@ -20,7 +20,7 @@ def filled(transform, clouds, documents=None, **options):
 @pytest.mark.parametrize(
     "method",
     ["mean", "standardise", "whiten", "coral", "realign", "principal", "text_principal",
-     "procrustes", "cca"],
+     "procrustes", "ridge"],
 )  # fmt: skip
 def test_it_ranks_as_numpy_does_also_once_loaded(
     fit, clouds, wanted, same_ranking, method, tmp_path

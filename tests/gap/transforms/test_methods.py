@@ -1,10 +1,8 @@
 """Each method on rows that it was not fitted on, against float64 NumPy written from its formula."""
 
-import itertools
-
 import numpy as np
 import pytest
-from scipy.linalg import eig, eigh, inv, orthogonal_procrustes, sqrtm
+from scipy.linalg import eig, inv, orthogonal_procrustes, sqrtm
 from scipy.optimize import linear_sum_assignment
 from sklearn.preprocessing import StandardScaler
 
@@ -134,31 +132,30 @@ def test_procrustes(clouds, others):
     same(applied(GapTransform.fit(*clouds[:2], "procrustes", clouds[2]), others), wanted)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3])
-def test_cca(clouds, others, share):
-    """By the generalised eigenvectors of both modalities' blocks; signs of directions are free."""
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_ridge(clouds, others, share):
+    """By least squares of the pairs below which the rows of the penalty stand."""
     (v, t, q), new = fitted_and_new(clouds, others)
     x, y = v - v.mean(0), t - t.mean(0)
-    cross, empty = x.T @ y / len(x), np.zeros((8, 8))
-    together = np.block([[empty, cross], [cross.T, empty]])
-    alone = np.block([[shrunk(v, share), empty], [empty, shrunk(t, share)]])
-    values, vectors = eigh(together, alone)
-    leading = np.sqrt(2 * values[8:]) * vectors[:, 8:]  # Each of the two blocks at length 1.
-    wanted = [n((new[0] - v.mean(0)) @ leading[:8])]
-    wanted += [n((new[i] - x.mean(0)) @ leading[8:]) for i, x in ((1, t), (2, q))]
-    transform = GapTransform.fit(*clouds[:2], "cca", clouds[2], shrinkage=share)
-    found = applied(transform, others)
-    for one, other in itertools.combinations_with_replacement(range(3), 2):
-        np.testing.assert_allclose(found[one] @ found[other].T, wanted[one] @ wanted[other].T,
-                                   **CLOSE)  # fmt: skip
+    penalty = np.sqrt(share * np.trace(x.T @ x) / len(x) / 8) * np.eye(8)
+    pairs = np.sqrt((1 - share) / len(x))
+    turned = np.linalg.lstsq(
+        np.concatenate([pairs * x, penalty]), np.concatenate([pairs * y, penalty])
+    )[0]
+    wanted = [n((new[0] - v.mean(0)) @ turned), n(new[1] - t.mean(0)), n(new[2] - q.mean(0))]
+    transform = GapTransform.fit(*clouds[:2], "ridge", clouds[2], shrinkage=share)
+    same(applied(transform, others), wanted)
+    if share == 1:
+        mean = GapTransform.fit(*clouds[:2], "mean", clouds[2])
+        same(applied(transform, others), applied(mean, others))
 
 
-def test_cca_of_fewer_pairs_than_dimensions_is_shrunk(clouds):
+def test_ridge_takes_fewer_pairs_than_dimensions(clouds):
     image, text, query = (rows[:6] for rows in clouds)
-    found = GapTransform.fit(image, text, "cca", query).image(image)
+    found = GapTransform.fit(image, text, "ridge", query).image(image)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     with pytest.raises(AligngapError, match="needs at least 9 of 8 dimensions"):
-        GapTransform.fit(image, text, "cca", query, shrinkage=0)
+        GapTransform.fit(image, text, "ridge", query, shrinkage=0)
 
 
 def test_only_paired_methods_read_which_row_is_whose_pair(clouds, others):

@@ -7,7 +7,7 @@ from aligngap.gap.transforms.methods import (
     principal,
     procrustes,
     realign,
-    regress,
+    ridge,
     spectral,
     standardise,
     text_principal,
@@ -45,7 +45,12 @@ METHODS = {
         paired=True,
     ),
     "within": Method(within.fit, options={"shrinkage": 0.9}, paired=True),
-    "regress": Method(regress.fit, options={"shrinkage": 0.9}, paired=True),
+    "ridge": Method(
+        ridge.fit,
+        lambda width, options: 2 if options["shrinkage"] else width + 1,
+        {"shrinkage": 0.9},
+        paired=True,
+    ),
     "spectral": Method(
         spectral.fit,
         lambda _, options: int(options["eigenvectors"]) + 2,

@@ -10,7 +10,7 @@ WHOLE = "a whole number of at least 1"
 # What is expected of each.
 OPTIONS = {
     "components": WHOLE,  # principal, text_principal: how many.
-    "shrinkage": "a number from 0 to 1",  # whiten, coral, cca: λ of (1 − λ) S + λ tr(S)/D I.
+    "shrinkage": "a number from 0 to 1",  # whiten, coral, ridge: λ of (1 − λ) S + λ tr(S)/D I.
     "eigenvectors": WHOLE,  # spectral: how many.
     "strength": "a number of at least 0",  # transport: of the Laplacian term.
     "iterations": WHOLE,  # transport: at most.
