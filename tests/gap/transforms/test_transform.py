@@ -128,7 +128,7 @@ def test_other_dimensions_and_too_few_rows(clouds, others):
     assert "text has 16 dimensions, and the transform was fitted on 8" in said
     few = {
         "mean": (1, 2), "standardise": (1, 2), "realign": (1, 2), "whiten": (8, 9),
-        "coral": (8, 9), "procrustes": (8, 9), "ridge": (1, 2), "cca": (1, 2), "within": (1, 2), "principal": (1, 2),
+        "coral": (8, 9), "procrustes": (8, 9), "ridge": (1, 2), "principal": (1, 2),
         "text_principal": (4, 5), "spectral": (5, 6), "transport": (3, 4),
     }  # fmt: skip
     assert few.keys() == METHODS.keys()

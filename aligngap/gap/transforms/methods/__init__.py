@@ -1,7 +1,6 @@
 """The methods by name, a room each with its paper and formula."""
 
 from aligngap.gap.transforms.methods import (
-    cca,
     coral,
     mean,
     principal,
@@ -13,7 +12,6 @@ from aligngap.gap.transforms.methods import (
     text_principal,
     transport,
     whiten,
-    within,
 )
 from aligngap.gap.transforms.methods.contract import Method
 
@@ -38,13 +36,6 @@ METHODS = {
         reads=("text",),
     ),
     "procrustes": Method(procrustes.fit, lambda width, _: width + 1, paired=True),
-    "cca": Method(
-        cca.fit,
-        lambda width, options: 2 if options["shrinkage"] else width + 1,
-        {"shrinkage": 0.9},
-        paired=True,
-    ),
-    "within": Method(within.fit, options={"shrinkage": 0.9}, paired=True),
     "ridge": Method(
         ridge.fit,
         lambda width, options: 2 if options["shrinkage"] else width + 1,
