@@ -84,7 +84,7 @@ def test_values_are_those_of_search_on_the_judged_half(runs, found):
     before = model["methods"]["untransformed"]
     assert mean["gain"]["value"] == pytest.approx(mean["mean"]["value"] - before["mean"]["value"])
     assert mean["gain"]["low"] > 0 and mean["over_mean"]["low"] == mean["over_mean"]["high"] == 0
-    assert (model["items_fitted"], model["items_judged"]) == (30, 30)
+    assert (model["pairs_fitted"], model["items_judged"]) == (30, 30)
     table = (output / "methods.md").read_text()
     ends = " / ".join(f"{mean['curve'][place]['value']:.3f}" for place in (0, 5, 10))
     assert f"| mean | {ends}; {mean['floor']['value']:.2f} |" in table

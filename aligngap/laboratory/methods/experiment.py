@@ -1,7 +1,8 @@
 """`aligngap gap methods`: what every transform does to mixed search, over seeds of models.
 
-A transform is fitted on one half of the items of a split, and judged by the other; its options are
-chosen by two further splits, on one of which it is fitted. Intervals are over seeds and items.
+A transform is fitted on one half of the items of a split, at most half of its pairs, and judged by
+the other half. Its options are chosen by two further splits, fitted on one and judged by the other.
+Intervals are over seeds and items.
 """
 
 import argparse
@@ -57,7 +58,7 @@ def _record(model: Model, seed: int) -> dict[str, Any]:
     return {
         "runs": [str(each.folder) for each in model.seeds],
         "dimension": first.given.image.shape[1],
-        "items_fitted": len(first.given.fitted),
+        "pairs_fitted": len(first.given.fitted),
         "items_judged": len(first.judge.item),
         "methods": {
             way.name: {

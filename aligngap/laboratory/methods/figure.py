@@ -67,8 +67,8 @@ def summary(found: Mapping[str, Any]) -> str:
 
 def _lines(name: str, model: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        f"{name}: {len(model['runs'])} seeds, fitted on {model['items_fitted']:,} items, judged by "
-        f"{model['items_judged']:,}; NDCG@10"
+        f"{name}: {len(model['runs'])} seeds, fitted on {model['pairs_fitted']:,} pairs, judged by "
+        f"{model['items_judged']:,} items; NDCG@10"
     )
     heads = [f"p {p:g}" for p in ENDS] + ["mean", "least / lower end", "over mean-centring"]
     yield f"{'':<30}" + "".join(head.ljust(8) for head in heads[:3]) + "  ".join(heads[3:])

@@ -1,5 +1,6 @@
 """The rows of evaluated runs: those of one model differ in their seeds, and have the same items."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,10 @@ def read(given: str, most: int, seed: int) -> Model:
 
 
 def _read(folder: Path, splits: Sequence[str], most: int, seed: int) -> Seed:
-    judged = Halves(*weighing.parted(*_rows(folder, splits[0]).values(), None, most, seed))
+    given, judge = weighing.parted(*_rows(folder, splits[0]).values(), None, most, seed)
+    # Half of the items may have more than half of the rows.
+    some = sample(len(given.fitted), len(given.image) // 2, seed)
+    judged = Halves(dataclasses.replace(given, fitted=given.fitted[some]), judge)
     if len(splits) == 1:
         return Seed(folder, judged, None)
     fit, choose = (_rows(folder, split) for split in splits[1:])
