@@ -125,7 +125,11 @@ def test_evaluate_measures_it(finished, pictograms_dir):
     assert set(found["fused"]) == {"ndcg@10", "recall@1", "recall@5", "recall@10", "mrr"}
     with np.load(finished / "embeddings.npz") as arrays:  # By which `--compare` pairs runs.
         kept = arrays[f"{SPLIT}/scores/search/ndcg@10/p0.5"]
+        image, text, query = (arrays[f"{SPLIT}/search/{name}"] for name in ("image", "text",
+                                                                            "query"))  # fmt: skip
     assert len(kept) == count
+    again = search.measure(chunks_of(image, text), query, Right.own(count)).at("ndcg@10", 0.5)
+    np.testing.assert_allclose(kept, again.items, atol=1e-6)
     assert kept.mean() == pytest.approx(found["ndcg@10"]["p0.5"]["value"], abs=1e-6)
 
 

@@ -5,6 +5,7 @@ judged.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -71,7 +72,7 @@ def tried(given: Given, seed: int) -> tuple[dict[str, Tried], dict[str, str]]:
     return found, left_out
 
 
-def fit(given: Given, method: str, seed: int, **options: float) -> GapTransform:
+def fit(given: Given, method: str, seed: int, **options: Any) -> GapTransform:
     """On the fitted half, or a sample of as many rows as the method takes."""
     most = METHODS[method].options.get("most", len(given.fitted))
     assert not callable(most)

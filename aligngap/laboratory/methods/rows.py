@@ -1,7 +1,7 @@
 """The rows of evaluated runs: those of one model differ in their seeds, and have the same items."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +16,15 @@ from aligngap.laboratory.advise.candidates import Given
 from aligngap.laboratory.advise.judge import Judge
 from aligngap.laboratory.shared.embeddings import matches
 
-MODALITIES = ("image", "text", "query")
 EXPECTED = "NAME=RUNS:SPLIT or NAME=RUNS:SPLIT,FIT,CHOOSE"
 
-Rows = Mapping[str, Float[np.ndarray, "N D"]]
+
+class Rows(NamedTuple):
+    """Row i of each is one item's."""
+
+    image: Float[np.ndarray, "N D"]
+    text: Float[np.ndarray, "N D"]
+    query: Float[np.ndarray, "N D"]
 
 
 class Halves(NamedTuple):
@@ -59,7 +64,7 @@ def read(given: str, most: int, seed: int) -> Model:
         raise UsageError(f"--model={given}: there is no {pattern}")
     seeds = [_read(folder, named, most, seed) for folder in folders]
     for each in seeds[1:]:
-        if not np.array_equal(each.judged.given.judged, seeds[0].judged.given.judged):
+        if not _same(each.judged, seeds[0].judged):
             raise AligngapError(
                 f"{seeds[0].folder} and {each.folder} have other items in {named[0]}; expected "
                 "runs of one model and of several seeds, evaluated alike"
@@ -67,11 +72,18 @@ def read(given: str, most: int, seed: int) -> Model:
     return Model(name, seeds)
 
 
+def _same(one: Halves, other: Halves) -> bool:
+    pairs = (one.given.judged, other.given.judged), (one.judge.item, other.judge.item)
+    return all(np.array_equal(*each) for each in pairs)
+
+
 def _read(folder: Path, splits: Sequence[str], most: int, seed: int) -> Seed:
-    given, judge = weighing.parted(*_rows(folder, splits[0]).values(), None, most, seed)
+    given, judge = weighing.parted(*_rows(folder, splits[0]), None, most, seed)
     # Half of the items may have more than half of the rows.
     some = sample(len(given.fitted), len(given.image) // 2, seed)
-    judged = Halves(dataclasses.replace(given, fitted=given.fitted[some]), judge)
+    given = dataclasses.replace(given, fitted=given.fitted[some])
+    # Labels are numbered by what rows hold: items are put in one order for all seeds.
+    judged = Halves(given, dataclasses.replace(judge, item=np.sort(judge.item)))
     if len(splits) == 1:
         return Seed(folder, judged, None)
     fit, choose = (_rows(folder, split) for split in splits[1:])
@@ -79,20 +91,20 @@ def _read(folder: Path, splits: Sequence[str], most: int, seed: int) -> Seed:
 
 
 def _rows(folder: Path, split: str) -> Rows:
-    """Row i of each is one item's."""
     file = folder / "embeddings.npz"
     if not file.is_file():
         raise AligngapError(f"{file} is missing: run `aligngap evaluate --workdir={folder}`")
-    return {name: files.load(f"{file}:{split}/search/{name}") for name in MODALITIES}
+    return Rows(*(files.load(f"{file}:{split}/search/{name}") for name in Rows._fields))
 
 
 def _apart(fit: Rows, choose: Rows, most: int, seed: int) -> Halves:
     """Rows of two splits; at most `most` of the first, as many as are fitted in the end."""
-    some = sample(len(fit["image"]), most, seed)
-    rows = [np.concatenate([fit[name][some], choose[name]]) for name in MODALITIES]
-    judged = np.arange(len(some), len(rows[0]))
-    own = [each[judged] for each in rows]
-    label = matches(*own)
+    some = sample(len(fit.image), most, seed)
+    image, text, query = (
+        np.concatenate([one[some], other]) for one, other in zip(fit, choose, strict=True)
+    )
+    judged = np.arange(len(some), len(image))
+    label = matches(*choose)
     item = np.unique(label, return_index=True)[1]
-    given = Given(*rows, np.arange(len(some)), judged, np.empty(0, int))
+    given = Given(image, text, query, np.arange(len(some)), judged, np.empty(0, int))
     return Halves(given, Judge(label, item, item, item, True, None))
