@@ -7,7 +7,7 @@ import pytest
 
 from aligngap import cli
 from aligngap.gap.transforms.methods import METHODS
-from aligngap.laboratory.methods import curves
+from aligngap.laboratory.methods import curves, rows
 from aligngap.laboratory.methods.standing import _floor
 from aligngap.tasks import search
 from aligngap.tasks.mixed_pool import Right, chunks_of
@@ -69,11 +69,11 @@ def test_values_are_those_of_search_on_the_judged_half(runs, found):
     model, output = found
     curves = []
     for seed in (0, 1):
-        rows = {name: rows.astype(float) for name, rows in planted(10 * seed, 0).items()}
+        clouds = [rows.astype(float) for rows in planted(10 * seed, 0).values()]
         names = np.random.default_rng(0).permutation(np.arange(ITEMS))[: ITEMS // 2]
         fitted = np.isin(np.arange(ITEMS), names)
         image, text, query = (
-            unit(x[~fitted] - x[fitted].mean(axis=0)).astype(float) for x in rows.values()
+            unit(x[~fitted] - x[fitted].mean(axis=0)).astype(float) for x in clouds
         )
         curves.append(search.ndcg(chunks_of(image, text), query, Right.own(ITEMS // 2)))
     wanted = np.mean(curves, axis=(0, 1))
@@ -90,6 +90,17 @@ def test_values_are_those_of_search_on_the_judged_half(runs, found):
     assert f"| mean | {ends}; {mean['floor']['value']:.2f} |" in table
     assert "| mean | +0.000 [+0.000, +0.000] |" in table
     assert "share of items that stand as image" in (output / "methods.svg").read_text()
+
+
+def test_items_stand_in_one_order_for_all_seeds(runs):
+    """However their rows would sort."""
+    model = rows.read(f"CLIP={runs}/clip-*:test,fit,choose", 3000, 0)
+    for each in model.seeds:
+        items = each.judged.judge.item
+        assert list(items) == sorted(items) and len(each.judged.given.fitted) <= ITEMS // 2
+        np.testing.assert_array_equal(items, model.seeds[0].judged.judge.item)
+        own = planted(10 * int(each.folder.name[-1]), 0)["search/image"][each.judged.given.judged]
+        np.testing.assert_allclose(each.judged.given.before().image, own, atol=1e-7)
 
 
 def test_every_method_is_judged_plain_and_calibrated_or_left_out(found):
