@@ -162,7 +162,7 @@ def test_only_paired_methods_read_which_row_is_whose_pair(clouds, others):
     v, t, q = clouds
     order = np.random.default_rng(1).permutation(len(t))
     for method in METHODS:
-        more = {"eigenvectors": 4} if method == "spectral" else {}
+        more = {"spectral": {"eigenvectors": 4}, "ridge": {"shrinkage": 0.1}}.get(method, {})
         if method == "transport":
             pytest.importorskip("ot")
             more = {"strength": 1.0}
