@@ -46,7 +46,9 @@ def _draw(axes: Axes, name: str, model: Mapping[str, Any]) -> None:
         axes.plot(x, y, color=colour, ls=RUN_DASHES[number], label=method.replace("_", " "))
         axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
     axes.set(xlabel="share of items that stand as image", ylabel="NDCG@10", ylim=(0, None))
-    axes.set_title(f"{name}, {len(model['runs'])} seeds; bands: 95 %", fontsize=9, loc="left")
+    count = len(model["runs"])
+    seeds = f"{count} seed{'s' * (count > 1)}"
+    axes.set_title(f"{name}, {seeds}; bands: 95 %", fontsize=9, loc="left")
     axes.plot([], [], color=PALETTE["rule"][0], lw=0.8, label="other methods")
     axes.legend(frameon=False, fontsize=7.5)
 
@@ -69,7 +71,7 @@ def summary(found: Mapping[str, Any]) -> str:
 
 def _lines(name: str, model: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        f"{name}: {len(model['runs'])} seeds, fitted on {model['pairs_fitted']:,} pairs, judged by "
+        f"{name}: runs {len(model['runs'])}, fitted on {model['pairs_fitted']:,} pairs, judged by "
         f"{model['items_judged']:,} items; NDCG@10"
     )
     heads = [f"p {p:g}" for p in ENDS] + ["mean", "least / lower end", "over mean-centring"]
