@@ -95,6 +95,8 @@ def _measured(
         ones = images_first(two.best_items, two.best_scores, kinds, GRID)
         for place, share in enumerate(GRID):
             at = pair(count, one, other, share)
+            if at in scores:  # One alone, which another pair has as well.
+                continue
             scores[at] = search.mixed(two, right, (share, 1 - share))
             first[at] = np.zeros((len(ones), count))
             first[at][:, one], first[at][:, other] = ones[:, place], 1 - ones[:, place]

@@ -45,10 +45,11 @@ def draw(found: Mapping[str, Any]) -> Figure:
         axes[1, 1].set(
             xlabel="weight of the first-named in a fused document", ylim=axes[0, 0].get_ylim()
         )
-        titles = ("Pools of two", "What comes first of two", "What comes first of all, evenly",
-                  "Pools of fused documents")  # fmt: skip
+        titles = ("Pools of two; bands: 95 %", "What comes first of two; bands: 95 %",
+                  "What comes first of all, evenly; bars: 95 %",
+                  "Pools of fused documents; bands: 95 %")  # fmt: skip
         for each, title in zip(axes.flat, titles, strict=True):
-            each.set_title(f"{title}; bands: 95 %", fontsize=9, loc="left")
+            each.set_title(title, fontsize=9, loc="left")
             each.legend(frameon=False, fontsize=7.5)
     return figure
 
