@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -160,7 +159,7 @@ def _lengths(
     return np.maximum(np.reshape(found, (len(weights), len(each[0]))), SMALLEST)
 
 
-def _weighted(each: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+def _weighted(each: Sequence[np.ndarray] | np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Σ_m α_m x_m, from left to right."""
     total: np.ndarray = each[0] * weights[0]
     for x, weight in zip(each[1:], weights[1:], strict=True):
@@ -207,10 +206,10 @@ def _at_least(
 ) -> Int[np.ndarray, "r 3 ... 3"]:
     """How many items reach at least these standings, one of each modality."""
     found = np.full((len(reached[0][TIED]), *[3] * len(reached)), columns)
-    for each in itertools.product(range(3), repeat=len(reached)):
-        bits = [of[x] for of, x in zip(reached, each, strict=True) if x != BEHIND]
+    for place in np.ndindex(*found.shape[1:]):
+        bits = [of[x] for of, x in zip(reached, place, strict=True) if x != BEHIND]
         if bits:
-            found[(slice(None), *each)] = _size(functools.reduce(np.bitwise_and, bits))
+            found[:, *place] = _size(functools.reduce(np.bitwise_and, bits))
     return found
 
 

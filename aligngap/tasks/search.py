@@ -172,8 +172,10 @@ def mixed(seen: Seen, right: Right, shares: Shares) -> dict[str, Float[np.ndarra
 
 def fused(seen: Seen, right: Right) -> ByQuery:
     """The measures by each row of weights: every item stands as its fused document."""
-    each = zip(*(np.moveaxis(x, 1, 0) for x in (seen.fused_others, seen.fused_right)), strict=True)
-    columns = [_of_queries(_scores(*counts, ALONE), right) for counts in each]
+    columns = [
+        _of_queries(_scores(seen.fused_others[:, place], seen.fused_right[:, place], ALONE), right)
+        for place in range(seen.fused_others.shape[1])
+    ]
     return {f"fused/{name}": rows for name, rows in together(columns).items()}
 
 

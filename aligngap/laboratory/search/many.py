@@ -86,7 +86,7 @@ def summary(
         )
     fused = _by(found["fused"][NDCG])
     best = max(fused, key=lambda mixture: fused[mixture]["value"])
-    weights = ", ".join(f"{x:g} {name}" for x, name in zip(best, names, strict=True) if x)
+    weights = ", ".join(f"{x:.2g} {name}" for x, name in zip(best, names, strict=True) if x)
     lines.append(
         f"fused documents: {NDCG} {fused[even(len(names))]['value']:.3f} evenly, "
         f"{fused[best]['value']:.3f} of {weights} (the best here, chosen on these queries)"

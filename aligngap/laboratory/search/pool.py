@@ -37,8 +37,8 @@ def read(
 ) -> Pool:
     """The pool of the files, `further` modalities by name beside images and texts, every row of it
     transformed where there is a transform."""
-    files = {name: getattr(arguments, name) for name in ("image", "text")} | further
-    given = [*files.items(), ("query", arguments.query)]
+    own = {"image": arguments.image, "text": arguments.text}
+    given = [*own.items(), *further.items(), ("query", arguments.query)]
     sides = [Side(sources.embeddings(file), name, transform) for name, file in given]
     for other in sides[1:]:
         if other.source.shape[1] != sides[0].source.shape[1]:
