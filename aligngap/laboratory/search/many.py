@@ -65,17 +65,17 @@ def summary(
     items each; and fused documents."""
     names = found["modalities"]
     alone = [tuple(map(float, row)) for row in np.eye(len(names))]
-    heads = [*names, "all evenly"]
+    heads, first = [*names, "all evenly"], [among_first(name) for name in names]
+    width = max(22, *(len(name) + 2 for name in first))
     lines = [
         opening(sizes, given, transformed),
         *([f"{copied}: items that share a row of one modality are one"] if copied else []),
-        f"{'items stand as':<22}" + "".join(f"{head:>9}".ljust(26) for head in heads),
+        "items stand as".ljust(width) + "".join(f"{head:>9}".ljust(26) for head in heads),
     ]
-    first = [among_first(name) for name in names]
     for name in (*DRAWN, "recall@1", "recall@5", *first):
         at = _by(found[name])
         columns = [words(at[mixture]) for mixture in (*alone, even(len(names)))]
-        lines.append(f"{name:<22}" + "".join(columns))
+        lines.append(name.ljust(width) + "".join(columns))
     for one, other in itertools.combinations(range(len(names)), 2):
         half = pair(len(names), one, other, 0.5)
         share = _by(found[first[one]])[half]["value"]
