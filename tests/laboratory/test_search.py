@@ -150,23 +150,29 @@ def test_three_modalities_with_copies_and_qrels(folder, run, capsys):
     wanted = many_modalities.evaluate(chunks, query[[0, 3]], right, names, 0).values["ndcg@10"]
     values = [row["value"] for row in found["ndcg@10"]]
     assert values == pytest.approx([x.value for x in wanted.values()], abs=1e-6)
-    # Files of other items, and more modalities than counts have room for.
-    np.save(folder / "few.npy", audio[:20])
-    few = f"--modality=audio:{folder}/few.npy"
+
+
+def test_of_three_modalities_what_does_not_fit_is_refused(folder, run):
+    """Files of other items, too many modalities, names twice or unknown to a transform."""
+    for name, rows in (("audio", 30), ("few", 20)):
+        np.save(folder / f"{name}.npy", cloud(rows, 6))
+    (folder / "qrels.tsv").write_text("query_id\tcorpus_id\tscore\n0\t0\t1\n")
+    flag, few = (f"--modality=audio:{folder}/{name}.npy" for name in ("audio", "few"))
     code, line = run(few, f"--qrels={folder / 'qrels.tsv'}")
     assert code == 2 and "few.npy has other ids than" in line
     code, line = run(few)
     assert code == 2 and f"{folder}/text.npy 30 and {folder}/few.npy 20; expected one" in line
     code, line = run(flag, *(f"--modality=m{k}:{folder}/audio.npy" for k in range(3)))
     assert code == 2 and "6 modalities; expected at most 5" in line
-    assert run(flag, flag)[0] == 2
+    code, line = run(flag, flag)
+    assert code == 2 and "--modality=audio was given twice" in line
     made = ["gap", "fit", f"--image={folder}/image.npy", f"--text={folder}/text.npy"]
     assert cli.main([*made, f"--output={folder}/t"]) == 0
     code, line = run(flag, f"--transform={folder}/t")
     assert code == 2 and "knows no modality 'audio'; it was fitted for image, text, query" in line
     assert cli.main([*made, flag, f"--output={folder}/three"]) == 0
     code, found = run(flag, f"--transform={folder}/three")
-    assert code == 0 and found["transform"]["fitted_rows"]["audio"] == 10
+    assert code == 0 and found["transform"]["fitted_rows"]["audio"] == 30
 
 
 def test_beyond_the_most_queries_a_sample_is_taken(run):
