@@ -2,12 +2,48 @@
 
 import argparse
 
+from aligngap import modalities
+from aligngap.errors import UsageError
+
+FURTHER = "further modality: NAME of letters, digits, _ and -, FILE as of --image"
+
 
 def positive(text: str) -> int:
     """The `type` of a flag that is a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def named_file(text: str) -> tuple[str, str]:
+    """The `type` of a flag NAME:FILE, the file of a further modality."""
+    name, found, file = text.partition(":")
+    if not (found and name and file):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:FILE")
+    modalities.expect_further([name])
+    return name, file
+
+
+def add_modality(parser: argparse.ArgumentParser, what: str) -> None:
+    """--modality=NAME:FILE, as often as wanted; `what` rows of each are."""
+    parser.add_argument(
+        "--modality",
+        type=named_file,
+        action="append",
+        default=[],
+        metavar="NAME:FILE",
+        help=f"{FURTHER}; {what}; repeatable",
+    )
+
+
+def by_name(given: list[tuple[str, str]]) -> dict[str, str]:
+    """Name → file of every --modality; UsageError for a name that comes twice."""
+    found = dict(given)
+    if len(found) < len(given):
+        names = [name for name, _ in given]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"--modality={twice} was given twice; expected one file a modality")
+    return found
 
 
 def add_step(parser: argparse.ArgumentParser) -> None:

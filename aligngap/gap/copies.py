@@ -95,7 +95,7 @@ def find(
     """Of float32 rows of pairs, chunk by chunk; rows are equal when all their numbers are."""
     kept = [(digests(image), digests(text)) for image, text in chunks]
     image, text = (numbered(np.concatenate(x)) for x in zip(*kept, strict=True))
-    return Items(image, text, _linked(image, text))
+    return Items(image, text, linked(image, text))
 
 
 def of(image: ArrayLike, text: ArrayLike) -> Items:
@@ -106,7 +106,7 @@ def of(image: ArrayLike, text: ArrayLike) -> Items:
 def groups(*modalities: ArrayLike) -> Int[np.ndarray, "N"]:
     """`Items.group` of rows i of two or more modalities, which are one thing."""
     rows = (np.asarray(x, np.float32) for x in modalities)
-    return _linked(*(numbered(digests(x)) for x in rows))
+    return linked(*(numbered(digests(x)) for x in rows))
 
 
 def said(copies: Mapping[str, int]) -> str:
@@ -133,8 +133,9 @@ def numbered(values: np.ndarray) -> Int[np.ndarray, "N"]:
     return place[number.reshape(-1)]
 
 
-def _linked(*numbers: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
-    """The connected components of the graph of rows that items join."""
+def linked(*numbers: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
+    """`Items.group` of the items of two or more modalities: the connected components of the graph
+    of rows that they join."""
     ends = np.cumsum([int(number.max()) + 1 for number in numbers])
     first, *others = (x + start for x, start in zip(numbers, [0, *ends], strict=False))
     edges = np.tile(first, len(others)), np.concatenate(others)

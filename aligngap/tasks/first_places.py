@@ -1,7 +1,8 @@
 """Which renderings come first in a mixed pool: the best of each modality, and how many are images.
 
-A rendering is an item as image or as text. It is among the first ten where it stands so, and fewer
-than ten other items come before it: a chance that sums of binomials give, as in `mixed_ranks`.
+A rendering is an item as image, as text or as what else it may stand as. It is among the first ten
+where it stands so, and fewer than ten other items come before it: a chance that sums of binomials
+give, as in `mixed_ranks`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import binom
 
-from aligngap.tasks.mixed_ranks import binomial
+from aligngap.tasks.mixed_ranks import Shares, binomial, how_many
 
 FIRST = 10  # Places that are looked at.
 NEGLIGIBLE = 1e-9  # Chance that a rendering beyond the best ones kept is among the first.
@@ -20,11 +21,11 @@ RENDERINGS_AT_ONCE = 2**19
 class Best:
     """The best renderings of each modality for each query, as the chunks come."""
 
-    def __init__(self, queries: int, depth: int) -> None:
-        self.items = np.zeros((queries, 2, depth), np.int32)
-        self.scores = np.full((queries, 2, depth), -np.inf)
+    def __init__(self, queries: int, modalities: int, depth: int) -> None:
+        self.items = np.zeros((queries, modalities, depth), np.int32)
+        self.scores = np.full((queries, modalities, depth), -np.inf)
 
-    def add(self, some: slice, start: int, scores: Float[np.ndarray, "2 q n"]) -> None:
+    def add(self, some: slice, start: int, scores: Float[np.ndarray, "M q n"]) -> None:
         """Scores of a chunk's items, the first of which is `start`."""
         depth = self.items.shape[-1]
         for modality, found in enumerate(scores):
@@ -44,10 +45,10 @@ class Best:
             self.items[some, modality] = np.take_along_axis(items, kept, axis=1)
 
 
-def depth(shares: Sequence[float]) -> int:
+def depth(mixtures: Sequence[Shares]) -> int:
     """How many renderings of a modality to keep: one that has so many before it is not among the
-    first, where at each of these shares an item is an image."""
-    least = min(min(p, 1 - p) for p in shares if 0 < p < 1)
+    first in any of these mixtures."""
+    least = min(share for shares in mixtures for share in shares if share > 0)
     kept = np.arange(FIRST, 10_000)
     return int(kept[np.argmax(binom.cdf(FIRST - 1, kept, least) < NEGLIGIBLE)])
 
@@ -66,6 +67,53 @@ def images_first(
         for at in range(0, len(items), step)
     ]
     return np.concatenate(parts, axis=1).T / min(FIRST, len(shown))
+
+
+def shares_first(
+    items: Int[np.ndarray, "Q M L"], scores: Float[np.ndarray, "Q M L"], shares: Shares, pool: int
+) -> Float[np.ndarray, "Q M"]:
+    """Mean share of each modality among the first ten of each query, likewise, in one mixture of
+    any number of modalities (each with a share above 0) and a pool of so many items."""
+    most = min(depth([shares]), items.shape[-1])
+    width = len(shares) * most << len(shares)
+    step = max(1, RENDERINGS_AT_ONCE // width)
+    parts = [
+        _sums_of_each(items[at : at + step, :, :most], scores[at : at + step, :, :most], shares)
+        for at in range(0, len(items), step)
+    ]
+    return np.concatenate(parts) / min(FIRST, pool)
+
+
+def _sums_of_each(
+    items: Int[np.ndarray, "q M L"], scores: Float[np.ndarray, "q M L"], shares: Shares
+) -> Float[np.ndarray, "q M"]:
+    """Sums over items of the chance that each stands in a modality and among the first."""
+    most = items.shape[-1]
+    flat = items.reshape(len(items), -1)
+    order = np.lexsort((flat, -scores.reshape(flat.shape)), axis=1)
+    flat, modality = np.take_along_axis(flat, order, axis=1), order // most
+    # Of each rendering's own item the modalities that stand before it, a bit each.
+    by_item = np.argsort(flat, axis=1, kind="stable")
+    bits = np.take_along_axis(1 << modality, by_item, axis=1)
+    total = np.cumsum(bits, axis=1) - bits
+    starts = np.diff(np.take_along_axis(flat, by_item, axis=1), axis=1, prepend=-1) != 0
+    own = np.zeros_like(total)
+    began = np.maximum.accumulate(np.where(starts, total, 0), axis=1)
+    np.put_along_axis(own, by_item, total - began, axis=1)
+    # How many other items have which modalities before it.
+    sets = np.arange(1, 1 << len(shares))
+    mine = (own[..., None] == sets).astype(np.int64)
+    joined = (own | 1 << modality)[..., None] == sets
+    changed = joined - mine
+    before = np.cumsum(changed, axis=1) - changed - mine
+    has = sets[:, None] >> np.arange(len(shares)) & 1
+    chances = has @ np.array(shares)
+    numbers = how_many(before.reshape(-1, len(sets)), np.minimum(chances, 1)[:, None], FIRST)
+    first = numbers.sum(axis=(1, 2)).reshape(flat.shape)
+    return np.stack(
+        [(first * share * (modality == each)).sum(axis=1) for each, share in enumerate(shares)],
+        axis=1,
+    )
 
 
 def _sums(

@@ -1,22 +1,27 @@
 """One pass over the items of a mixed pool, a chunk at a time: how each stands to the right ones."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from aligngap.errors import AligngapError
+from aligngap.tasks import mixed_ranks
 from aligngap.tasks.first_places import Best
-from aligngap.tasks.mixed_ranks import AHEAD, BEHIND, STANDINGS, TIED, standing
+from aligngap.tasks.mixed_ranks import AHEAD, BEHIND, TIED
 from aligngap.tasks.standings import TIE
 from aligngap.unit import SMALLEST
 
 SCORES_AT_ONCE = 2**19  # elements of the largest arrays held: 4 MiB, which a core's cache has
 
-# Images and texts [n, D] of the next items, L2-normalised; called for each pass over the pool. An
-# item without one of the two has the other in its place.
-Chunk = tuple[Float[np.ndarray, "n D"], Float[np.ndarray, "n D"]]
+PAIR = ("image", "text")
+
+# Rows [n, D] of the next items in each of M modalities (images, texts), L2-normalised; called for
+# each pass over the pool. Of images and texts, an item without one has the other in its place.
+Chunk = tuple[Float[np.ndarray, "n D"], ...]
 Chunks = Callable[[], Iterable[Chunk]]
 
 
@@ -36,26 +41,43 @@ class Right:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What a pass has seen. Of the R right documents as image and as text, and fused by each of A
-    weights, how many items stand how; of each query its L best renderings of each modality."""
+    """What a pass has seen. Of the R right documents in each of M modalities, and fused by each of
+    A weights, how many items stand how; of each query its L best renderings of each modality."""
 
     items: int
-    others: Int[np.ndarray, "R 2 9"]  # That are not right for the query.
-    right: Int[np.ndarray, "R 2 9"]  # That are right, too.
-    fused_others: Int[np.ndarray, "R A 9"]
-    fused_right: Int[np.ndarray, "R A 9"]
-    best_items: Int[np.ndarray, "Q 2 L"]
-    best_scores: Float[np.ndarray, "Q 2 L"]
+    others: Int[np.ndarray, "R M 3**M"]  # That are not right for the query.
+    right: Int[np.ndarray, "R M 3**M"]  # That are right, too.
+    fused_others: Int[np.ndarray, "R A 3"]
+    fused_right: Int[np.ndarray, "R A 3"]
+    best_items: Int[np.ndarray, "Q M L"]
+    best_scores: Float[np.ndarray, "Q M L"]
+
+    def only(self, *kept: int) -> "Seen":
+        """As if items had some of the modalities alone, named in order."""
+        count, of = self.others.shape[1], list(kept)
+        others, right = (mixed_ranks.only(x[:, of], count, kept) for x in (self.others, self.right))
+        return dataclasses.replace(
+            self,
+            others=others,
+            right=right,
+            best_items=self.best_items[:, of],
+            best_scores=self.best_scores[:, of],
+        )
 
 
-def chunks_of(
-    image: Float[np.ndarray, "N D"], text: Float[np.ndarray, "N D"], rows: int = 4096
-) -> Chunks:
-    """Those of arrays in memory."""
+class _Counts(NamedTuple):
+    """How many items stand how to each of r right documents."""
+
+    mixed: Int[np.ndarray, "r M 3**M"]
+    fused: Int[np.ndarray, "r A 3"]
+
+
+def chunks_of(*modalities: Float[np.ndarray, "N D"], rows: int = 4096) -> Chunks:
+    """Those of arrays in memory: images, texts and what else."""
 
     def chunks() -> Iterator[Chunk]:
-        for start in range(0, len(image), rows):
-            yield image[start : start + rows], text[start : start + rows]
+        for start in range(0, len(modalities[0]), rows):
+            yield tuple(each[start : start + rows] for each in modalities)
 
     return chunks
 
@@ -64,50 +86,53 @@ def scan(
     chunks: Chunks,
     queries: Float[np.ndarray, "Q D"],
     right: Right,
-    weights: Float[np.ndarray, "A"],
+    weights: Float[np.ndarray, "A M"],
     depth: int,
+    names: Sequence[str] = PAIR,
 ) -> Seen:
-    """Two passes: of the right documents' rows, then of all. `weights` of the text in fused ones;
-    `depth`: L. AligngapError for a row that is not finite."""
+    """Two passes: of the right documents' rows, then of all. `weights` of the M modalities in fused
+    documents; `depth`: L. AligngapError for a row that is not finite, of one of `names`."""
     queries = np.asarray(queries, np.float64)
     _check(queries, "query", 0)
-    items, own = _wanted(chunks(), right.item)
+    items, own = _wanted(chunks(), right.item, len(names))
     bars = _bars(queries[right.query], own, weights)
-    counts = np.zeros((*bars.shape, STANDINGS), np.int64)
-    best = Best(len(queries), min(depth, items))
+    counts = _none(len(bars), weights)
+    best = Best(len(queries), len(names), min(depth, items))
     start = 0
     for chunk in chunks():
-        image, text = (np.asarray(rows, np.float64) for rows in chunk)
-        _check(image, "image", start)
-        _check(text, "text", start)
-        lengths = _lengths(image, text, weights)
-        for some, pairs in _blocks(right.query, len(queries), len(image)):
-            scores = np.stack([queries[some] @ image.T, queries[some] @ text.T])
+        each = [np.asarray(rows, np.float64) for rows in chunk]
+        for name, rows in zip(names, each, strict=True):
+            _check(rows, name, start)
+        lengths = _lengths(each, weights)
+        for some, pairs in _blocks(right.query, len(queries), len(each[0])):
+            scores = np.stack([queries[some] @ rows.T for rows in each])
             best.add(some, start, scores)
-            rows = right.query[pairs] - some.start
-            one_each = np.array_equal(rows, np.arange(scores.shape[1]))
-            images, texts = scores if one_each else scores[:, rows]
-            _count(counts[pairs], images, texts, bars[pairs], weights, lengths)
-        start += len(image)
-    rivals = _rivals(right.query, bars)
-    counts -= rivals + _itself(bars)
-    mixed, fused = slice(0, 2), slice(2, None)
+            of = right.query[pairs] - some.start
+            one_each = np.array_equal(of, np.arange(scores.shape[1]))
+            some_counts = _Counts(*(x[pairs] for x in counts))
+            of_pairs = scores if one_each else scores[:, of]
+            _count(some_counts, of_pairs, bars[pairs], weights, lengths)
+        start += len(each[0])
+    rivals, itself = _rivals(right.query, bars, weights), _one_each(bars, bars, weights)
+    others = _Counts(*(x - y - z for x, y, z in zip(counts, rivals, itself, strict=True)))
     return Seen(
-        items,
-        counts[:, mixed],
-        rivals[:, mixed],
-        counts[:, fused],
-        rivals[:, fused],
-        best.items,
-        best.scores,
+        items, others.mixed, rivals.mixed, others.fused, rivals.fused, best.items, best.scores
     )
 
 
-def _wanted(chunks: Iterable[Chunk], items: Int[np.ndarray, "R"]) -> tuple[int, list[np.ndarray]]:
-    """(how many items there are, the image and the text [R, D] of each of these)."""
+def _none(rows: int, weights: Float[np.ndarray, "A M"]) -> _Counts:
+    ways, count = weights.shape
+    mixed, fused = np.zeros((rows, count, 3**count), np.int64), np.zeros((rows, ways, 3), np.int64)
+    return _Counts(mixed, fused)
+
+
+def _wanted(
+    chunks: Iterable[Chunk], items: Int[np.ndarray, "R"], modalities: int
+) -> tuple[int, list[np.ndarray]]:
+    """(how many items there are, rows [R, D] of these in each modality)."""
     order = np.argsort(items, kind="stable")
     ordered, start = items[order], 0
-    found: list[list[np.ndarray]] = [[], []]
+    found: list[list[np.ndarray]] = [[] for _ in range(modalities)]
     for chunk in chunks:
         first, last = np.searchsorted(ordered, [start, start + len(chunk[0])])
         for rows, kept in zip(chunk, found, strict=True):
@@ -118,20 +143,28 @@ def _wanted(chunks: Iterable[Chunk], items: Int[np.ndarray, "R"]) -> tuple[int, 
 
 
 def _bars(
-    queries: Float[np.ndarray, "R D"], own: list[np.ndarray], weights: Float[np.ndarray, "A"]
-) -> Float[np.ndarray, "R 2+A"]:
-    """The scores of the right documents: as image, as text, fused by each weight."""
-    image, text = (np.einsum("rd,rd->r", queries, rows)[:, None] for rows in own)
-    fused = (weights * text + (1 - weights) * image) / _lengths(own[0], own[1], weights).T
-    return np.concatenate([image, text, fused], axis=1)
+    queries: Float[np.ndarray, "R D"], own: list[np.ndarray], weights: Float[np.ndarray, "A M"]
+) -> Float[np.ndarray, "R M+A"]:
+    """The scores of the right documents: in each modality, fused by each row of weights."""
+    scores = [np.einsum("rd,rd->r", queries, rows)[:, None] for rows in own]
+    fused = _weighted(scores, weights.T) / _lengths(own, weights).T
+    return np.concatenate([*scores, fused], axis=1)
 
 
 def _lengths(
-    image: Float[np.ndarray, "n D"], text: Float[np.ndarray, "n D"], weights: Float[np.ndarray, "A"]
+    each: Sequence[Float[np.ndarray, "n D"]], weights: Float[np.ndarray, "A M"]
 ) -> Float[np.ndarray, "A n"]:
-    """‖α · text + (1 − α) · image‖ for each weight α."""
-    found = [np.linalg.norm(a * text + (1 - a) * image, axis=1) for a in weights]
-    return np.maximum(np.reshape(found, (len(weights), len(image))), SMALLEST)
+    """‖Σ_m α_m x_m‖ of each item for each row α of weights."""
+    found = [np.linalg.norm(_weighted(each, row), axis=1) for row in weights]
+    return np.maximum(np.reshape(found, (len(weights), len(each[0]))), SMALLEST)
+
+
+def _weighted(each: Sequence[np.ndarray] | np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Σ_m α_m x_m, from left to right."""
+    total: np.ndarray = each[0] * weights[0]
+    for x, weight in zip(each[1:], weights[1:], strict=True):
+        total += x * weight
+    return total
 
 
 def _blocks(of: Int[np.ndarray, "R"], queries: int, columns: int) -> Iterator[tuple[slice, slice]]:
@@ -146,35 +179,38 @@ def _blocks(of: Int[np.ndarray, "R"], queries: int, columns: int) -> Iterator[tu
 
 
 def _count(
-    counts: Int[np.ndarray, "r 2+A 9"],
-    image: Float[np.ndarray, "r n"],
-    text: Float[np.ndarray, "r n"],
-    bars: Float[np.ndarray, "r 2+A"],
-    weights: Float[np.ndarray, "A"],
+    counts: _Counts,
+    scores: Float[np.ndarray, "M r n"],
+    bars: Float[np.ndarray, "r M+A"],
+    weights: Float[np.ndarray, "A M"],
     lengths: Float[np.ndarray, "A n"],
 ) -> None:
     """Adds how a chunk's items stand to the right documents."""
-    columns = image.shape[1]
-    for modality in (0, 1):
-        bar = bars[:, modality, None]
-        images, texts = _reached(image, bar), _reached(text, bar)
-        # How many items reach at least these standings, from which those of each pair follow.
-        least = np.full((len(bars), 3, 3), columns)
-        for each in (TIED, AHEAD):
-            least[:, each, 0], least[:, 0, each] = _size(images[each]), _size(texts[each])
-            for other in (TIED, AHEAD):
-                least[:, each, other] = _size(images[each] & texts[other])
-        exactly = least.copy()
-        exactly[:, :2] -= least[:, 1:]
-        exactly[:, :, :2] -= exactly[:, :, 1:]
-        counts[:, modality] += exactly.reshape(-1, STANDINGS)
-    for place, weight in enumerate(weights):
-        fused = text * (weight / lengths[place])
-        fused += image * ((1 - weight) / lengths[place])
-        reached = _reached(fused, bars[:, 2 + place, None])
-        tied, ahead = _size(reached[TIED]), _size(reached[AHEAD])
+    modalities, columns = len(scores), scores.shape[2]
+    for modality in range(modalities):
+        reached = [_reached(each, bars[:, modality, None]) for each in scores]
+        exactly = _at_least(reached, columns)
+        for axis in range(1, 1 + modalities):
+            exactly = -np.diff(exactly, axis=axis, append=0)
+        counts.mixed[:, modality] += exactly.reshape(len(bars), -1)
+    for place, row in enumerate(weights):
+        fused = _weighted(scores, row[:, None] / lengths[place])
+        bits = _reached(fused, bars[:, modalities + place, None])
+        tied, ahead = _size(bits[TIED]), _size(bits[AHEAD])
         for each, size in ((BEHIND, columns - tied), (TIED, tied - ahead), (AHEAD, ahead)):
-            counts[:, 2 + place, standing(each, each)] += size
+            counts.fused[:, place, each] += size
+
+
+def _at_least(
+    reached: Sequence[dict[int, np.ndarray]], columns: int
+) -> Int[np.ndarray, "r 3 ... 3"]:
+    """How many items reach at least these standings, one of each modality."""
+    found = np.full((len(reached[0][TIED]), *[3] * len(reached)), columns)
+    for place in np.ndindex(*found.shape[1:]):
+        bits = [of[x] for of, x in zip(reached, place, strict=True) if x != BEHIND]
+        if bits:
+            found[:, *place] = _size(functools.reduce(np.bitwise_and, bits))
+    return found
 
 
 def _reached(
@@ -196,29 +232,33 @@ def _stands(scores: np.ndarray, bars: np.ndarray) -> np.ndarray:
     return (scores > bars - TIE).astype(int) + (scores > bars + TIE)
 
 
-def _itself(bars: Float[np.ndarray, "R 2+A"]) -> Int[np.ndarray, "R 2+A 9"]:
-    """How each right item stands to itself, which `_count` has counted."""
-    return _one_each(bars, bars)
-
-
-def _rivals(of: Int[np.ndarray, "R"], bars: Float[np.ndarray, "R 2+A"]) -> np.ndarray:
-    """How the other right items of its query stand to each right document [R, 2 + A, 9]."""
+def _rivals(
+    of: Int[np.ndarray, "R"], bars: Float[np.ndarray, "R M+A"], weights: Float[np.ndarray, "A M"]
+) -> _Counts:
+    """How the other right items of its query stand to each right document."""
     first, last = np.searchsorted(of, of), np.searchsorted(of, of, side="right")
-    counts = np.zeros((*bars.shape, STANDINGS), np.int64)
+    counts = _none(len(bars), weights)
     for step in range(1, int((last - first).max(initial=1))):
         # Each with the one that comes so many after it, and the other way round.
         rows = np.flatnonzero(np.arange(len(of)) + step < last)
-        counts[rows] += _one_each(bars[rows + step], bars[rows])
-        counts[rows + step] += _one_each(bars[rows], bars[rows + step])
+        for one, other in ((rows, rows + step), (rows + step, rows)):
+            added = _one_each(bars[other], bars[one], weights)
+            counts.mixed[one] += added.mixed
+            counts.fused[one] += added.fused
     return counts
 
 
-def _one_each(scores: np.ndarray, bars: np.ndarray) -> Int[np.ndarray, "r 2+A 9"]:
-    """The counts of one item for each row: its scores as image, as text, fused."""
-    image = np.concatenate([np.repeat(scores[:, :1], 2, axis=1), scores[:, 2:]], axis=1)
-    text = np.concatenate([np.repeat(scores[:, 1:2], 2, axis=1), scores[:, 2:]], axis=1)
-    which = standing(_stands(image, bars), _stands(text, bars))
-    return (which[..., None] == np.arange(STANDINGS)).astype(np.int64)
+def _one_each(
+    scores: Float[np.ndarray, "r M+A"],
+    bars: Float[np.ndarray, "r M+A"],
+    weights: Float[np.ndarray, "A M"],
+) -> _Counts:
+    """The counts of one item for each row: its scores in each modality, fused."""
+    count = weights.shape[1]
+    of = [_stands(scores[:, [each]], bars[:, :count]) for each in range(count)]
+    fused = _stands(scores[:, count:], bars[:, count:])
+    kinds = (mixed_ranks.standing(*of), 3**count), (fused, 3)
+    return _Counts(*((x[..., None] == np.arange(n)).astype(np.int64) for x, n in kinds))
 
 
 def _check(rows: np.ndarray, what: str, start: int) -> None:

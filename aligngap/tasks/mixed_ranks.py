@@ -1,68 +1,96 @@
-"""Where a document comes in a pool whose items each stand once, as image or as text, at random.
+"""Where a document comes in a pool whose items each stand once, in one of M modalities, at random.
 
-An item's image comes before the document, ties with it, or comes behind; so does its text. Ties are
-broken at random: given u, uniform in [0, 1] and the document's own, each that ties comes before it
-with probability u. So given u each item is before it, independently, with probability
-p · [image] + (1 − p) · [text], each of the two 0, u or 1, and how many are is a sum of nine
-binomials, one for each pair of standings. Means over u are integrals of polynomials.
+An item's image comes before the document, ties with it, or comes behind; so does its text, and what
+else it may stand as. Ties are broken at random: given u, uniform in [0, 1] and the document's own,
+each that ties comes before it with probability u. So given u each item is before it, independently,
+with probability Σ_m w_m · [it is before in m], w_m the share of items that are in m, each bracket
+0, u or 1; and how many are is a sum of 3^M binomials, one for each way to stand in all. Means over
+u are integrals of polynomials.
 """
 
+import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 BEHIND, TIED, AHEAD = range(3)
-STANDINGS = 9  # 3 · (of an item's image) + (of its text).
-BOTH_TIED = 3 * TIED + TIED
 NODES = 12  # Of Gauss-Legendre in a panel: exact for polynomials of degree 23.
 AT_ONCE = 2**21  # elements of the largest array held: 16 MiB
 
-Counts = Int[np.ndarray, "n 9"]  # How many items have each pair of standings.
+Counts = Int[np.ndarray, "n 3**M"]  # How many items stand so in each of the modalities.
+Shares = Sequence[float]  # Of M modalities: their sum is 1.
 Standings = TypeVar("Standings", int, np.ndarray)
 
 
-def standing(image: Standings, text: Standings) -> Standings:
-    """The place in `Counts` of an item whose image and text stand so to a document."""
-    return 3 * image + text
+def standing(*each: Standings) -> Standings:
+    """The place in `Counts` of an item that stands so to a document in each of its modalities."""
+    return functools.reduce(lambda found, one: 3 * found + one, each)
 
 
-def places(others: Counts, share: float, k: int) -> Float[np.ndarray, "n k"]:
-    """Chance that the document takes each of the first k places, where items are images with
-    probability `share`."""
+def only(
+    counts: Int[np.ndarray, "*n 3**M"], modalities: int, kept: Sequence[int]
+) -> Int[np.ndarray, "*n 3**K"]:
+    """Counts by how items stand in some of M modalities, named in order."""
+    rest = tuple(each - modalities for each in range(modalities) if each not in kept)
+    found: np.ndarray = counts.reshape(*counts.shape[:-1], *[3] * modalities).sum(axis=rest)
+    return found.reshape(*counts.shape[:-1], -1)
+
+
+def in_any_order(counts: Int[np.ndarray, "*n 3**M"], modalities: int) -> Int[np.ndarray, "*n 3**M"]:
+    """The same where all shares are equal: which modality stands how makes no difference, and rows
+    that are alike so are worked out once."""
+    found = np.zeros_like(counts)
+    for place, each in enumerate(itertools.product(range(3), repeat=modalities)):
+        found[..., standing(*sorted(each))] += counts[..., place]
+    return found
+
+
+def places(others: Counts, shares: Shares, k: int) -> Float[np.ndarray, "n k"]:
+    """Chance that the document takes each of the first k places, where items stand in each modality
+    with its share as probability."""
 
     def of(rows: Counts, u: np.ndarray) -> Float[np.ndarray, "m U k"]:
-        ahead = _chances(share, u)
-        found = np.zeros((len(rows), len(u), k))
-        found[..., 0] = 1
-        for each in np.flatnonzero(rows.any(axis=0)):
-            found = _sum(found, binomial(rows[:, each], ahead[each], k))
-        return found
+        return how_many(rows, _chances(shares, u), k)
 
-    return _means(others, others, k, of)
+    return _means(others, _ties(others, len(shares)), k, of)
 
 
-def reciprocal(others: Counts, right: Counts, share: float) -> Float[np.ndarray, "n"]:
+def how_many(
+    rows: Int[np.ndarray, "n C"], chances: Float[np.ndarray, "C U"], k: int
+) -> Float[np.ndarray, "n U k"]:
+    """Probabilities of 0 to k − 1 of the sum of C binomials, each with its number of trials and its
+    chance."""
+    found = np.zeros((len(rows), chances.shape[1], k))
+    found[..., 0] = 1
+    for each in np.flatnonzero(rows.any(axis=0)):
+        found = _sum(found, binomial(rows[:, each], chances[each], k))
+    return found
+
+
+def reciprocal(others: Counts, right: Counts, shares: Shares) -> Float[np.ndarray, "n"]:
     """Mean of 1 / place over the pools in which all the `right` ones stay behind the document, and
     0 in the rest: its part of the reciprocal rank of the first right one.
 
     Of a number X it is ∫ E (1 − w)^X dw over w in [0, 1], since ∫ s^X ds = 1 / (X + 1).
     """
     w, weights = panels(int(others.sum(axis=1).max(initial=0)))
+    ways = others.shape[1]
 
-    def of(rows: Int[np.ndarray, "m 18"], u: np.ndarray) -> Float[np.ndarray, "m U 1"]:
-        ahead = _chances(share, u)
-        missed = np.log(np.maximum(1 - ahead, np.finfo(float).tiny))  # [9 U]
-        kept = np.log1p(-ahead[..., None] * w)  # [9 U W]
-        exponents = rows[:, :STANDINGS] @ kept.reshape(STANDINGS, -1)
+    def of(rows: Int[np.ndarray, "m 2*3**M"], u: np.ndarray) -> Float[np.ndarray, "m U 1"]:
+        ahead = _chances(shares, u)
+        missed = np.log(np.maximum(1 - ahead, np.finfo(float).tiny))  # [3**M U]
+        kept = np.log1p(-ahead[..., None] * w)  # [3**M U W]
+        exponents = rows[:, :ways] @ kept.reshape(ways, -1)
         exponents = exponents.reshape(len(rows), len(u), len(w))
-        exponents += (rows[:, STANDINGS:] @ missed)[..., None]
+        exponents += (rows[:, ways:] @ missed)[..., None]
         return np.exp(exponents) @ weights[:, None]
 
-    return _means(np.concatenate([others, right], axis=1), others + right, len(w), of)[:, 0]
+    both = np.concatenate([others, right], axis=1)
+    return _means(both, _ties(others + right, len(shares)), len(w), of)[:, 0]
 
 
 def binomial(
@@ -91,10 +119,13 @@ def panels(degree: int) -> tuple[Float[np.ndarray, "U"], Float[np.ndarray, "U"]]
     return (low + width * (1 + x) / 2).ravel(), (width * weights / 2).ravel()
 
 
-def _chances(share: float, u: Float[np.ndarray, "U"]) -> Float[np.ndarray, "9 U"]:
-    """That an item of each pair of standings comes before the document."""
+def _chances(shares: Shares, u: Float[np.ndarray, "U"]) -> Float[np.ndarray, "3**M U"]:
+    """That an item that stands so in each modality comes before the document."""
     ahead = np.stack([np.zeros_like(u), u, np.ones_like(u)])
-    return np.concatenate([share * image + (1 - share) * ahead for image in ahead])
+    found = np.zeros((1, len(u)))
+    for share in shares:
+        found = (found[:, None] + share * ahead).reshape(-1, len(u))
+    return found
 
 
 def _sum(
@@ -109,14 +140,14 @@ def _sum(
 
 def _means(
     rows: np.ndarray,
-    all_others: Counts,
+    ties: Int[np.ndarray, "n"],
     width: int,
     of: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """Means over u of a function of each row; equal rows are worked out once, and rows with about
     as many ties together. `width`: elements that it needs for a row and a u."""
     distinct, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    ties = _ties(all_others[first])
+    ties = ties[first]
     found: list[np.ndarray] = []
     order: list[np.ndarray] = []
     for some, most in _alike(ties):
@@ -131,13 +162,9 @@ def _means(
     return means
 
 
-def _ties(counts: Counts) -> Int[np.ndarray, "n"]:
+def _ties(counts: Counts, modalities: int) -> Int[np.ndarray, "n"]:
     """How many items may tie with the document."""
-    tied = [
-        standing(image, text)
-        for image, text in itertools.product(range(3), repeat=2)
-        if TIED in (image, text)
-    ]
+    tied = [standing(*x) for x in itertools.product(range(3), repeat=modalities) if TIED in x]
     found: np.ndarray = counts[:, tied].sum(axis=1)
     return found
 

@@ -9,8 +9,8 @@ Nothing is drawn: a value is the expectation over all mixtures of the pool and a
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,23 +21,27 @@ from aligngap.tasks import mixed_ranks
 from aligngap.tasks.first_places import FIRST, depth, images_first
 from aligngap.tasks.intervals import Scores, estimates
 from aligngap.tasks.mixed_pool import Chunks, Right, Seen, scan
-from aligngap.tasks.mixed_ranks import BOTH_TIED, STANDINGS
+from aligngap.tasks.mixed_ranks import TIED, Shares
 from aligngap.tasks.ranking import KS
 
 GRID = tuple(round(0.1 * step, 1) for step in range(11))  # Of shares p and of weights α.
+MIXTURES = tuple((p, 1 - p) for p in GRID)  # Of images and texts.
+WEIGHTS = np.array([(1 - alpha, alpha) for alpha in GRID])  # Of both in a fused document.
 NDCG = f"ndcg@{FIRST}"
 IMAGES = f"images_among_first_{FIRST}"
+ALONE = (1.0,)  # The shares where there is one kind of documents.
 MIXED = (NDCG, *(f"recall@{k}" for k in KS), "mrr", IMAGES)  # Of a mixture of both.
 
-# name → what each query scores at each p, or at each α of what is "fused/...".
+# name → what each query scores in each mixture, or by each weighting of what is "fused/...".
 ByQuery = Mapping[str, Float[np.ndarray, "Q P"]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """name → p (of "fused/...": α) → its value with interval and chance."""
+    """name → p (of "fused/...": α) → its value with interval and chance; of more than two
+    modalities the shares (weights) of all instead of p (α)."""
 
-    values: Mapping[str, Mapping[float, Interval]]
+    values: Mapping[str, Mapping[Any, Interval]]
     queries: int
     items: int
 
@@ -56,10 +60,11 @@ class Measured(NamedTuple):
     scores: ByQuery
     chance: Mapping[str, Float[np.ndarray, "P"]]
     items: int
+    grid: Sequence[Hashable] = GRID  # What is measured at.
 
     def at(self, name: str, share: float) -> Scores:
         """What each query scored at a p (or α) of GRID; a query is a cluster."""
-        place = GRID.index(share)
+        place = self.grid.index(share)
         column = self.scores[name][:, place]
         return Scores(column, np.arange(len(column)), float(self.chance[name][place]))
 
@@ -70,7 +75,7 @@ class Measured(NamedTuple):
         chance = np.concatenate([self.chance[name] for name in self.scores])
         clusters = np.arange(len(columns)) if clusters is None else clusters
         flat = iter(estimates(columns, clusters, chance, seed))
-        values = {name: {at: next(flat) for at in GRID} for name in self.scores}
+        values = {name: {at: next(flat) for at in self.grid} for name in self.scores}
         return Found(values, len(columns), self.items)
 
 
@@ -97,19 +102,23 @@ def measure(
     `shown`: whether what stands as an item's image, and as its text, is an image (default: True,
     False).
     """
-    if not len(queries) or len(np.unique(right.query)) < len(queries):
-        raise AligngapError("search cannot be measured: a query has no right item")
-    seen = scan(chunks, queries, right, np.array(GRID), depth(GRID))
+    expect_right(queries, right)
+    seen = scan(chunks, queries, right, WEIGHTS, depth(MIXTURES))
     kinds = np.tile([True, False], (seen.items, 1)) if shown is None else shown
     found = {
-        **_mixed(seen, right),
+        **together([mixed(seen, right, shares) for shares in MIXTURES]),
         IMAGES: images_first(seen.best_items, seen.best_scores, kinds, GRID),
-        **_fused(seen, right),
+        **fused(seen, right),
     }
     random = {name: np.full(len(GRID), mean) for name, mean in chances(seen.items, right).items()}
-    random |= {f"fused/{name}": mean for name, mean in random.items()}
     random[IMAGES] = np.array([p * kinds[:, 0].mean() + (1 - p) * kinds[:, 1].mean() for p in GRID])
     return Measured(found, random, seen.items)
+
+
+def expect_right(queries: Float[np.ndarray, "Q D"], right: Right) -> None:
+    """AligngapError for a query without a right item."""
+    if not len(queries) or len(np.unique(right.query)) < len(queries):
+        raise AligngapError("search cannot be measured: a query has no right item")
 
 
 def ndcg(
@@ -123,64 +132,68 @@ def ndcg(
     With `right_is` the right items are images with that probability, whatever p of the others is:
     1 where the queries are the items' own texts, which would find themselves.
     """
-    seen = scan(chunks, queries, right, np.empty(0), 1)
-    columns = [_gains(seen, p, p if right_is is None else right_is) for p in GRID]
+    seen = scan(chunks, queries, right, np.empty((0, 2)), 1)
+    columns = [
+        _gains(seen, shares, shares[0] if right_is is None else right_is) for shares in MIXTURES
+    ]
     of_queries = [_of_queries({NDCG: gains}, right)[NDCG] for gains in columns]
     return np.stack(of_queries, axis=1)
 
 
-def _gains(seen: Seen, p: float, image: float) -> Float[np.ndarray, "R"]:
+def _gains(seen: Seen, shares: Shares, image: float) -> Float[np.ndarray, "R"]:
     """Discounted gain of each right item, an image with probability `image`."""
     gains = np.zeros(len(seen.others))
     for side, chance in enumerate((image, 1 - image)):
         if chance > 0:
             others = seen.others[:, side] + seen.right[:, side]
-            gains += chance * (mixed_ranks.places(others, p, FIRST) @ _discounts())
+            gains += chance * (mixed_ranks.places(others, shares, FIRST) @ _discounts())
     return gains
 
 
 def chances(items: int, right: Right) -> dict[str, float]:
-    """What a random order of the pool scores on average, whichever the mixture."""
+    """What a random order of the pool scores on average, whichever the mixture; fused documents
+    too."""
     sizes = np.bincount(right.query)[right.query]
-    others, rivals = np.zeros((2, len(sizes), STANDINGS), np.int64)
-    others[:, BOTH_TIED], rivals[:, BOTH_TIED] = items - sizes, sizes - 1
-    found = _scores(others, rivals, 0.5)
-    return {name: float(rows.mean()) for name, rows in _of_queries(found, right).items()}
+    others, rivals = np.zeros((2, len(sizes), 3), np.int64)
+    others[:, TIED], rivals[:, TIED] = items - sizes, sizes - 1
+    found = _of_queries(_scores(others, rivals, ALONE), right)
+    means = {name: float(rows.mean()) for name, rows in found.items()}
+    return means | {f"fused/{name}": mean for name, mean in means.items()}
 
 
-def _mixed(seen: Seen, right: Right) -> ByQuery:
-    """The measures at each p: the right item itself is an image with probability p."""
-    columns = []
-    for p in GRID:
-        as_image, as_text = (
-            _scores(seen.others[:, modality], seen.right[:, modality], p) for modality in (0, 1)
-        )
-        both = {name: p * rows + (1 - p) * as_text[name] for name, rows in as_image.items()}
-        columns.append(_of_queries(both, right))
+def mixed(seen: Seen, right: Right, shares: Shares) -> dict[str, Float[np.ndarray, "Q"]]:
+    """The measures in a mixture: the right item itself stands in a modality with its share."""
+    found: dict[str, np.ndarray] = {}
+    for each, share in enumerate(shares):
+        scores = _scores(seen.others[:, each], seen.right[:, each], shares)
+        found = {name: found.get(name, 0) + share * rows for name, rows in scores.items()}
+    return _of_queries(found, right)
+
+
+def fused(seen: Seen, right: Right) -> ByQuery:
+    """The measures by each row of weights: every item stands as its fused document."""
+    columns = [
+        _of_queries(_scores(seen.fused_others[:, place], seen.fused_right[:, place], ALONE), right)
+        for place in range(seen.fused_others.shape[1])
+    ]
+    return {f"fused/{name}": rows for name, rows in together(columns).items()}
+
+
+def together(columns: Sequence[Mapping[str, Float[np.ndarray, "Q"]]]) -> ByQuery:
+    """Mixture by mixture → measure by measure."""
     return {name: np.stack([each[name] for each in columns], axis=1) for name in columns[0]}
 
 
-def _fused(seen: Seen, right: Right) -> ByQuery:
-    """The measures at each α: every item stands as its fused document."""
-    columns = [
-        _of_queries(_scores(seen.fused_others[:, place], seen.fused_right[:, place], 0.5), right)
-        for place in range(len(GRID))
-    ]
-    return {
-        f"fused/{name}": np.stack([each[name] for each in columns], axis=1) for name in columns[0]
-    }
-
-
 def _scores(
-    others: Int[np.ndarray, "R 9"], rivals: Int[np.ndarray, "R 9"], p: float
+    others: Int[np.ndarray, "R 3**M"], rivals: Int[np.ndarray, "R 3**M"], shares: Shares
 ) -> dict[str, Float[np.ndarray, "R"]]:
     """What each right item adds to its query: discounted gain (of grade 1), hits, reciprocal."""
-    places = mixed_ranks.places(others + rivals, p, FIRST)
+    places = mixed_ranks.places(others + rivals, shares, FIRST)
     hits = np.cumsum(places, axis=1)
     return {
         NDCG: places @ _discounts(),
         **{f"recall@{k}": hits[:, k - 1] for k in KS},
-        "mrr": mixed_ranks.reciprocal(others, rivals, p),
+        "mrr": mixed_ranks.reciprocal(others, rivals, shares),
     }
 
 

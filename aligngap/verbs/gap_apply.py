@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from aligngap import flags, modalities
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The transform, and the rows of one modality."""
@@ -12,6 +14,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--image", metavar="FILE", help=f"images {files}")
     rows.add_argument("--text", metavar="FILE", help="text documents, likewise")
     rows.add_argument("--query", metavar="FILE", help="queries, likewise")
+    rows.add_argument(
+        "--modality",
+        type=flags.named_file,
+        metavar="NAME:FILE",
+        help="a further modality that the transform was fitted on, likewise",
+    )
     parser.add_argument(
         "--output", required=True, metavar="FILE.npy", help="L2-normalised float32 rows"
     )
@@ -22,6 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aligngap.gap.transforms import GapTransform, files
 
     transform = GapTransform.load(arguments.transform)
-    modality = next(x for x in ("image", "text", "query") if getattr(arguments, x) is not None)
-    shape = files.write(transform, modality, getattr(arguments, modality), Path(arguments.output))
+    own = [(name, getattr(arguments, name)) for name in modalities.OWN]
+    modality, file = arguments.modality or next(each for each in own if each[1] is not None)
+    shape = files.write(transform, modality, file, Path(arguments.output))
     print(f"{arguments.output}: {shape[0]:,} {modality} rows of {shape[1]}, {transform.method}")

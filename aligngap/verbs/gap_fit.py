@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from aligngap import transform_flags
+from aligngap import flags, transform_flags
 
 METHODS = (
     "mean, standardise, whiten, coral, realign, principal, text_principal, procrustes and ridge "
-    "(row i of both a pair), spectral, transport"
+    "(row i of both a pair), spectral, transport; all but spectral take further modalities"
 )
 
 
@@ -19,6 +19,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--query", metavar="FILE", help="queries [Q, D], likewise; else they are treated as texts"
     )
+    flags.add_modality(parser, "procrustes: row i of all is one item")
     parser.add_argument("--method", default="mean", help=f"{METHODS} (mean)")
     parser.add_argument("--output", required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--source", default="", help="what the rows are, in words (files' names)")
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.text,
         arguments.method,
         arguments.query,
+        others=flags.by_name(arguments.modality),
         source=arguments.source,
         licence=arguments.licence,
         **transform_flags.given(arguments),

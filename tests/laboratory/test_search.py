@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aligngap import cli
-from aligngap.tasks import search
+from aligngap.tasks import many_modalities, search
 from aligngap.tasks.mixed_pool import Right, chunks_of
 from aligngap.unit import unit_rows_numpy
 
@@ -98,6 +98,81 @@ def test_qrels_name_rows_or_the_ids_beside_them(folder, run):
     image[:2], shown[:2, 0] = text[:2], False
     text[28:], shown[28:, 1] = image[28:], True
     same(found, search.evaluate(chunks_of(image, text), query[[0, 3]], right, 0, shown))
+
+
+def test_in_three_modalities(folder, run, capsys):
+    """Row i of all files is one item; what is printed, and drawn."""
+    image, text, query = rows_of(folder)
+    audio = unit_rows_numpy(image + text + cloud(30, 5)).astype(np.float32)
+    np.savez(folder / "a.npz", rows=audio, more=text)
+    code, found = run(f"--modality=audio:{folder}/a.npz:rows", "--seed=3")
+    assert code == 0
+    names = ["image", "text", "audio"]
+    chunks = chunks_of(image, text, audio)
+    wanted = many_modalities.evaluate(chunks, query, Right.own(30), names, 3)
+    assert (found["modalities"], found["items"], found["queries"]) == (names, 30, 30)
+    assert found["settings"]["modality"] == {"audio": f"{folder}/a.npz:rows"}
+    assert found["copies"] == dict.fromkeys(names, 0)
+    for name, values in wanted.values.items():
+        fused, at = name.startswith("fused/"), "shares"
+        listed = (found["fused"] if fused else found)[name.removeprefix("fused/")]
+        for row, (mixture, value) in zip(listed, values.items(), strict=True):
+            of = row["weights" if fused else at]
+            assert of == dict(zip(names, mixture, strict=True))
+            for key, x in value.as_json().items():
+                assert row[key] == pytest.approx(x, abs=1e-6), (name, key)
+    said = capsys.readouterr().out
+    assert "all evenly" in said and "audio_among_first_10" in said
+    evenly = wanted.values["audio_among_first_10"][many_modalities.even(3)].value
+    (line,) = (x for x in said.splitlines() if x.startswith("audio_among_first_10"))
+    assert f" {evenly:.3f} [" in line
+    assert "half image, half audio: ndcg@10" in said
+    svg = (folder / "out" / "search.svg").read_text()
+    for words in ("image, else audio", "share of items that stand as the first-named"):
+        assert words in svg
+
+
+def test_three_modalities_with_copies_and_qrels(folder, run, capsys):
+    image, text, query = rows_of(folder)
+    audio = np.repeat(cloud(10, 6), 3, axis=0)
+    np.save(folder / "audio.npy", audio)
+    flag = f"--modality=audio:{folder}/audio.npy"
+    code, found = run(flag)
+    assert code == 0 and (found["items"], found["queries"]) == (10, 30)
+    assert found["copies"] == {"image": 0, "text": 0, "audio": 20}
+    assert "20 audio rows are copies of others: items that share" in capsys.readouterr().out
+    lines = ["query_id\tcorpus_id\tscore", "3\t7\t1", "3\t9\t2", "0\t0\t1"]
+    (folder / "qrels.tsv").write_text("\n".join(lines) + "\n")
+    code, found = run(flag, f"--qrels={folder / 'qrels.tsv'}")
+    assert code == 0 and found["queries"] == 2
+    right = Right(np.array([0, 1, 1]), np.array([0, 7, 9]), np.array([1.0, 1.0, 2.0]))
+    chunks, names = chunks_of(image, text, audio), found["modalities"]
+    wanted = many_modalities.evaluate(chunks, query[[0, 3]], right, names, 0).values["ndcg@10"]
+    values = [row["value"] for row in found["ndcg@10"]]
+    assert values == pytest.approx([x.value for x in wanted.values()], abs=1e-6)
+
+
+def test_of_three_modalities_what_does_not_fit_is_refused(folder, run):
+    """Files of other items, too many modalities, names twice or unknown to a transform."""
+    for name, rows in (("audio", 30), ("few", 20)):
+        np.save(folder / f"{name}.npy", cloud(rows, 6))
+    (folder / "qrels.tsv").write_text("query_id\tcorpus_id\tscore\n0\t0\t1\n")
+    flag, few = (f"--modality=audio:{folder}/{name}.npy" for name in ("audio", "few"))
+    code, line = run(few, f"--qrels={folder / 'qrels.tsv'}")
+    assert code == 2 and "few.npy has other ids than" in line
+    code, line = run(few)
+    assert code == 2 and f"{folder}/text.npy 30 and {folder}/few.npy 20; expected one" in line
+    code, line = run(flag, *(f"--modality=m{k}:{folder}/audio.npy" for k in range(3)))
+    assert code == 2 and "6 modalities; expected at most 5" in line
+    code, line = run(flag, flag)
+    assert code == 2 and "--modality=audio was given twice" in line
+    made = ["gap", "fit", f"--image={folder}/image.npy", f"--text={folder}/text.npy"]
+    assert cli.main([*made, f"--output={folder}/t"]) == 0
+    code, line = run(flag, f"--transform={folder}/t")
+    assert code == 2 and "knows no modality 'audio'; it was fitted for image, text, query" in line
+    assert cli.main([*made, flag, f"--output={folder}/three"]) == 0
+    code, found = run(flag, f"--transform={folder}/three")
+    assert code == 0 and found["transform"]["fitted_rows"]["audio"] == 30
 
 
 def test_beyond_the_most_queries_a_sample_is_taken(run):

@@ -141,15 +141,16 @@ def test_right_items_may_be_images_more_often_than_others(right_is):
             assert found[row, column] == pytest.approx(wanted, abs=1e-12)
 
 
-def enumerated(others, right, share, k):
+def enumerated(others, right, shares, k):
     """Places and reciprocal rank by walking all mixtures and all subsets of ties that come first,
     each set of b out of n being first in b! (n − b)! of (n + 1)! orders."""
-    items = [(c, mine) for mine, counts in ((0, others), (1, right)) for c in range(9)
-             for _ in range(counts[c])]  # fmt: skip
+    ways = list(itertools.product(range(3), repeat=len(shares)))
+    items = [(way, mine) for mine, counts in ((0, others), (1, right))
+             for way, count in zip(ways, counts, strict=True) for _ in range(count)]  # fmt: skip
     places, reciprocal = np.zeros(k), 0.0
-    for mixture in itertools.product((0, 1), repeat=len(items)):
-        chance = math.prod(share if m == 0 else 1 - share for m in mixture)
-        stands = [(divmod(c, 3)[m], mine) for (c, mine), m in zip(items, mixture, strict=True)]
+    for mixture in itertools.product(range(len(shares)), repeat=len(items)):
+        chance = math.prod(shares[m] for m in mixture)
+        stands = [(way[m], mine) for (way, mine), m in zip(items, mixture, strict=True)]
         ahead = [mine for s, mine in stands if s == mixed_ranks.AHEAD]
         tied = [mine for s, mine in stands if s == mixed_ranks.TIED]
         for first in itertools.product((0, 1), repeat=len(tied)):
@@ -165,25 +166,27 @@ def enumerated(others, right, share, k):
 
 def test_ranks_are_means_over_all_mixtures_and_orders():
     random = np.random.default_rng(0)
-    for _ in range(25):
-        others = random.multinomial(random.integers(0, 6), np.ones(9) / 9)
-        right = random.multinomial(random.integers(0, 3), np.ones(9) / 9)
-        for share in (0, 0.3, 1):
-            places, reciprocal = enumerated(others, right, share, 4)
-            found = mixed_ranks.places((others + right)[None], share, 4)[0]
-            np.testing.assert_allclose(found, places, atol=1e-12)
-            found = mixed_ranks.reciprocal(others[None], right[None], share)[0]
-            assert found == pytest.approx(reciprocal, abs=1e-12)
+    for modalities, several in ((2, ((0, 1), (0.3, 0.7), (1, 0))), (3, ((0.2, 0.5, 0.3),))):
+        ways = 3**modalities
+        for _ in range(25):
+            others = random.multinomial(random.integers(0, 6), np.ones(ways) / ways)
+            right = random.multinomial(random.integers(0, 3), np.ones(ways) / ways)
+            for shares in several:
+                places, reciprocal = enumerated(others, right, shares, 4)
+                found = mixed_ranks.places((others + right)[None], shares, 4)[0]
+                np.testing.assert_allclose(found, places, atol=1e-12)
+                found = mixed_ranks.reciprocal(others[None], right[None], shares)[0]
+                assert found == pytest.approx(reciprocal, abs=1e-12)
 
 
 @pytest.mark.parametrize("ties", [22, 25, 546, 10**6])
 def test_many_ties_are_every_place_alike(ties):
     counts = np.zeros((1, 9), np.int64)
-    counts[0, mixed_ranks.BOTH_TIED] = ties
-    found = mixed_ranks.places(counts, 0.3, 10)[0]
+    counts[0, mixed_ranks.standing(mixed_ranks.TIED, mixed_ranks.TIED)] = ties
+    found = mixed_ranks.places(counts, (0.3, 0.7), 10)[0]
     np.testing.assert_allclose(found * (ties + 1), 1, rtol=1e-10)
     harmonic = (1 / np.arange(1, ties + 2)).sum()
-    found = mixed_ranks.reciprocal(counts, np.zeros_like(counts), 0.3)[0]
+    found = mixed_ranks.reciprocal(counts, np.zeros_like(counts), (0.3, 0.7))[0]
     assert found == pytest.approx(harmonic / (ties + 1), rel=1e-10)
 
 
@@ -232,7 +235,7 @@ def test_chunks_and_blocks_give_what_one_gives(monkeypatch, dtype):
     monkeypatch.setattr(mixed_pool, "SCORES_AT_ONCE", 17 * 9)
     monkeypatch.setattr(mixed_ranks, "AT_ONCE", 20_000)
     monkeypatch.setattr(first_places, "RENDERINGS_AT_ONCE", 3000)
-    parts = search.evaluate(chunks_of(image, text, 17), query, right, 0)
+    parts = search.evaluate(chunks_of(image, text, rows=17), query, right, 0)
     for name, value in whole.flat().items():
         found = parts.flat()[name]
         assert (found.value, found.low) == pytest.approx((value.value, value.low), abs=1e-9), name
@@ -242,8 +245,8 @@ def test_only_the_best_renderings_are_kept(monkeypatch):
     """The share of images from the best of each modality, as the chunks come, is that of all."""
     image, text, query = alike(900, width=4, seed=2)
     kept = measured(image, text, query[:20], Right.own(20)).values[search.IMAGES]
-    assert first_places.depth(search.GRID) < 900
-    monkeypatch.setattr(search, "depth", lambda shares: 900)
+    assert first_places.depth(search.MIXTURES) < 900
+    monkeypatch.setattr(search, "depth", lambda mixtures: 900)
     every = measured(image, text, query[:20], Right.own(20)).values[search.IMAGES]
     for share, value in every.items():
         assert kept[share].value == pytest.approx(value.value, abs=1e-6)

@@ -50,12 +50,12 @@ def add(
     rows: Given,
     ids: ArrayLike | None = None,
 ) -> None:
-    """Documents [N, D], untransformed, of a modality (image, text), in an array or a file, under
+    """Documents [N, D], untransformed, of a modality by its name, in an array or a file, under
     their `ids` [N] where the index inside takes any. UsageError for an index that `with_queries`
     has not made with this transform, and for what is no modality of documents."""
     if not _queries_are_of(index, transform):
         raise UsageError("expected an index that with_queries made with the same transform")
-    known = sorted({"image", "text", *transform.maps} - {"query"})
+    known = [name for name in transform.modalities if name != "query"]
     if modality not in known:
         raise UsageError(f"modality={modality!r}: expected one of {', '.join(known)}")
     given = Rows(rows, modality)

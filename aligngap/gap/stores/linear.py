@@ -20,8 +20,7 @@ class Step(NamedTuple):
 def steps(transform: GapTransform, modality: str) -> list[Step]:
     """What happens to n(x) of a modality, one after the other, in float64; AligngapError for
     methods that are not linear (spectral, transport)."""
-    maps = transform.maps.get(modality, transform.maps["text"])
-    return [_step(each, transform.method, modality) for each in maps]
+    return [_step(each, transform.method, modality) for each in transform.maps_of(modality)]
 
 
 def bias(transform: GapTransform, modality: str) -> Float[np.ndarray, "D"]:
@@ -31,7 +30,7 @@ def bias(transform: GapTransform, modality: str) -> Float[np.ndarray, "D"]:
     if len(found) != 1 or not np.array_equal(found[0].weight, np.eye(len(found[0].weight))):
         raise AligngapError(
             f"--method={transform.method} does not merely add something to {modality} rows; "
-            f"transform them yourself, with GapTransform.{modality}"
+            "transform them yourself, with GapTransform.apply"
         )
     return found[0].bias
 
@@ -40,7 +39,7 @@ def _step(each: object, method: str, modality: str) -> Step:
     if not isinstance(each, Affine):
         raise AligngapError(
             f"--method={method} is not linear in {modality} rows: no store can do it; transform "
-            f"them yourself, with GapTransform.{modality}"
+            "them yourself, with GapTransform.apply"
         )
     weight = each.weight
     if weight.ndim < 2:

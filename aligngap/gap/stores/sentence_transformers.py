@@ -22,8 +22,9 @@ FOLDER = "transform"
 
 
 class GapModule(Module):
-    """Embeddings [n, D] → [n, K]: images by `transform.image`, texts by `transform.text`, and what
-    `encode_query` is given by `transform.query`. It computes on the CPU and has no gradient."""
+    """Embeddings [n, D] → [n, K]: images by `transform.image`, texts by `transform.text`, what
+    `encode_query` is given by `transform.query`, and further modalities that the transform was
+    fitted on by their names. It computes on the CPU and has no gradient."""
 
     forward_kwargs = {"task"}  # noqa: RUF012  # The library's own: "query", "document" or None.
 
@@ -32,10 +33,13 @@ class GapModule(Module):
         self.transform = transform
 
     def forward(self, features: dict[str, Any], task: str | None = None) -> dict[str, Any]:
-        """AligngapError for what is neither image nor text, and for rows that are no embeddings."""
+        """AligngapError for a modality that the transform does not know, and for rows that are no
+        embeddings."""
         given = features["sentence_embedding"]
         rows = given.detach().float().cpu().numpy()
-        changed = self.transform.apply(_modality(features.get("modality", "text"), task), rows)
+        modality = features.get("modality", "text")
+        asked = modality == "text" and task == "query"
+        changed = self.transform.apply("query" if asked else modality, rows)
         features["sentence_embedding"] = torch.from_numpy(changed).to(given)
         return features
 
@@ -59,9 +63,3 @@ class GapModule(Module):
         where = {name: kwargs[name] for name in known if name in kwargs}
         found = cls.load_dir_path(model_name_or_path, subfolder=subfolder, **where)
         return cls(GapTransform.load(Path(found or subfolder, FOLDER)))
-
-
-def _modality(given: object, task: str | None) -> str:
-    if given not in ("image", "text"):
-        raise AligngapError(f"GapModule transforms images and texts, and was given {given}")
-    return "query" if given == "text" and task == "query" else str(given)

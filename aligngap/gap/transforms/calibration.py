@@ -1,4 +1,4 @@
-"""Scores of images and of texts on one scale, for stores whose rows cannot be rewritten.
+"""Scores of each modality on one scale, for stores whose rows cannot be rewritten.
 
 It is no method of `GapTransform`: it changes what a query scores with a row, which no change of the
 query alone can do.
@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from aligngap import modalities
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.streaming import sample
 from aligngap.gap.transforms import stored
@@ -44,16 +45,19 @@ class ScoreCalibration:
         query: Given,
         over: str = "first",
         *,
+        others: Mapping[str, Given] | None = None,
         queries: int = 1000,
         seed: int = 0,
         source: str = "",
         licence: str = "",
     ) -> "ScoreCalibration":
-        """On rows of the store, or a sample; of the queries at most `queries`, drawn at random.
-        Equal rows count once."""
+        """On rows of the store, or a sample, `others` further modalities by name; of the queries at
+        most `queries`, drawn at random. Equal rows count once."""
         if over not in OVER:
             raise UsageError(f"over={over!r}: expected one of {', '.join(OVER)}")
-        clouds = {"image": Rows(image, "image"), "text": Rows(text, "text")}
+        modalities.expect_further(others or {})
+        given = {"image": image, "text": text, **(others or {})}
+        clouds = {name: Rows(rows, name) for name, rows in given.items()}
         asking = Rows(query, "query")
         for rows in clouds.values():
             if rows.width != asking.width:
@@ -80,11 +84,23 @@ class ScoreCalibration:
 
     def image(self, scores: Float[ArrayLike, "*S"]) -> Float[np.ndarray, "*S"]:
         """Scores of queries with images, float32 or float64."""
-        return self._standardised("image", scores)
+        return self.apply("image", scores)
 
     def text(self, scores: Float[ArrayLike, "*S"]) -> Float[np.ndarray, "*S"]:
         """Scores of queries with texts, likewise."""
-        return self._standardised("text", scores)
+        return self.apply("text", scores)
+
+    def apply(self, modality: str, scores: Float[ArrayLike, "*S"]) -> Float[np.ndarray, "*S"]:
+        """Scores of queries with any modality by its name; UsageError for one that it does not
+        know."""
+        if modality not in self.mean:
+            raise UsageError(
+                f"the calibration knows no modality {modality!r}; it was fitted for "
+                f"{', '.join(self.mean)}"
+            )
+        given = np.asarray(scores)
+        wide = given.astype(np.result_type(given, np.float32))
+        return (wide - self.mean[modality]) / self.deviation[modality]
 
     def about(self) -> dict[str, object]:
         """What it is, without its numbers."""
@@ -97,9 +113,7 @@ class ScoreCalibration:
 
     def save(self, folder: str | Path) -> None:
         """As `GapTransform.save`."""
-        tensors = {
-            name: np.array([self.mean[name], self.deviation[name]]) for name in ("image", "text")
-        }
+        tensors = {name: np.array([self.mean[name], self.deviation[name]]) for name in self.mean}
         stored.save(Path(folder), FORMAT, self.about(), tensors)
 
     @classmethod
@@ -107,7 +121,12 @@ class ScoreCalibration:
         """What `save` has written, to the bit; AligngapError for anything else."""
         record, tensors = stored.load(Path(folder), FORMAT, MAKER)
         try:
-            scales = {name: [float(x) for x in tensors[name]] for name in ("image", "text")}
+            names = (
+                "image",
+                "text",
+                *(x for x in record["fitted_rows"] if x not in modalities.OWN),
+            )
+            scales = {name: [float(x) for x in tensors[name]] for name in names}
             return cls(
                 {name: mean for name, (mean, _) in scales.items()},
                 {name: deviation for name, (_, deviation) in scales.items()},
@@ -118,11 +137,6 @@ class ScoreCalibration:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise stored.damaged(Path(folder), FORMAT, MAKER) from error
-
-    def _standardised(self, modality: str, scores: ArrayLike) -> np.ndarray:
-        given = np.asarray(scores)
-        wide = given.astype(np.result_type(given, np.float32))
-        return (wide - self.mean[modality]) / self.deviation[modality]
 
 
 def _scale(

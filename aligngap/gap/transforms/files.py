@@ -18,6 +18,7 @@ def write(transform: GapTransform, modality: str, given: str, output: Path) -> t
     rows = Rows(given, modality)
     if output.resolve() == rows.source.path.resolve():
         raise UsageError(f"{output} is read and would be overwritten; give another --output")
+    transform.maps_of(modality)  # Before a file is begun.
     transform.expect(rows.source)
     shape = rows.count, transform.width
     about = {"descr": "<f4", "fortran_order": False, "shape": shape}

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from aligngap import modalities
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.sources import StoredArray
 from aligngap.gap.transforms import stored
@@ -21,7 +22,8 @@ FORMAT, MAKER = "aligngap gap transform", "`aligngap gap fit --output=DIR`"
 
 @dataclasses.dataclass(frozen=True)
 class GapTransform:
-    """Rows of each modality → rows without a gap, L2-normalised float32.
+    """Rows of each modality (images, texts, queries, others by name) → rows without a gap,
+    L2-normalised float32.
 
     Rows are given as an array [N, D] (NumPy's, JAX's), or as the name of a file of them, which is
     read in chunks; normalised or not, of any floating type.
@@ -44,20 +46,24 @@ class GapTransform:
         method: str = "mean",
         query: Given | None = None,
         *,
+        others: Mapping[str, Given] | None = None,
         source: str = "",
         licence: str = "",
         **options: float,
     ) -> "GapTransform":
-        """Fitted on rows [N, D], [M, D], [Q, D], in passes over chunks of them; row i of image and
-        text are a pair only to `procrustes` and `ridge`. Without `query`, queries are treated as
-        texts. Equal rows count once (to those two, pairs equal in both).
+        """Fitted on rows [N, D], [M, D], [Q, D] and those of `others`, further modalities by name,
+        in passes over chunks of them; row i of all but the queries is one item only to `procrustes`
+        and `ridge`. Without `query`, queries are treated as texts. Equal rows count once (to those
+        two, items equal in all).
 
-        Methods and their options: `methods/`. UsageError for others, AligngapError for rows that
-        are no embeddings, differ in D, or are too few.
+        Methods and their options: `methods/`. UsageError for another method, option or name,
+        AligngapError for rows that are no embeddings, differ in D, or are too few.
         """
-        chosen = _method(method)
+        chosen, others = _method(method), others or {}
+        modalities.expect_further(others)
+        _check_further(method, chosen, others)
         given = {"image": image, "text": text} | ({} if query is None else {"query": query})
-        clouds = {name: Rows(rows, name) for name, rows in given.items()}
+        clouds = {name: Rows(rows, name) for name, rows in (given | {**others}).items()}
         width = clouds["image"].width
         settings = settled(method, chosen, options, width)
         _check_shapes(method, chosen, clouds)
@@ -83,7 +89,7 @@ class GapTransform:
         return self.apply("query", rows)
 
     def apply(self, modality: str, rows: Given) -> Float[np.ndarray, "N K"]:
-        """Rows of a modality by its name."""
+        """Rows of any modality by its name; UsageError for one that it does not know."""
         return np.concatenate([*self.chunks(modality, Rows(rows, modality))])
 
     def chunks(self, modality: str, rows: Rows) -> Iterator[Float[np.ndarray, "n K"]]:
@@ -98,8 +104,21 @@ class GapTransform:
         self, modality: str, rows: Float[np.ndarray, "n D"], start: int, name: str
     ) -> Float[np.ndarray, "n K"]:
         """Rows of length 1, transformed; `start` and `name` are the first one's in errors."""
-        maps = self.maps.get(modality, self.maps["text"])
-        return through(maps, rows, start, name).astype(np.float32)
+        return through(self.maps_of(modality), rows, start, name).astype(np.float32)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those that it knows: image, text, query, and those of `others`."""
+        return (*modalities.OWN, *(name for name in self.maps if name not in modalities.OWN))
+
+    def maps_of(self, modality: str) -> tuple[Map, ...]:
+        """What its rows go through; UsageError for a modality that it does not know."""
+        if modality not in self.modalities:
+            raise UsageError(
+                f"the transform knows no modality {modality!r}; it was fitted for "
+                f"{', '.join(self.modalities)}"
+            )
+        return self.maps.get(modality, self.maps["text"])
 
     def expect(self, source: StoredArray) -> None:
         """AligngapError for another dimension than it was fitted on."""
@@ -167,15 +186,17 @@ class GapTransform:
                 str(record["source"]),
                 str(record["licence"]),
             )
-            for each in found.maps.values():
-                _fits(each, found.dimension, found.width)
+            for name, each in found.maps.items():
+                _fits(name, each, found.dimension, found.width)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise stored.damaged(Path(folder), FORMAT, MAKER) from error
         return found
 
 
-def _fits(maps: tuple[Map, ...], before: int, after: int) -> None:
-    """ValueError where maps do not lead from one width to the other."""
+def _fits(name: str, maps: tuple[Map, ...], before: int, after: int) -> None:
+    """ValueError where maps are no modality's, or do not lead from one width to the other."""
+    if name not in modalities.OWN and not modalities.is_further(name):
+        raise ValueError
     width = before
     for each in maps:
         width = each.width(width)
@@ -189,36 +210,47 @@ def _method(name: str) -> Method:
     return METHODS[name]
 
 
+def _check_further(name: str, method: Method, others: Mapping[str, Given]) -> None:
+    if others and not method.further:
+        able = ", ".join(each for each in METHODS if METHODS[each].further)
+        raise UsageError(
+            f"--method={name} takes images, texts and queries alone, not {', '.join(others)}; "
+            f"expected one of {able}"
+        )
+
+
 def _distinct(clouds: Clouds, paired: bool) -> dict[str, Rows]:
-    together = [("image", "text"), ("query",)] if paired else [(name,) for name in clouds]
+    together = [[name] for name in clouds]
+    if paired:
+        items = [name for name in clouds if name != "query"]
+        together = [items, *([name] for name in clouds if name not in items)]
     found: dict[str, Rows] = {}
     for names in together:
-        if names[0] in clouds:
-            found |= dict(zip(names, distinct([clouds[name] for name in names]), strict=True))
-    return found
+        found |= dict(zip(names, distinct([clouds[name] for name in names]), strict=True))
+    return {name: found[name] for name in clouds}
 
 
-def _check_shapes(name: str, method: Method, clouds: Clouds) -> None:
+def _check_shapes(method_name: str, method: Method, clouds: Clouds) -> None:
     """What can be said of clouds before a number of theirs is read."""
     image, text = clouds["image"], clouds["text"]
-    for rows in clouds.values():
+    for name, rows in clouds.items():
         if rows.width != image.width:
             raise AligngapError(
                 f"{image.source.given} has {image.width} dimensions and {rows.source.given} "
                 f"{rows.width}; expected embeddings of one model"
             )
-    if method.paired and image.count != text.count:
-        raise AligngapError(
-            f"--method={name} needs pairs, row i of both: {image.source.given} has {image.count} "
-            f"rows and {text.source.given} {text.count}"
-        )
+        if method.paired and name != "query" and rows.count != text.count:
+            raise AligngapError(
+                f"--method={method_name} needs pairs, row i of both: {rows.source.given} has "
+                f"{rows.count} rows and {text.source.given} {text.count}"
+            )
 
 
 def _check_counts(name: str, method: Method, clouds: Clouds, options: Options) -> None:
     """Whether there are enough rows, and not too many."""
     image = clouds["image"]
     least = method.least(image.width, options)
-    for rows in (clouds[each] for each in method.reads if each in clouds):
+    for rows in (rows for each, rows in clouds.items() if method.reads(each)):
         if rows.count < least:
             raise AligngapError(
                 f"{rows.source.given} has {rows.count} distinct rows; --method={name} needs at "

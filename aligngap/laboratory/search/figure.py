@@ -56,16 +56,14 @@ def summary(
     copied: str = "",
 ) -> str:
     """A line a measure at three shares of images, and the best fused document."""
-    of = f" of {given:,}" if given > sizes["queries"] else ""
-    by = f", transformed by {transformed}" if transformed else ""
     lines = [
-        f"{sizes['items']:,} items, {sizes['queries']:,} queries{of}{by}: value, 95 % interval",
+        opening(sizes, given, transformed),
         *([f"{copied}: pairs that share an image or a text are one item"] if copied else []),
         f"{'share of images':<22}" + "".join(f"{share:9g}".ljust(26) for share in PRINTED),
     ]
     for name in (*DRAWN, "recall@1", "recall@5", IMAGES):
         at = {value["image_share"]: value for value in found[name]}
-        lines.append(f"{name:<22}" + "".join(_words(at[share]) for share in PRINTED))
+        lines.append(f"{name:<22}" + "".join(words(at[share]) for share in PRINTED))
     fused = found["fused"][NDCG]
     best = max(fused, key=lambda value: value["value"])
     even = next(value for value in fused if value["text_weight"] == 0.5)
@@ -76,6 +74,14 @@ def summary(
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _words(value: Mapping[str, float]) -> str:
+def opening(sizes: Mapping[str, int], given: int, transformed: str) -> str:
+    """What was searched, and what stands in the table below."""
+    of = f" of {given:,}" if given > sizes["queries"] else ""
+    by = f", transformed by {transformed}" if transformed else ""
+    return f"{sizes['items']:,} items, {sizes['queries']:,} queries{of}{by}: value, 95 % interval"
+
+
+def words(value: Mapping[str, float]) -> str:
+    """A value with its interval, as wide as a column."""
     low, high = value["low"], value["high"]
     return f"{value['value']:9.3f} [{low:.3f}, {high:.3f}]".ljust(26)

@@ -35,6 +35,14 @@ def test_it_ranks_as_numpy_does_also_once_loaded(
         np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
+def test_documents_of_a_further_modality(fit, clouds):
+    transform = fit("mean", others={"audio": clouds[1][:, ::-1]})
+    index = store.with_queries(faiss.IndexFlatIP(32), transform)
+    store.add(index, transform, "audio", clouds[0])
+    inside = faiss.downcast_index(index.index).reconstruct_n(0, len(clouds[0]))
+    np.testing.assert_array_equal(inside, transform.apply("audio", clouds[0]))
+
+
 def test_documents_and_queries_must_not_be_mixed_up(fit, clouds, wanted):
     """FAISS transforms as queries whatever is added through the index: raw documents and
     transformed ones end up elsewhere, and other documents come first."""

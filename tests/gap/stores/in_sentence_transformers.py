@@ -127,8 +127,11 @@ def test_rows_that_it_was_not_fitted_on(bert):
     with pytest.raises(AligngapError, match=r"text has 32 dimensions, .* fitted on 16"):
         model.encode(CAPTIONS)
     features = {"sentence_embedding": torch.ones(2, 16), "modality": "audio"}
-    with pytest.raises(AligngapError, match="transforms images and texts, and was given audio"):
+    with pytest.raises(AligngapError, match="knows no modality 'audio'; it was fitted for image"):
         model[-1](features)
+    heard = GapTransform.fit(narrow, narrow[:, ::-1], others={"audio": narrow**2})
+    found = GapModule(heard)(features | {})["sentence_embedding"]
+    np.testing.assert_array_equal(found, heard.apply("audio", np.ones((2, 16))))
 
 
 def test_images_and_texts_of_the_page(page, clip, pictures, tmp_path, monkeypatch):

@@ -39,6 +39,24 @@ def test_scores_of_both_modalities_come_to_one_scale(clouds, others):
     assert 0.25 < share(found.image(scores[0]), found.text(scores[1])) < 0.75
 
 
+def test_further_modalities_by_their_names(clouds, others, tmp_path):
+    _, text, query = clouds
+    audio = text[:40, ::-1]
+    found = ScoreCalibration.fit(*clouds, others={"audio": audio})
+    scores, best = n(others[2]) @ n(audio).T, (n(query) @ n(audio).T).max(axis=1)
+    np.testing.assert_allclose(
+        found.apply("audio", scores), (scores - best.mean()) / best.std(), atol=1e-4
+    )
+    plain = ScoreCalibration.fit(*clouds)
+    np.testing.assert_array_equal(found.apply("image", scores), plain.image(scores))
+    found.save(tmp_path / "c")
+    assert ScoreCalibration.load(tmp_path / "c") == found
+    with pytest.raises(UsageError, match=r"knows no modality 'video'; .* image, text, audio"):
+        found.apply("video", scores)
+    with pytest.raises(UsageError, match="modality 'query': expected a name"):
+        ScoreCalibration.fit(*clouds, others={"query": audio})
+
+
 def test_a_sample_of_the_queries_is_taken(clouds):
     found = [ScoreCalibration.fit(*clouds, queries=20, seed=seed) for seed in (0, 0, 1)]
     assert found[0].fitted == {"image": 60, "text": 60, "query": 20}

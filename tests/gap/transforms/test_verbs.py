@@ -52,6 +52,45 @@ def test_as_python_does_it(folder, clouds, others, capsys):
         np.testing.assert_array_equal(found, wanted.apply(name, rows.astype(np.float32)))
 
 
+def test_further_modalities_as_python_does_it(folder, clouds, others, capsys):
+    audio, video = clouds[0][:40, ::-1], clouds[1][:, ::-1].astype(np.float16)
+    np.save(folder / "audio.npy", audio)
+    np.savez(folder / "v.npz", rows=video, more=audio)
+    more = [f"--modality=audio:{folder}/audio.npy", f"--modality=video-1:{folder}/v.npz:rows"]
+    assert fit(folder, *more) == 0
+    said = capsys.readouterr().out
+    assert "60 query rows, 40 audio rows, 60 video-1 rows" in said
+    image, text, query = (x.astype(np.float32) for x in clouds)
+    further = {"audio": audio, "video-1": video}
+    wanted = GapTransform.fit(image, text, "mean", query, others=further)
+    rows = others[0].astype(np.float32)
+    for name in further:
+        file = folder / f"{name}.out.npy"
+        given = [f"--modality={name}:{folder}/new/image.npy", f"--output={file}"]
+        assert cli.main(["gap", "apply", f"--transform={folder}/t", *given]) == 0
+        assert "25 rows" not in said and f"25 {name} rows of 8, mean" in capsys.readouterr().out
+        np.testing.assert_array_equal(np.load(file), wanted.apply(name, rows))
+    to = ["gap", "apply", f"--transform={folder}/t", f"--output={folder}/out.npy"]
+    for flag, words in (
+        (f"sound:{folder}/audio.npy", "no modality 'sound'; it was fitted for image, text, query"),
+        (f"image:{folder}/audio.npy", "modality 'image': expected a name of letters"),
+        ("audio", "'audio' is not NAME:FILE"),
+        ("audio:", "'audio:' is not NAME:FILE"),
+    ):
+        assert cli.main([*to, f"--modality={flag}"]) == 2
+        assert words in capsys.readouterr().err
+    assert cli.main([*to, f"--modality=audio:{folder}/no.npy"]) == 1
+    assert not (folder / "out.npy").exists()
+    (folder / "t").rename(folder / "first")
+    for twice, words in (
+        ([more[0], more[0]], "--modality=audio was given twice"),
+        ([*more, "--method=spectral"], "alone, not audio, video-1; expected one of mean"),
+    ):
+        assert fit(folder, *twice) == 2
+        assert words in capsys.readouterr().err
+    assert not (folder / "t").exists()
+
+
 def test_search_through_a_transform_is_search_of_what_apply_wrote(folder):
     assert fit(folder) == 0
     rows = []

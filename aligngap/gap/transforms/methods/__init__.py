@@ -33,7 +33,7 @@ METHODS = {
         text_principal.fit,
         lambda _, options: int(options["components"]) + 1,
         {"components": lambda width: width // 2},
-        reads=("text",),
+        reads=lambda modality: modality == "text",
     ),
     "procrustes": Method(procrustes.fit, lambda width, _: width + 1, paired=True),
     "ridge": Method(
@@ -46,12 +46,13 @@ METHODS = {
         spectral.fit,
         lambda _, options: int(options["eigenvectors"]) + 2,
         {"eigenvectors": 32, "most": 8000},
-        reads=("image", "text"),
+        reads=lambda modality: modality != "query",
+        further=False,
     ),
     "transport": Method(
         transport.fit,
         lambda width, options: 4,  # of neighbours that its graphs have
         {"strength": 100.0, "iterations": 10, "most": 2000},
-        reads=("image", "text"),
+        reads=lambda modality: modality != "query",
     ),
 }

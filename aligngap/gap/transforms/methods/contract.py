@@ -7,9 +7,9 @@ from aligngap.errors import AligngapError
 from aligngap.gap.transforms.maps import Map
 from aligngap.gap.transforms.rows import Rows
 
-Clouds = Mapping[str, Rows]  # image, text; query where its rows are given
+Clouds = Mapping[str, Rows]  # image, text; query and further modalities where they are given
 Options = Mapping[str, float]
-# Of each modality one map after the other. A modality without an entry is treated as texts are.
+# Of each modality one map after the other. Queries without an entry are treated as texts are.
 Fitted = dict[str, tuple[Map, ...]]
 
 
@@ -21,8 +21,9 @@ class Method:
     least: Callable[[int, Options], int] = lambda width, options: 2  # rows of each modality
     # name → its default, or what that is for a width D.
     options: Mapping[str, float | Callable[[int], float]] = field(default_factory=dict)
-    reads: tuple[str, ...] = ("image", "text", "query")  # the modalities whose rows matter
-    paired: bool = False  # row i of image and text are one item
+    reads: Callable[[str], bool] = lambda modality: True  # whether its rows matter
+    paired: bool = False  # row i of all modalities but the queries is one item
+    further: bool = True  # it takes modalities beside images, texts and queries
 
 
 def expect_spread(name: str, variance: float) -> None:

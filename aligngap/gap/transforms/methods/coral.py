@@ -3,7 +3,7 @@
 CORAL (Sun, Feng & Saenko 2016, algorithm 1), images being the source domain. There rows have mean
 0 and S is S + I; rows of length 1 have variances of 1/D, where I would leave nothing of S: it is
 (1 − λ) S + λ tr(S)/D I here, λ = `shrinkage`, and the mean moves as well. Queries that are given
-are a source too; else they are texts.
+are a source too, else they are texts; so is every further modality.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Each modality less its own mean: n(n(x) − μ), of images, text documents and queries.
+"""Each modality less its own mean: n(n(x) − μ), of images, text documents, queries and others.
 
 GR-CLIP (Li et al. 2025), whose queries have a mean of their own; I0T-post (An et al. 2025) has the
 same formula.

@@ -1,8 +1,8 @@
 """Without the leading principal components: n((n(x) − μ)(I − U Uᵀ)).
 
 All-but-the-top (Mu & Viswanath, ICLR 2018, algorithm 1): each modality less its own mean, then
-without its D/100 leading components (`components`). One U for all modalities, of the mean of the
-images' and the texts' covariance: products of rows lose the same directions on both sides.
+without its D/100 leading components (`components`). One U for all modalities, of the mean of their
+covariances, the queries' left out: products of rows lose the same directions on both sides.
 """
 
 import numpy as np
@@ -15,12 +15,10 @@ from aligngap.gap.transforms.methods.contract import Clouds, Fitted, Options, ex
 
 def fit(clouds: Clouds, options: Options) -> Fitted:
     """μ of each modality, and U."""
-    found = {
-        name: moments.covariance(rows) for name, rows in clouds.items() if name in ("image", "text")
-    }
+    found = {name: moments.covariance(rows) for name, rows in clouds.items() if name != "query"}
     for name, (_, matrix) in found.items():
         expect_spread(name, float(np.trace(matrix)))
-    matrix = (found["image"].matrix + found["text"].matrix) / 2
+    matrix = np.mean([each.matrix for each in found.values()], axis=0)
     leading = components(matrix, int(options["components"]))
     without = np.eye(len(matrix)) - leading @ leading.T
     means = {

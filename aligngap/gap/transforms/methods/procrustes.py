@@ -2,7 +2,8 @@
 
 Orthogonal Procrustes (Schönemann 1966): of all orthogonal R the one that minimises
 Σ‖(x − μ_i) R − (y − μ_t)‖² over pairs is U Vᵀ, of the singular value decomposition U S Vᵀ of
-Σ (x − μ_i)ᵀ (y − μ_t).
+Σ (x − μ_i)ᵀ (y − μ_t). Each further modality is turned onto the texts by an R of its own, from the
+same pairs with them.
 """
 
 import numpy as np
@@ -13,11 +14,14 @@ from aligngap.gap.transforms.methods.contract import Clouds, Fitted, Options
 
 
 def fit(clouds: Clouds, options: Options) -> Fitted:
-    """Means, and R of the images."""
+    """Means, and R of all that is turned."""
     del options
-    image, text, matrix = moments.cross_covariance(clouds["image"], clouds["text"])
-    left, _, right = np.linalg.svd(matrix)
-    maps: Fitted = {"image": (centring(image, left @ right),), "text": (centring(text),)}
-    if "query" in clouds:
-        maps["query"] = (centring(moments.mean(clouds["query"])),)
+    maps: Fitted = {}
+    for name, rows in clouds.items():
+        if name == "query":
+            maps[name] = (centring(moments.mean(rows)),)
+        elif name != "text":
+            own, text, matrix = moments.cross_covariance(rows, clouds["text"])
+            left, _, right = np.linalg.svd(matrix)
+            maps |= {name: (centring(own, left @ right),), "text": (centring(text),)}
     return maps

@@ -2,7 +2,8 @@
 
 With T = E‖x − μ‖² and s = √(T_i / (T_t + 1e-10)): e₁ = n(μ_i + s (n(x) − μ_t)), then
 e₂ = n(e₁ − E e₁ + μ_i), since normalising moves the mean. Formulas: the authors' paper and code.
-Queries that are given have a mean and a trace of their own; else they are texts.
+Queries that are given have a mean and a trace of their own, else they are texts; further modalities
+have their own.
 """
 
 import numpy as np

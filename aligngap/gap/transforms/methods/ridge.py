@@ -3,7 +3,8 @@
 Ridge regression (Hoerl & Kennard 1970) towards the identity: B minimises the sum over pairs of
 ‖(x − μ_i) B − (y − μ_t)‖² plus a penalty on ‖B − I‖². It is M⁻¹ ((1 − λ) C + λ t I) with
 M = (1 − λ) S + λ t I, S and C the images' covariance and that with texts, t = tr(S)/D and
-λ = `shrinkage`; of λ = 1 mean-centring is left.
+λ = `shrinkage`; of λ = 1 mean-centring is left. Each further modality has a B of its own, from the
+same pairs with the texts.
 """
 
 import numpy as np
@@ -15,13 +16,17 @@ from aligngap.gap.transforms.methods.whiten import shrunk
 
 
 def fit(clouds: Clouds, options: Options) -> Fitted:
-    """Means, and B of the images."""
-    image, text, cross = moments.cross_covariance(clouds["image"], clouds["text"])
-    own = moments.covariance(clouds["image"]).matrix
-    expect_spread("image", float(np.trace(own)))
-    share, even = options["shrinkage"], np.trace(own) / len(own) * np.eye(len(own))
-    turned = np.linalg.solve(shrunk(own, share), (1 - share) * cross + share * even)
-    maps: Fitted = {"image": (centring(image, turned),), "text": (centring(text),)}
-    if "query" in clouds:
-        maps["query"] = (centring(moments.mean(clouds["query"])),)
+    """Means, and B of all that is moved."""
+    share = options["shrinkage"]
+    maps: Fitted = {}
+    for name, rows in clouds.items():
+        if name == "query":
+            maps[name] = (centring(moments.mean(rows)),)
+        elif name != "text":
+            mean, text, cross = moments.cross_covariance(rows, clouds["text"])
+            own = moments.covariance(rows).matrix
+            expect_spread(name, float(np.trace(own)))
+            even = np.trace(own) / len(own) * np.eye(len(own))
+            moved = np.linalg.solve(shrunk(own, share), (1 - share) * cross + share * even)
+            maps |= {name: (centring(mean, moved),), "text": (centring(text),)}
     return maps

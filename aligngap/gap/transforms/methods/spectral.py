@@ -4,6 +4,7 @@ The graph is [[0, W], [Wᵀ, 0]], W = max(V Tᵀ, 0); the k eigenvectors (`eigen
 the smallest eigenvalues of I − D⁻¹ [[0, W], [Wᵀ, 0]] above 0, rows normalised. A weight below 0 has
 no random walk: negative cosines count as no edge. It is transductive; a row that was not fitted has
 its place by Nyström's extension (`maps.Graph`), which for a fitted row is the eigenvector itself.
+The graph has two sides: there is no place for a third modality.
 """
 
 from typing import NamedTuple

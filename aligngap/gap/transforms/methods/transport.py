@@ -3,6 +3,7 @@
 The plan minimises squared distance + `strength` · a Laplacian term over graphs of 3 neighbours
 (Courty et al. 2017), and each image goes to the mean of the texts that it is sent to. It is
 transductive; an image that was not fitted moves as the nearest fitted one does (`maps.Nearest`).
+Each further modality is moved onto the texts by a plan of its own.
 """
 
 from typing import NamedTuple
@@ -23,10 +24,14 @@ class Moved(NamedTuple):
 
 
 def fit(clouds: Clouds, options: Options) -> Fitted:
-    """The images, and how far each of them moves."""
-    image, text = clouds["image"].all(), clouds["text"].all()
-    moved = transported(image, text, options["strength"], int(options["iterations"]))
-    return {"image": (Nearest(image, moved.image - image),), "text": ()}
+    """The images, and how far each of them moves; so of further modalities."""
+    text, maps = clouds["text"].all(), Fitted()
+    for name, cloud in clouds.items():
+        if name not in ("text", "query"):
+            rows = cloud.all()
+            moved = transported(rows, text, options["strength"], int(options["iterations"]))
+            maps[name] = (Nearest(rows, moved.image - rows),)
+    return maps | {"text": ()}
 
 
 def transported(

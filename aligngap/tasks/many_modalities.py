@@ -1,0 +1,103 @@
+"""Mixed search in more than two modalities: a pool in which each item stands once, in one of M.
+
+Each item stands in modality m with probability w_m, independently: measured are each modality
+alone, all evenly, and each two of them as `search` measures images and texts, against the share of
+the one. Values are expectations as there; in fused documents, n(Σ_m α_m x_m), α is what w is.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from aligngap.tasks import mixed_ranks, search
+from aligngap.tasks.first_places import FIRST, depth, images_first, shares_first
+from aligngap.tasks.mixed_pool import Chunks, Right, Seen, scan
+from aligngap.tasks.search import GRID, Found, Measured
+
+MOST = 5  # Modalities: counts grow as M 3^M.
+
+Mixture = tuple[float, ...]  # The share of each modality, or its weight in a fused document.
+
+
+def among_first(name: str) -> str:
+    """What the share of a modality among the first ten is called."""
+    return f"{name}_among_first_{FIRST}"
+
+
+def even(modalities: int) -> Mixture:
+    """All shares equal."""
+    return (1 / modalities,) * modalities
+
+
+def pair(modalities: int, one: int, other: int, share: float) -> Mixture:
+    """Two of them, the one with this share."""
+    found = [0.0] * modalities
+    found[one], found[other] = share, round(1 - share, 1)
+    return tuple(found)
+
+
+def mixtures(modalities: int) -> list[Mixture]:
+    """Each alone, all evenly, each two at .1, ..., .9."""
+    alone = [tuple(map(float, row)) for row in np.eye(modalities)]
+    two = itertools.combinations(range(modalities), 2)
+    mixed = [pair(modalities, *of, share) for of in two for share in GRID[1:-1]]
+    return [*alone, even(modalities), *mixed]
+
+
+def evaluate(
+    chunks: Chunks,
+    queries: Float[np.ndarray, "Q D"],
+    right: Right,
+    names: Sequence[str],
+    seed: int,
+    clusters: Int[np.ndarray, "Q"] | None = None,
+) -> Found:
+    """`measure` with intervals; without `clusters` each query is one."""
+    return measure(chunks, queries, right, names).found(seed, clusters)
+
+
+def measure(
+    chunks: Chunks, queries: Float[np.ndarray, "Q D"], right: Right, names: Sequence[str]
+) -> Measured:
+    """Every measure in every mixture of the modalities `names`, three to MOST. Rows are
+    L2-normalised; every query has a right item."""
+    search.expect_right(queries, right)
+    grid = mixtures(len(names))
+    seen = scan(chunks, queries, right, np.array(grid), depth(grid), names)
+    scores, first = _measured(seen, right)
+    random = {name: np.full(len(grid), x) for name, x in search.chances(seen.items, right).items()}
+    found = {
+        **search.together([scores[shares] for shares in grid]),
+        **search.fused(seen, right),
+    }
+    for number, name in enumerate(names):
+        found[among_first(name)] = np.stack([first[x][:, number] for x in grid], axis=1)
+        random[among_first(name)] = np.array([shares[number] for shares in grid])
+    return Measured(found, random, seen.items, grid)
+
+
+def _measured(
+    seen: Seen, right: Right
+) -> tuple[dict[Mixture, dict[str, np.ndarray]], dict[Mixture, Float[np.ndarray, "Q M"]]]:
+    """By mixture the measures of each query, and the shares of modalities among its first ten."""
+    count = seen.others.shape[1]
+    every = even(count)
+    others, rivals = (mixed_ranks.in_any_order(x, count) for x in (seen.others, seen.right))
+    alike = dataclasses.replace(seen, others=others, right=rivals)
+    scores = {every: search.mixed(alike, right, every)}
+    first = {every: shares_first(seen.best_items, seen.best_scores, every, seen.items)}
+    kinds = np.tile([True, False], (seen.items, 1))
+    for one, other in itertools.combinations(range(count), 2):
+        two = seen.only(one, other)
+        ones = images_first(two.best_items, two.best_scores, kinds, GRID)
+        for place, share in enumerate(GRID):
+            at = pair(count, one, other, share)
+            if at in scores:  # One alone, which another pair has as well.
+                continue
+            scores[at] = search.mixed(two, right, (share, 1 - share))
+            first[at] = np.zeros((len(ones), count))
+            first[at][:, one], first[at][:, other] = ones[:, place], 1 - ones[:, place]
+    return scores, first
