@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from aligngap.errors import AligngapError
 from aligngap.tasks.first_places import Best
+from aligngap.tasks.mixed_copies import Copies
 from aligngap.tasks.mixed_ranks import AHEAD, BEHIND, STANDINGS, TIED, standing
 from aligngap.tasks.standings import TIE
 from aligngap.unit import SMALLEST
@@ -22,11 +23,14 @@ Chunks = Callable[[], Iterable[Chunk]]
 
 @dataclasses.dataclass(frozen=True)
 class Right:
-    """What is right for queries: R pairs of a query and an item, by query, with grades above 0."""
+    """What is right for queries: R pairs of a query and an item, by query, with grades above 0; of
+    all N items numbers of the image and of the text, equal ones for equal rows (without: none are).
+    """
 
     query: Int[np.ndarray, "R"]
     item: Int[np.ndarray, "R"]
     grade: Float[np.ndarray, "R"]
+    rows: Int[np.ndarray, "N 2"] | None = None
 
     @classmethod
     def own(cls, count: int) -> "Right":
@@ -46,6 +50,7 @@ class Seen:
     fused_right: Int[np.ndarray, "R A 9"]
     best_items: Int[np.ndarray, "Q 2 L"]
     best_scores: Float[np.ndarray, "Q 2 L"]
+    all_tied: Int[np.ndarray, "R 9"] | None  # `others` of a random order, where there are copies.
 
 
 def chunks_of(
@@ -75,6 +80,7 @@ def scan(
     bars = _bars(queries[right.query], own, weights)
     counts = np.zeros((*bars.shape, STANDINGS), np.int64)
     best = Best(len(queries), min(depth, items))
+    copies = Copies(right.query, right.item, right.rows)
     start = 0
     for chunk in chunks():
         image, text = (np.asarray(rows, np.float64) for rows in chunk)
@@ -87,7 +93,8 @@ def scan(
             rows = right.query[pairs] - some.start
             one_each = np.array_equal(rows, np.arange(scores.shape[1]))
             images, texts = scores if one_each else scores[:, rows]
-            _count(counts[pairs], images, texts, bars[pairs], weights, lengths)
+            out = copies.at(some, pairs, start, len(image))
+            _count(counts[pairs], images, texts, bars[pairs], weights, lengths, out)
         start += len(image)
     rivals = _rivals(right.query, bars)
     counts -= rivals + _itself(bars)
@@ -100,6 +107,7 @@ def scan(
         rivals[:, fused],
         best.items,
         best.scores,
+        copies.all_tied(items),
     )
 
 
@@ -152,12 +160,14 @@ def _count(
     bars: Float[np.ndarray, "r 2+A"],
     weights: Float[np.ndarray, "A"],
     lengths: Float[np.ndarray, "A n"],
+    out: Bool[np.ndarray, "2 r n"] | None,
 ) -> None:
-    """Adds how a chunk's items stand to the right documents."""
+    """Adds how a chunk's items stand to the right documents; those that are `out` stay behind."""
     columns = image.shape[1]
+    stands = (image, text) if out is None else np.where(out, -np.inf, (image, text))
     for modality in (0, 1):
         bar = bars[:, modality, None]
-        images, texts = _reached(image, bar), _reached(text, bar)
+        images, texts = (_reached(scores, bar) for scores in stands)
         # How many items reach at least these standings, from which those of each pair follow.
         least = np.full((len(bars), 3, 3), columns)
         for each in (TIED, AHEAD):
@@ -171,6 +181,8 @@ def _count(
     for place, weight in enumerate(weights):
         fused = text * (weight / lengths[place])
         fused += image * ((1 - weight) / lengths[place])
+        if out is not None and weight in (0, 1):  # The image or the text itself.
+            fused[out[int(weight)]] = -np.inf
         reached = _reached(fused, bars[:, 2 + place, None])
         tied, ahead = _size(reached[TIED]), _size(reached[AHEAD])
         for each, size in ((BEHIND, columns - tied), (TIED, tied - ahead), (AHEAD, ahead)):

@@ -9,7 +9,7 @@ Nothing is drawn: a value is the expectation over all mixtures of the pool and a
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -41,13 +41,10 @@ class Found:
     queries: int
     items: int
 
-    def flat(self) -> dict[str, Interval]:
-        """As one tree has them: "ndcg@10/p0.5", "fused/ndcg@10/a0.5"."""
-        return {
-            f"{name}/{'a' if name.startswith('fused/') else 'p'}{at:g}": value
-            for name, values in self.values.items()
-            for at, value in values.items()
-        }
+
+def flat_name(name: str, at: float) -> str:
+    """As one tree has them: "ndcg@10/p0.5", "fused/ndcg@10/a0.5"."""
+    return f"{name}/{'a' if name.startswith('fused/') else 'p'}{at:g}"
 
 
 class Measured(NamedTuple):
@@ -63,14 +60,23 @@ class Measured(NamedTuple):
         column = self.scores[name][:, place]
         return Scores(column, np.arange(len(column)), float(self.chance[name][place]))
 
-    def found(self, seed: int, clusters: Int[np.ndarray, "Q"] | None = None) -> Found:
+    def found(
+        self,
+        seed: int,
+        clusters: Int[np.ndarray, "Q"] | None = None,
+        without: Collection[float] = (),
+    ) -> Found:
         """With intervals, which resample the queries, those of a cluster together, and keep the
-        pool as it is."""
-        columns = np.concatenate([*self.scores.values()], axis=1)
-        chance = np.concatenate([self.chance[name] for name in self.scores])
+        pool as it is; `without` those of MIXED at these p."""
+        kept = {
+            name: [p for p in GRID if name not in MIXED or p not in without] for name in self.scores
+        }
+        places = {name: [GRID.index(at) for at in grid] for name, grid in kept.items()}
+        columns = np.concatenate([x[:, places[name]] for name, x in self.scores.items()], axis=1)
+        chance = np.concatenate([self.chance[name][places[name]] for name in self.scores])
         clusters = np.arange(len(columns)) if clusters is None else clusters
         flat = iter(estimates(columns, clusters, chance, seed))
-        values = {name: {at: next(flat) for at in GRID} for name in self.scores}
+        values = {name: {at: next(flat) for at in grid} for name, grid in kept.items()}
         return Found(values, len(columns), self.items)
 
 
@@ -106,8 +112,7 @@ def measure(
         IMAGES: images_first(seen.best_items, seen.best_scores, kinds, GRID),
         **_fused(seen, right),
     }
-    random = {name: np.full(len(GRID), mean) for name, mean in chances(seen.items, right).items()}
-    random |= {f"fused/{name}": mean for name, mean in random.items()}
+    random = _random(seen, right)
     random[IMAGES] = np.array([p * kinds[:, 0].mean() + (1 - p) * kinds[:, 1].mean() for p in GRID])
     return Measured(found, random, seen.items)
 
@@ -139,13 +144,29 @@ def _gains(seen: Seen, p: float, image: float) -> Float[np.ndarray, "R"]:
     return gains
 
 
-def chances(items: int, right: Right) -> dict[str, float]:
-    """What a random order of the pool scores on average, whichever the mixture."""
+def chances(
+    items: int, right: Right, all_tied: Int[np.ndarray, "R 9"] | None = None, p: float = 0.5
+) -> dict[str, float]:
+    """What a random order of the pool scores on average: whichever the mixture, but for copies that
+    are left out, of which `all_tied` of `Seen` knows."""
     sizes = np.bincount(right.query)[right.query]
     others, rivals = np.zeros((2, len(sizes), STANDINGS), np.int64)
     others[:, BOTH_TIED], rivals[:, BOTH_TIED] = items - sizes, sizes - 1
-    found = _scores(others, rivals, 0.5)
+    found = _scores(others if all_tied is None else all_tied, rivals, p)
     return {name: float(rows.mean()) for name, rows in _of_queries(found, right).items()}
+
+
+def _random(seen: Seen, right: Right) -> dict[str, Float[np.ndarray, "P"]]:
+    """Chance of each measure at each p and α of GRID."""
+    even = chances(seen.items, right)
+    fused = {f"fused/{name}": np.full(len(GRID), mean) for name, mean in even.items()}
+    if seen.all_tied is None:
+        return {name: np.full(len(GRID), mean) for name, mean in even.items()} | fused
+    each = [chances(seen.items, right, seen.all_tied, p) for p in GRID]
+    mixed = {name: np.array([found[name] for found in each]) for name in even}
+    for name, values in mixed.items():  # α = 0 and 1 are the images and the texts themselves.
+        fused[f"fused/{name}"][[0, -1]] = values[[-1, 0]]
+    return mixed | fused
 
 
 def _mixed(seen: Seen, right: Right) -> ByQuery:

@@ -60,7 +60,7 @@ def summary(
     by = f", transformed by {transformed}" if transformed else ""
     lines = [
         f"{sizes['items']:,} items, {sizes['queries']:,} queries{of}{by}: value, 95 % interval",
-        *([f"{copied}: pairs that share an image or a text are one item"] if copied else []),
+        *([f"{copied}: what equals a right document is no distractor"] if copied else []),
         f"{'share of images':<22}" + "".join(f"{share:9g}".ljust(26) for share in PRINTED),
     ]
     for name in (*DRAWN, "recall@1", "recall@5", IMAGES):

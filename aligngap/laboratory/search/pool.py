@@ -2,15 +2,14 @@
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped, UInt64
 
 from aligngap import progress
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap import GapTransform, copies, sources
-from aligngap.gap.copies import Items
 from aligngap.gap.sources import StoredArray
 from aligngap.gap.streaming import GROUPS, sample
 from aligngap.gap.unit_rows import UnitRows
@@ -28,7 +27,7 @@ class Pool:
     shown: Bool[np.ndarray, "N 2"] | None
     given: int  # Queries that there were, of which those of `queries` are left.
     clusters: Int[np.ndarray, "Q"] | None = None  # Queries of one item; each its own without.
-    copies: Mapping[str, int] = dataclasses.field(default_factory=dict)  # Rows that are no item.
+    copies: Mapping[str, int] = dataclasses.field(default_factory=dict)  # modality → how many.
 
 
 def read(arguments: argparse.Namespace, transform: GapTransform | None) -> Pool:
@@ -52,8 +51,7 @@ def read(arguments: argparse.Namespace, transform: GapTransform | None) -> Pool:
             f"{text.given} {shapes[1][0]}; expected one query an item, row i of all three, or "
             "--qrels=FILE.tsv"
         )
-    items = copies.find(zip(image.given_rows(), text.given_rows(), strict=True))
-    return _of_items(arguments, query, items, image, text)
+    return _of_items(arguments, image, text, query)
 
 
 class Side:
@@ -73,10 +71,10 @@ class Side:
             return rows
         return self._transform.changed(self._modality, rows, start, self.given)
 
-    def given_rows(self) -> Iterator[Float[np.ndarray, "n D"]]:
-        """All of them, GROUPS at a time, not transformed."""
-        for start in range(0, self.source.shape[0], GROUPS):
-            yield self._unit.at(start, start + GROUPS)
+    def digests(self) -> UInt64[np.ndarray, "N"]:
+        """Of all of them, not transformed: a transform may put two on one place."""
+        starts = range(0, self.source.shape[0], GROUPS)
+        return np.concatenate([copies.digests(self._unit.at(i, i + GROUPS)) for i in starts])
 
     def all(self) -> Float[np.ndarray, "N D"]:
         """All of them."""
@@ -84,16 +82,39 @@ class Side:
         return np.concatenate([self.at(start, start + GROUPS) for start in starts])
 
 
-def _of_items(
-    arguments: argparse.Namespace, query: Side, items: Items, image: Side, text: Side
-) -> Pool:
-    """Pairs that share an image or a text are one item: the first of them stands in the pool, and
-    the queries of all of them ask for it; else its copies would stand before it."""
-    first = np.zeros(len(items.group), bool)
-    first[np.unique(items.group, return_index=True)[1]] = True
-    right = Right(np.arange(len(items.group)), items.group, np.ones(len(items.group)))
-    pool = _of_queries(arguments, query, right, _streamed(image, text, first), None)
-    return dataclasses.replace(pool, clusters=pool.right.item, copies=items.copies)
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What is equal: of each item the numbers of its image and its text, of each query its own."""
+
+    rows: Int[np.ndarray, "N 2"]
+    query: Int[np.ndarray, "Q"]
+
+    @classmethod
+    def of(
+        cls,
+        image: UInt64[np.ndarray, "N"],
+        text: UInt64[np.ndarray, "N"],
+        query: UInt64[np.ndarray, "Q"],
+    ) -> "Numbers":
+        """From digests; an image that equals a text has its number."""
+        rows = copies.numbered(np.concatenate([image, text])).reshape(2, -1).T
+        return cls(rows, copies.numbered(query))
+
+
+def _of_items(arguments: argparse.Namespace, image: Side, text: Side, query: Side) -> Pool:
+    """Row i of all three is one item. Queries whose items share a row are drawn together."""
+    count = image.source.shape[0]
+    own = np.arange(count)
+    numbers = Numbers.of(image.digests(), text.digests(), query.digests())
+    alike = copies.linked(*numbers.rows.T, numbers.query)[copies.first(numbers.query)]
+    return _of_queries(
+        arguments,
+        query,
+        Right(own, own, np.ones(count)),
+        numbers,
+        lambda kept: _streamed(image, text, kept),
+        alike=alike,
+    )
 
 
 def _by_qrels(arguments: argparse.Namespace, image: Side, text: Side, query: Side) -> Pool:
@@ -109,38 +130,97 @@ def _by_qrels(arguments: argparse.Namespace, image: Side, text: Side, query: Sid
     items = list(dict.fromkeys(given[0] + given[1]))
     of = str(query.given), f"{image.given} and {text.given}"
     right = qrels.right(arguments.qrels, grades, qrels.ids(query.source), items, of)
+    digests = [side.digests() for side in (image, text)]
     if given[0] == given[1]:
-        return _of_queries(arguments, query, right, _streamed(image, text), None)
+        numbers = Numbers.of(*digests, query.digests())
+        return _of_queries(
+            arguments, query, right, numbers, lambda kept: _streamed(image, text, kept)
+        )
     rows = [side.all() for side in (image, text)]
     places = [{name: row for row, name in enumerate(names)} for names in given]
     both = np.array([[place.get(name, -1) for place in places] for name in items])
     there = both >= 0
-    images, texts = (
-        np.where(there[:, [side]], rows[side][both[:, side]], rows[1 - side][both[:, 1 - side]])
-        for side in (0, 1)
-    )
+    numbers = Numbers.of(*(_either(digests, both, side) for side in (0, 1)), query.digests())
     shown = np.stack([there[:, 0], ~there[:, 1]], axis=1)
-    return _of_queries(arguments, query, right, chunks_of(images, texts), shown)
+
+    def held(kept: Bool[np.ndarray, "N"]) -> Chunks:
+        return chunks_of(*(_either(rows, both[kept], side) for side in (0, 1)))
+
+    return _of_queries(arguments, query, right, numbers, held, shown)
+
+
+def _either(
+    values: Sequence[np.ndarray], places: Int[np.ndarray, "N 2"], side: int
+) -> Shaped[np.ndarray, "N ..."]:
+    """Of each item its value of a side, or of the other one where it has none there (−1)."""
+    found = values[1 - side][places[:, 1 - side]]
+    there = places[:, side] >= 0
+    found[there] = values[side][places[there, side]]
+    return found
 
 
 def _of_queries(
     arguments: argparse.Namespace,
     query: Side,
     right: Right,
-    chunks: Chunks,
-    shown: np.ndarray | None,
+    numbers: Numbers,
+    chunks: Callable[[Bool[np.ndarray, "N"]], Chunks],
+    shown: Bool[np.ndarray, "N 2"] | None = None,
+    alike: Int[np.ndarray, "Q"] | None = None,
 ) -> Pool:
-    """The queries that have a right item; beyond --queries a sample of them."""
+    """The queries that have a right item; beyond --queries a sample of them. Equal queries are one,
+    and so are items whose images and texts are: their first stands for them."""
+    item = copies.numbered(*numbers.rows.T)
+    kept, first = copies.first(item), copies.first(numbers.query)
+    if kept.sum() < 2:
+        raise AligngapError(
+            f"{arguments.image} and {arguments.text}: all rows are one item, and nothing stands "
+            "beside it; expected at least two that differ"
+        )
+    right = _once(numbers.query[right.query], item[right.item], right.grade)
     asking = np.unique(right.query)
     chosen = asking[sample(len(asking), arguments.queries, arguments.seed)]
-    kept = np.isin(right.query, chosen)
-    numbers = np.searchsorted(chosen, right.query[kept])
-    left = Right(numbers, right.item[kept], right.grade[kept])
-    return Pool(chunks, query.all()[chosen], left, shown, query.source.shape[0])
+    asked = np.isin(right.query, chosen)
+    left = Right(
+        np.searchsorted(chosen, right.query[asked]),
+        right.item[asked],
+        right.grade[asked],
+        numbers.rows[kept],
+    )
+    return Pool(
+        chunks(kept),
+        query.all()[first][chosen],
+        left,
+        None if shown is None else shown[kept],
+        query.source.shape[0],
+        None if alike is None else alike[chosen],
+        _counted(numbers, first, shown),
+    )
 
 
-def _streamed(image: Side, text: Side, kept: Bool[np.ndarray, "N"] | None = None) -> Chunks:
-    """Rows of both files (those that are kept), GROUPS at a time, read anew in each pass."""
+def _once(
+    query: Int[np.ndarray, "R"], item: Int[np.ndarray, "R"], grade: Float[np.ndarray, "R"]
+) -> Right:
+    """Each pair once, by query, with the highest of its grades."""
+    order = np.lexsort((-grade, item, query))
+    kept = order[copies.first(copies.numbered(query[order], item[order]))]
+    return Right(query[kept], item[kept], grade[kept])
+
+
+def _counted(
+    numbers: Numbers, first: Bool[np.ndarray, "Q"], shown: Bool[np.ndarray, "N 2"] | None
+) -> dict[str, int]:
+    """modality → rows that repeat another one."""
+    there = np.ones(numbers.rows.shape, bool)
+    if shown is not None:
+        there = np.stack([shown[:, 0], ~shown[:, 1]], axis=1)
+    sides = zip(("image", "text"), numbers.rows.T, there.T, strict=True)
+    found = {name: int((~copies.first(own[has])).sum()) for name, own, has in sides}
+    return found | {"query": int((~first).sum())}
+
+
+def _streamed(image: Side, text: Side, kept: Bool[np.ndarray, "N"]) -> Chunks:
+    """Rows of both files that are kept, GROUPS at a time, read anew in each pass."""
     passes = iter(("Reading the right items", "Comparing queries with items"))
 
     def chunks() -> Iterator[Chunk]:
@@ -148,8 +228,8 @@ def _streamed(image: Side, text: Side, kept: Bool[np.ndarray, "N"] | None = None
         with progress.Bar(next(passes), count, "items") as bar:
             for start in range(0, count, GROUPS):
                 rows = image.at(start, start + GROUPS), text.at(start, start + GROUPS)
-                there = slice(None) if kept is None else kept[start : start + GROUPS]
-                if len(rows[0][there]):
+                there = kept[start : start + GROUPS]
+                if there.any():
                     yield rows[0][there], rows[1][there]
                 bar.advance(len(rows[0]))
 
