@@ -201,7 +201,8 @@ def test_items_that_share_a_text_stay_items(run, folder, capsys):
     right = Right(np.arange(30), np.arange(30), np.ones(30), rows)
     same(found, search.evaluate(chunks_of(image, text[own]), query, right, 0, clusters=own))
     # Among texts alone each wrong name that is nearer stands there ten times.
-    nearer = (query @ text[:3].T > (query * text[own]).sum(axis=1)[:, None]).sum(axis=1)
+    scores = query @ text[:3].T
+    nearer = (scores > scores[np.arange(30), own][:, None]).sum(axis=1)
     assert found["mrr"][0]["value"] == pytest.approx((1 / (1 + 10 * nearer)).mean())
     # Among images alone nothing is shared: as if the texts were unlike.
     alone = search.evaluate(chunks_of(image, text), query, Right.own(30), 0)
