@@ -64,7 +64,7 @@ class Search(Evaluator):
             between = found.found(SEED, without=KEPT).values
             for name, at in itertools.product(found.scores, search.GRID):
                 # The rest is what each query scored: models are compared query by query.
-                value = between[name][at] if at in between[name] else found.at(name, at)
+                value: Found = between[name][at] if at in between[name] else found.at(name, at)
                 yield search.flat_name(name, at), value
             return
         for share in KEPT:
