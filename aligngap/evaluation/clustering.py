@@ -34,10 +34,10 @@ class Clustering(Evaluator):
     def __call__(self, params: Any) -> Iterator[tuple[str, Value]]:
         image, text = self.model.embedded(params, self.entry.split)
         pairs = one_image_a_group(self.data.image_group)
-        clouds = image[pairs], text[self.data.image_text[pairs]]
+        own = text[self.data.image_text[pairs]]
         for kind in self.kinds:
             classes = labelled.numbers(self.data, kind)[pairs]
-            rows = (Rows(each, classes) for each in clouds)
-            found = clustering.evaluate(*rows, range(self.entry.seeds))
+            sides = Rows(image[pairs], classes), Rows(own, classes)
+            found = clustering.evaluate(*sides, range(self.entry.seeds))
             for name, value in found.items():
                 yield f"{kind}/{name}", value if self.model.intervals else value.value

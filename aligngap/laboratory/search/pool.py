@@ -130,9 +130,9 @@ def _by_qrels(arguments: argparse.Namespace, image: Side, text: Side, query: Sid
     items = list(dict.fromkeys(given[0] + given[1]))
     of = str(query.given), f"{image.given} and {text.given}"
     right = qrels.right(arguments.qrels, grades, qrels.ids(query.source), items, of)
-    digests = [side.digests() for side in (image, text)]
+    digests = image.digests(), text.digests()
     if given[0] == given[1]:
-        numbers = Numbers.of(*digests, query.digests())
+        numbers = Numbers.of(digests[0], digests[1], query.digests())
         return _of_queries(
             arguments, query, right, numbers, lambda kept: _streamed(image, text, kept)
         )
@@ -140,11 +140,11 @@ def _by_qrels(arguments: argparse.Namespace, image: Side, text: Side, query: Sid
     places = [{name: row for row, name in enumerate(names)} for names in given]
     both = np.array([[place.get(name, -1) for place in places] for name in items])
     there = both >= 0
-    numbers = Numbers.of(*(_either(digests, both, side) for side in (0, 1)), query.digests())
+    numbers = Numbers.of(_either(digests, both, 0), _either(digests, both, 1), query.digests())
     shown = np.stack([there[:, 0], ~there[:, 1]], axis=1)
 
     def held(kept: Bool[np.ndarray, "N"]) -> Chunks:
-        return chunks_of(*(_either(rows, both[kept], side) for side in (0, 1)))
+        return chunks_of(_either(rows, both[kept], 0), _either(rows, both[kept], 1))
 
     return _of_queries(arguments, query, right, numbers, held, shown)
 
