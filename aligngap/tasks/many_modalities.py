@@ -16,11 +16,9 @@ from jaxtyping import Float, Int
 from aligngap.tasks import mixed_ranks, search
 from aligngap.tasks.first_places import FIRST, depth, images_first, shares_first
 from aligngap.tasks.mixed_pool import Chunks, Right, Seen, scan
-from aligngap.tasks.search import GRID, Found, Measured
+from aligngap.tasks.search import GRID, Found, Measured, Mixture
 
 MOST = 5  # Modalities: counts grow as M 3^M.
-
-Mixture = tuple[float, ...]  # The share of each modality, or its weight in a fused document.
 
 
 def among_first(name: str) -> str:

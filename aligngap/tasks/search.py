@@ -32,6 +32,9 @@ IMAGES = f"images_among_first_{FIRST}"
 ALONE = (1.0,)  # The shares where there is one kind of documents.
 MIXED = (NDCG, *(f"recall@{k}" for k in KS), "mrr", IMAGES)  # Of a mixture of both.
 
+# The share of each modality, or its weight in a fused document.
+Mixture = tuple[float, ...]
+
 # name → what each query scores in each mixture, or by each weighting of what is "fused/...".
 ByQuery = Mapping[str, Float[np.ndarray, "Q P"]]
 
@@ -165,8 +168,8 @@ def chances(items: int, right: Right) -> dict[str, float]:
 
 
 def chances_in(
-    seen: Seen, right: Right, mixtures: Iterable[Shares]
-) -> dict[Shares, dict[str, float]]:
+    seen: Seen, right: Right, mixtures: Iterable[Mixture]
+) -> dict[Mixture, dict[str, float]]:
     """The same of each mixture; copies are left out of it, of which its share of each modality has
     more or fewer."""
     if seen.all_tied is None:
@@ -185,7 +188,7 @@ def _chances(others: Int[np.ndarray, "R 3**M"], right: Right, shares: Shares) ->
 def by_chance(
     seen: Seen,
     right: Right,
-    mixed: Mapping[Shares, Mapping[str, float]],
+    mixed: Mapping[Mixture, Mapping[str, float]],
     weights: Float[np.ndarray, "P M"],
 ) -> dict[str, Float[np.ndarray, "P"]]:
     """Chance of each measure in each mixture, and by each row of weights. Fused documents are no

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from aligngap.laboratory.search.figure import COPIES, DRAWN, opening, words
 from aligngap.laboratory.shared.result import style
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
-from aligngap.tasks.many_modalities import Mixture, among_first, even, pair
-from aligngap.tasks.search import FIRST, GRID, NDCG
+from aligngap.tasks.many_modalities import among_first, even, pair
+from aligngap.tasks.search import FIRST, GRID, NDCG, Mixture
 
 Values = Mapping[Mixture, Mapping[str, float]]
 
