@@ -15,6 +15,7 @@ from aligngap.evaluation.evaluator import Evaluator, Value
 from aligngap.evaluation.gap import one_image_a_group
 from aligngap.evaluation.subject import Subject
 from aligngap.tasks import clustering
+from aligngap.tasks.probe import Rows
 
 
 class Clustering(Evaluator):
@@ -33,9 +34,10 @@ class Clustering(Evaluator):
     def __call__(self, params: Any) -> Iterator[tuple[str, Value]]:
         image, text = self.model.embedded(params, self.entry.split)
         pairs = one_image_a_group(self.data.image_group)
-        rows = image[pairs], text[self.data.image_text[pairs]]
+        own = text[self.data.image_text[pairs]]
         for kind in self.kinds:
-            classes = labelled.numbers(self.data, kind)
-            found = clustering.evaluate(*rows, classes[pairs], range(self.entry.seeds))
+            classes = labelled.numbers(self.data, kind)[pairs]
+            sides = Rows(image[pairs], classes), Rows(own, classes)
+            found = clustering.evaluate(*sides, range(self.entry.seeds))
             for name, value in found.items():
                 yield f"{kind}/{name}", value if self.model.intervals else value.value

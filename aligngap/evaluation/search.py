@@ -57,10 +57,11 @@ class Search(Evaluator):
         image, text, query = self._embedded(params)
         found = search.measure(chunks_of(image, text), query, Right.own(len(query)))
         if self.model.intervals:
-            yield from found.found(SEED).flat().items()
-            # What each query scored: models are compared query by query.
-            for name, share in itertools.product(search.MIXED, KEPT):
-                yield f"{name}/p{share:g}", found.at(name, share)
+            between = found.found(SEED, without=KEPT).values
+            for name, at in itertools.product(found.scores, search.GRID):
+                # The rest is what each query scored: models are compared query by query.
+                value: Found = between[name][at] if at in between[name] else found.at(name, at)
+                yield search.flat_name(name, at), value
             return
         for share in KEPT:
             yield f"{search.NDCG}/p{share:g}", found.at(search.NDCG, share).value

@@ -72,8 +72,8 @@ class Items:
     @functools.cached_property
     def first(self) -> First:
         """What stands for its copies: sums over these count every item once."""
-        both = self.image * (int(self.text.max()) + 1) + self.text
-        return First(*(_first(x) for x in (self.image, self.text, both)))
+        both = numbered(self.image, self.text)
+        return First(*(first(x) for x in (self.image, self.text, both)))
 
     @property
     def groups(self) -> int:
@@ -103,10 +103,15 @@ def of(image: ArrayLike, text: ArrayLike) -> Items:
     return find([(np.asarray(image, np.float32), np.asarray(text, np.float32))])
 
 
+def among(rows: ArrayLike, *labels: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
+    """The item of each row in memory, as float32; rows of unlike labels are two, for which of them
+    is right nobody has said."""
+    return numbered(digests(np.asarray(rows, np.float32)), *labels)
+
+
 def groups(*modalities: ArrayLike) -> Int[np.ndarray, "N"]:
     """`Items.group` of rows i of two or more modalities, which are one thing."""
-    rows = (np.asarray(x, np.float32) for x in modalities)
-    return linked(*(numbered(digests(x)) for x in rows))
+    return linked(*(among(rows) for rows in modalities))
 
 
 def said(copies: Mapping[str, int]) -> str:
@@ -125,25 +130,34 @@ def digests(rows: Float[np.ndarray, "n D"]) -> UInt64[np.ndarray, "n"]:
     return np.frombuffer(b"".join(found), np.uint64)
 
 
-def numbered(values: np.ndarray) -> Int[np.ndarray, "N"]:
-    """Equal values → one number, in the order in which they first stand there."""
-    _, first, number = np.unique(values, return_index=True, return_inverse=True)
-    place = np.empty(len(first), int)
-    place[np.argsort(first)] = np.arange(len(first))
-    return place[number.reshape(-1)]
+def numbered(*values: np.ndarray) -> Int[np.ndarray, "N"]:
+    """Places where each of these arrays has equal values → one number, in the order in which they
+    first stand there."""
+    found, *others = (_numbered(each) for each in values)
+    for other in others:
+        found = _numbered(found * (int(other.max()) + 1) + other)
+    return found
 
 
-def linked(*numbers: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
-    """`Items.group` of the items of two or more modalities: the connected components of the graph
-    of rows that they join."""
-    ends = np.cumsum([int(number.max()) + 1 for number in numbers])
-    first, *others = (x + start for x, start in zip(numbers, [0, *ends], strict=False))
-    edges = np.tile(first, len(others)), np.concatenate(others)
-    graph = sparse.coo_array((np.ones(len(edges[0])), edges), (ends[-1], ends[-1]))
-    return numbered(connected_components(graph, directed=False)[1][first])
-
-
-def _first(number: Int[np.ndarray, "N"]) -> Bool[np.ndarray, "N"]:
+def first(number: Int[np.ndarray, "N"]) -> Bool[np.ndarray, "N"]:
+    """Whether each is the first of its number: what stands for its copies."""
     found = np.zeros(len(number), bool)
     found[np.unique(number, return_index=True)[1]] = True
     return found
+
+
+def linked(*numbers: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
+    """Of items by their numbers in two or more modalities `Items.group`: the connected components
+    of the graph whose edges are the rows."""
+    ends = np.cumsum([int(number.max()) + 1 for number in numbers])
+    start, *others = (x + start for x, start in zip(numbers, [0, *ends], strict=False))
+    edges = np.tile(start, len(others)), np.concatenate(others)
+    graph = sparse.coo_array((np.ones(len(edges[0])), edges), (ends[-1], ends[-1]))
+    return numbered(connected_components(graph, directed=False)[1][start])
+
+
+def _numbered(values: np.ndarray) -> Int[np.ndarray, "N"]:
+    _, places, number = np.unique(values, return_index=True, return_inverse=True)
+    order = np.empty(len(places), int)
+    order[np.argsort(places)] = np.arange(len(places))
+    return order[number.reshape(-1)]

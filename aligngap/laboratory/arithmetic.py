@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from aligngap.errors import AligngapError
-from aligngap.gap import files, sources
+from aligngap.gap import copies, files, sources
 from aligngap.intervals import as_json
 from aligngap.laboratory.shared import labelled, points
 from aligngap.laboratory.shared.embeddings import FILES, read_texts
@@ -42,13 +42,14 @@ def run(arguments: argparse.Namespace) -> Result:
     listed = list(sources.lines(arguments.names, "words"))
     sources.expect_each(arguments.names, "words", len(listed), len(words), "embeddings of words")
     changes = _changes(arguments.changes, len(image), listed, names)
-    kept, place = labelled.distinct(image, index)
-    changes = changes._replace(image=place[changes.image])
-    clusters = labelled.copies(image[kept])
+    item = copies.among(image, index)
+    kept = copies.first(item)
+    changes = changes._replace(image=item[changes.image])
+    clusters = copies.among(image[kept])
     given = image[kept], index[kept], words, changes, clusters, arguments.seed
     by_scale = arithmetic.evaluate(*given, arguments.scales)
     found = {f"scale_{scale:g}": value for scale, value in by_scale.items()}
-    copied = {"image": len(image) - len(kept)}
+    copied = {"image": int((~kept).sum())}
     sizes = {
         "images": len(image),
         "copies": copied,
@@ -58,9 +59,8 @@ def run(arguments: argparse.Namespace) -> Result:
     figure = points.draw(
         found, "weighted share of hits (tick: chance)", "image + λ · (target − source)"
     )
-    return Result(
-        "arithmetic", vars(arguments) | sizes, as_json(found), figure, points.lines(found)
-    )
+    lines = points.lines(found, copied)
+    return Result("arithmetic", vars(arguments) | sizes, as_json(found), figure, lines)
 
 
 def _changes(path: str, images: int, words: Sequence[str], names: Sequence[str]) -> Changes:

@@ -23,14 +23,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    """As many clusters as there are labels."""
+    """As many clusters as there are labels; of equal rows of one label one is in the pool."""
     if arguments.seeds < 1:
         raise UsageError(f"--seeds={arguments.seeds}: expected at least 1")
     image, text = read_pairs(arguments.image, arguments.text)
     names, index = sources.labels(arguments.labels, len(image))
-    found = clustering.evaluate(image, text, index, range(arguments.seeds))
+    once = {side: labelled.once(x, index) for side, x in (("image", image), ("text", text))}
+    found = clustering.evaluate(once["image"], once["text"], range(arguments.seeds))
+    copied = {side: len(index) - len(rows.labels) for side, rows in once.items()}
     sizes = {"pairs": len(image), "dimension": image.shape[1], "clusters": len(names)}
     title = f"k-means, {len(names)} clusters; mean and ends of {arguments.seeds} starts"
     figure = points.draw(found, "agreement with the classes (tick: shuffled)", title)
-    settings = vars(arguments) | sizes
-    return Result("clustering", settings, as_json(found), figure, points.lines(found))
+    settings = vars(arguments) | sizes | {"copies": copied}
+    return Result("clustering", settings, as_json(found), figure, points.lines(found, copied))

@@ -32,12 +32,11 @@ def run(arguments: argparse.Namespace) -> Result:
     for side, (path, labels) in given.items():
         rows = files.load(path)
         _, classes = sources.labels(labels, len(rows), "rows")
-        kept, _ = labelled.distinct(rows, classes)
-        given_rows = rows[kept], classes[kept], labelled.copies(rows[kept]), arguments.seed
-        for name, value in intra_modal.evaluate(*given_rows).items():
+        once = labelled.once(rows, classes)
+        clusters = copies.among(once.features)
+        for name, value in intra_modal.evaluate(*once, clusters, arguments.seed).items():
             found[f"{side}/{name}"] = value
-        sizes[f"{side}s"], copied[side] = len(rows), len(rows) - len(kept)
+        sizes[f"{side}s"], copied[side] = len(rows), len(rows) - len(once.labels)
     figure = points.draw(found, "value, 95 % interval (tick: chance)", "Retrieval by class")
     settings = vars(arguments) | sizes | {"copies": copied}
-    lines = [points.lines(found), *([f"{said}: left out"] if (said := copies.said(copied)) else [])]
-    return Result("intra_modal", settings, as_json(found), figure, "\n".join(lines))
+    return Result("intra_modal", settings, as_json(found), figure, points.lines(found, copied))

@@ -3,9 +3,7 @@ attribute each: above 0, what shares the object lies closer together."""
 
 import argparse
 
-import numpy as np
-
-from aligngap.gap import files, sources
+from aligngap.gap import copies, files, sources
 from aligngap.intervals import Interval, as_json
 from aligngap.laboratory.shared import labelled, points
 from aligngap.laboratory.shared.embeddings import FILES
@@ -23,18 +21,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    """Each modality by itself; rows count as independent."""
+    """Each modality by itself; rows count as independent, equal ones of one object and attribute
+    once."""
     labelled.check_seed(arguments)
     given = {"image": arguments.image} | ({"text": arguments.text} if arguments.text else {})
     found: dict[str, Interval] = {}
+    copied = {}
     for side, path in given.items():
         rows = files.load(path)
         _, objects = sources.labels(arguments.objects, len(rows), "rows")
         _, attributes = sources.labels(arguments.attributes, len(rows), "rows")
-        each = np.arange(len(rows))
-        values = object_bias.moad(rows, objects, attributes, each, arguments.seed)
+        once = copies.first(copies.among(rows, objects, attributes))
+        given_rows = rows[once], objects[once], attributes[once], copies.among(rows[once])
+        values = object_bias.moad(*given_rows, arguments.seed)
+        copied[side] = int((~once).sum())
         found |= {f"{side}/{name}": value for name, value in values.items()}
     title = "Object bias: moad = object − attribute"
     figure = points.draw(found, "difference of mean cosines, 95 % interval", title)
-    settings = vars(arguments) | {"rows": len(rows), "dimension": rows.shape[1]}
-    return Result("object_bias", settings, as_json(found), figure, points.lines(found))
+    settings = vars(arguments) | {"rows": len(rows), "dimension": rows.shape[1], "copies": copied}
+    return Result("object_bias", settings, as_json(found), figure, points.lines(found, copied))

@@ -54,7 +54,9 @@ def run(arguments: argparse.Namespace) -> Result:
     shown = {name: x for name, x in found.items() if name.partition("/")[2] in SHOWN}
     settings = vars(arguments) | sizes | {"copies": items.copies}
     figure = _draw(shown, sorted(arguments.sizes))
-    return Result("perturbation", settings, as_json(found), figure, points.lines(shown))
+    return Result(
+        "perturbation", settings, as_json(found), figure, points.lines(shown, items.copies)
+    )
 
 
 def _draw(found: Mapping[str, Interval], sizes: list[float]) -> Figure:

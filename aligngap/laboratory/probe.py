@@ -8,7 +8,7 @@ import argparse
 import numpy as np
 
 from aligngap.errors import AligngapError, UsageError
-from aligngap.gap import files, sources
+from aligngap.gap import copies, files, sources
 from aligngap.intervals import as_json
 from aligngap.laboratory.shared import labelled, points
 from aligngap.laboratory.shared.embeddings import FILES
@@ -36,33 +36,34 @@ def run(arguments: argparse.Namespace) -> Result:
     labelled.check_seed(arguments)
     if min(arguments.shots, default=1) < 1 or arguments.draws < 1:
         raise UsageError("--shots and --draws are at least 1")
-    parts = _parts(arguments)
+    parts, copied = _parts(arguments)
     train, validation, test = (parts[name] for name in ("train", "validation", "test"))
     if arguments.protocol == "adamw":
         classifier = probe.fit_by_adamw(train, arguments.seed)
     else:
         classifier = probe.choose(train, validation)
-    same = labelled.copies(test.features)
+    same = copies.among(test.features)
     found = probe.evaluate(classifier, test, same, arguments.seed)
     for shots in arguments.shots:
         few = probe.few_shot(train, validation, test, shots, range(arguments.draws))
         found |= {f"few_shot_{shots}/{name}": value for name, value in few.items()}
     sizes = {f"{name}_rows": len(rows.labels) for name, rows in parts.items()}
-    settings = vars(arguments) | sizes | {"classes": len(classifier.classes)}
+    settings = vars(arguments) | sizes | {"classes": len(classifier.classes), "copies": copied}
     settings |= {"l2": classifier.l2} if classifier.l2 else {}
     figure = points.draw(found, "share of the test rows (tick: chance)", "Linear probe")
-    return Result("probe", settings, as_json(found), figure, points.lines(found))
+    return Result("probe", settings, as_json(found), figure, points.lines(found, copied))
 
 
-def _parts(arguments: argparse.Namespace) -> dict[str, Rows]:
+def _parts(arguments: argparse.Namespace) -> tuple[dict[str, Rows], dict[str, int]]:
+    """(rows to train on, to choose by and to test on; how many were copies of others)."""
     if bool(arguments.test_image) != bool(arguments.test_labels):
         raise UsageError("--test_image and --test_labels go together")
     rows = files.load(arguments.image)
     names, classes = sources.labels(arguments.labels, len(rows), "rows")
-    given = _distinct(rows, classes)
-    rows_of = labelled.parted(
-        labelled.copies(given.features), arguments.seed, not arguments.test_image
-    )
+    given = labelled.once(rows, classes)
+    copied = {"image": len(rows) - len(given.labels)}
+    same = copies.among(given.features)
+    rows_of = labelled.parted(same, arguments.seed, not arguments.test_image)
     parts = {name: given.take(chosen) for name, chosen in rows_of.items()}
     if arguments.test_image:
         test = files.load(arguments.test_image)
@@ -75,10 +76,6 @@ def _parts(arguments: argparse.Namespace) -> dict[str, Rows]:
         place = {
             name: number for number, name in enumerate([*names, *sorted({*others} - {*names})])
         }
-        parts["test"] = _distinct(test, np.array([place[name] for name in others])[index])
-    return parts
-
-
-def _distinct(rows: np.ndarray, classes: np.ndarray) -> Rows:
-    """Equal rows of a class are one item, to learn from and to be tested by."""
-    return Rows(rows, classes).take(labelled.distinct(rows, classes)[0])
+        parts["test"] = labelled.once(test, np.array([place[name] for name in others])[index])
+        copied["test_image"] = len(test) - len(parts["test"].labels)
+    return parts, copied

@@ -24,7 +24,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Result:
-    """Accuracy of each modality's classifier on both; pairs that share a side stay in one part."""
+    """Accuracy of each modality's classifier on both; pairs that share a side stay in one part, of
+    equal rows of a class one trains and one is tested."""
     labelled.check_seed(arguments)
     image, text = read_pairs(arguments.image, arguments.text)
     names, classes = sources.labels(arguments.labels, len(image))
@@ -32,16 +33,23 @@ def run(arguments: argparse.Namespace) -> Result:
     same = items.group
     parts = labelled.parted(same, arguments.seed, test=True)
     sides = {"image": Rows(image, classes), "text": Rows(text, classes)}
+    once = {side: copies.first(copies.among(*rows)) for side, rows in sides.items()}
+    chosen = {
+        part: {side: rows[kept[rows]] for side, kept in once.items()}
+        for part, rows in parts.items()
+    }
     train, validation, test = (
-        {side: rows.take(parts[part]) for side, rows in sides.items()}
+        {side: sides[side].take(rows) for side, rows in chosen[part].items()}
         for part in ("train", "validation", "test")
     )
     trained = substitution.classifiers(train, validation)
-    tested = {side: Target(rows, same[parts["test"]]) for side, rows in test.items()}
+    tested = {side: Target(rows, same[chosen["test"][side]]) for side, rows in test.items()}
     found = substitution.evaluate(trained, tested, arguments.seed)
     sizes = {f"{name}_pairs": len(rows) for name, rows in parts.items()}
     settings = vars(arguments) | sizes | {"classes": len(names), "dimension": image.shape[1]}
     settings |= {"copies": items.copies}
     settings |= {f"l2_of_{side}": made.l2 for side, made in trained.items()}
     figure = points.draw(found, "share of the test rows (tick: chance)", "Trained on → tested on")
-    return Result("substitution", settings, as_json(found), figure, points.lines(found))
+    return Result(
+        "substitution", settings, as_json(found), figure, points.lines(found, items.copies)
+    )

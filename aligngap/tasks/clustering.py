@@ -8,37 +8,27 @@ k-means with as many clusters as classes, V-measure (Rosenberg & Hirschberg 2007
 import warnings
 from collections.abc import Sequence
 
-import chex
 import numpy as np
 from jaxtyping import Float, Int
 
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
 from aligngap.tasks.intervals import spread
+from aligngap.tasks.probe import Rows
 from aligngap.unit import unit_rows_numpy
 
 SEEDS = (0, 1, 2, 3, 4)
 
 
-def evaluate(
-    image: Float[np.ndarray, "N D"],
-    text: Float[np.ndarray, "N D"],
-    classes: Int[np.ndarray, "N"],
-    seeds: Sequence[int] = SEEDS,
-) -> dict[str, Interval]:
-    """v_measure and nmi of "pooled", and of "image" and "text" alone; row i is a pair of a class.
+def evaluate(image: Rows, text: Rows, seeds: Sequence[int] = SEEDS) -> dict[str, Interval]:
+    """v_measure and nmi of "pooled", and of "image" and "text" alone; rows with a class each.
 
     Mean, least and greatest over the seeds. NMI is normalised by the geometric mean (Strehl &
     Ghosh 2002): by the arithmetic one it would be the V-measure once more. Chance is that of the
     same clusters with their members shuffled, which grows with the number of classes.
     """
-    chex.assert_equal_shape([image, text])
-    chex.assert_equal_shape_prefix([image, classes], 1)
-    pools = {
-        "pooled": (np.concatenate([image, text]), np.tile(classes, 2)),
-        "image": (image, classes),
-        "text": (text, classes),
-    }
+    both = zip(image, text, strict=True)
+    pools = {"pooled": Rows(*map(np.concatenate, both)), "image": image, "text": text}
     return {
         f"{name}/{measure}": found
         for name, pool in pools.items()

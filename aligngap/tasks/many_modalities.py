@@ -8,6 +8,7 @@ the one. Values are expectations as there; in fused documents, n(Σ_m α_m x_m),
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,11 +16,9 @@ from jaxtyping import Float, Int
 from aligngap.tasks import mixed_ranks, search
 from aligngap.tasks.first_places import FIRST, depth, images_first, shares_first
 from aligngap.tasks.mixed_pool import Chunks, Right, Seen, scan
-from aligngap.tasks.search import GRID, Found, Measured
+from aligngap.tasks.search import GRID, Found, Measured, Mixture
 
 MOST = 5  # Modalities: counts grow as M 3^M.
-
-Mixture = tuple[float, ...]  # The share of each modality, or its weight in a fused document.
 
 
 def among_first(name: str) -> str:
@@ -67,37 +66,61 @@ def measure(
     search.expect_right(queries, right)
     grid = mixtures(len(names))
     seen = scan(chunks, queries, right, np.array(grid), depth(grid), names)
-    scores, first = _measured(seen, right)
-    random = {name: np.full(len(grid), x) for name, x in search.chances(seen.items, right).items()}
+    measured = _measured(seen, right)
+    each = {shares: measured[shares] for shares in grid}
+    chance = {shares: of.chance for shares, of in each.items()}
+    random = search.by_chance(seen, right, chance, np.array(grid))
     found = {
-        **search.together([scores[shares] for shares in grid]),
+        **search.together([of.scores for of in each.values()]),
         **search.fused(seen, right),
     }
     for number, name in enumerate(names):
-        found[among_first(name)] = np.stack([first[x][:, number] for x in grid], axis=1)
+        found[among_first(name)] = np.stack([of.first[:, number] for of in each.values()], axis=1)
         random[among_first(name)] = np.array([shares[number] for shares in grid])
     return Measured(found, random, seen.items, grid)
 
 
-def _measured(
-    seen: Seen, right: Right
-) -> tuple[dict[Mixture, dict[str, np.ndarray]], dict[Mixture, Float[np.ndarray, "Q M"]]]:
-    """By mixture the measures of each query, and the shares of modalities among its first ten."""
+class _Mixed(NamedTuple):
+    """Of a mixture the measures of each query, the shares of modalities among its first ten, and
+    what chance scores."""
+
+    scores: dict[str, Float[np.ndarray, "Q"]]
+    first: Float[np.ndarray, "Q M"]
+    chance: dict[str, float]
+
+
+def _measured(seen: Seen, right: Right) -> dict[Mixture, _Mixed]:
     count = seen.others.shape[1]
     every = even(count)
-    others, rivals = (mixed_ranks.in_any_order(x, count) for x in (seen.others, seen.right))
-    alike = dataclasses.replace(seen, others=others, right=rivals)
-    scores = {every: search.mixed(alike, right, every)}
-    first = {every: shares_first(seen.best_items, seen.best_scores, every, seen.items)}
+    found = {every: _evenly(seen, right, every)}
     kinds = np.tile([True, False], (seen.items, 1))
     for one, other in itertools.combinations(range(count), 2):
         two = seen.only(one, other)
         ones = images_first(two.best_items, two.best_scores, kinds, GRID)
-        for place, share in enumerate(GRID):
+        chances = search.chances_in(two, right, search.MIXTURES)
+        for place, (share, rest) in enumerate(search.MIXTURES):
             at = pair(count, one, other, share)
-            if at in scores:  # One alone, which another pair has as well.
+            if at in found:  # One alone, which another pair has as well.
                 continue
-            scores[at] = search.mixed(two, right, (share, 1 - share))
-            first[at] = np.zeros((len(ones), count))
-            first[at][:, one], first[at][:, other] = ones[:, place], 1 - ones[:, place]
-    return scores, first
+            first = np.zeros((len(ones), count))
+            first[:, one], first[:, other] = ones[:, place], 1 - ones[:, place]
+            scores = search.mixed(two, right, (share, rest))
+            found[at] = _Mixed(scores, first, chances[share, rest])
+    return found
+
+
+def _evenly(seen: Seen, right: Right, shares: Mixture) -> _Mixed:
+    def alike(counts: np.ndarray) -> np.ndarray:
+        return mixed_ranks.in_any_order(counts, len(shares))
+
+    seen = dataclasses.replace(
+        seen,
+        others=alike(seen.others),
+        right=alike(seen.right),
+        all_tied=None if seen.all_tied is None else alike(seen.all_tied),
+    )
+    return _Mixed(
+        search.mixed(seen, right, shares),
+        shares_first(seen.best_items, seen.best_scores, shares, seen.items),
+        search.chances_in(seen, right, [shares])[shares],
+    )

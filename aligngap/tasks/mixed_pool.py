@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from aligngap.errors import AligngapError
 from aligngap.tasks import mixed_ranks
 from aligngap.tasks.first_places import Best
+from aligngap.tasks.mixed_copies import Copies
 from aligngap.tasks.mixed_ranks import AHEAD, BEHIND, TIED
 from aligngap.tasks.standings import TIE
 from aligngap.unit import SMALLEST
@@ -27,11 +28,13 @@ Chunks = Callable[[], Iterable[Chunk]]
 
 @dataclasses.dataclass(frozen=True)
 class Right:
-    """What is right for queries: R pairs of a query and an item, by query, with grades above 0."""
+    """What is right for queries: R pairs of a query and an item, by query, with grades above 0; of
+    all N items numbers of their rows, equal ones for equal rows (without: none are)."""
 
     query: Int[np.ndarray, "R"]
     item: Int[np.ndarray, "R"]
     grade: Float[np.ndarray, "R"]
+    rows: Int[np.ndarray, "N M"] | None = None
 
     @classmethod
     def own(cls, count: int) -> "Right":
@@ -51,17 +54,20 @@ class Seen:
     fused_right: Int[np.ndarray, "R A 3"]
     best_items: Int[np.ndarray, "Q M L"]
     best_scores: Float[np.ndarray, "Q M L"]
+    all_tied: Int[np.ndarray, "R 3**M"] | None  # `others` of a random order, if there are copies.
 
     def only(self, *kept: int) -> "Seen":
         """As if items had some of the modalities alone, named in order."""
         count, of = self.others.shape[1], list(kept)
         others, right = (mixed_ranks.only(x[:, of], count, kept) for x in (self.others, self.right))
+        tied = None if self.all_tied is None else mixed_ranks.only(self.all_tied, count, kept)
         return dataclasses.replace(
             self,
             others=others,
             right=right,
             best_items=self.best_items[:, of],
             best_scores=self.best_scores[:, of],
+            all_tied=tied,
         )
 
 
@@ -98,6 +104,7 @@ def scan(
     bars = _bars(queries[right.query], own, weights)
     counts = _none(len(bars), weights)
     best = Best(len(queries), len(names), min(depth, items))
+    copies = Copies(right.query, right.item, right.rows)
     start = 0
     for chunk in chunks():
         each = [np.asarray(rows, np.float64) for rows in chunk]
@@ -111,12 +118,20 @@ def scan(
             one_each = np.array_equal(of, np.arange(scores.shape[1]))
             some_counts = _Counts(*(x[pairs] for x in counts))
             of_pairs = scores if one_each else scores[:, of]
-            _count(some_counts, of_pairs, bars[pairs], weights, lengths)
+            out = copies.at(some, pairs, start, len(each[0]))
+            _count(some_counts, of_pairs, bars[pairs], weights, lengths, out)
         start += len(each[0])
     rivals, itself = _rivals(right.query, bars, weights), _one_each(bars, bars, weights)
     others = _Counts(*(x - y - z for x, y, z in zip(counts, rivals, itself, strict=True)))
     return Seen(
-        items, others.mixed, rivals.mixed, others.fused, rivals.fused, best.items, best.scores
+        items,
+        others.mixed,
+        rivals.mixed,
+        others.fused,
+        rivals.fused,
+        best.items,
+        best.scores,
+        copies.all_tied(items),
     )
 
 
@@ -184,17 +199,21 @@ def _count(
     bars: Float[np.ndarray, "r M+A"],
     weights: Float[np.ndarray, "A M"],
     lengths: Float[np.ndarray, "A n"],
+    out: Bool[np.ndarray, "M r n"] | None,
 ) -> None:
-    """Adds how a chunk's items stand to the right documents."""
+    """Adds how a chunk's items stand to the right documents; those that are `out` stay behind."""
     modalities, columns = len(scores), scores.shape[2]
+    stands = scores if out is None else np.where(out, -np.inf, scores)
     for modality in range(modalities):
-        reached = [_reached(each, bars[:, modality, None]) for each in scores]
+        reached = [_reached(each, bars[:, modality, None]) for each in stands]
         exactly = _at_least(reached, columns)
         for axis in range(1, 1 + modalities):
             exactly = -np.diff(exactly, axis=axis, append=0)
         counts.mixed[:, modality] += exactly.reshape(len(bars), -1)
     for place, row in enumerate(weights):
         fused = _weighted(scores, row[:, None] / lengths[place])
+        if out is not None and len(alone := np.flatnonzero(row)) == 1:  # A modality's own rows.
+            fused[out[alone[0]]] = -np.inf
         bits = _reached(fused, bars[:, modalities + place, None])
         tied, ahead = _size(bits[TIED]), _size(bits[AHEAD])
         for each, size in ((BEHIND, columns - tied), (TIED, tied - ahead), (AHEAD, ahead)):

@@ -9,7 +9,7 @@ Nothing is drawn: a value is the expectation over all mixtures of the pool and a
 """
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,9 @@ IMAGES = f"images_among_first_{FIRST}"
 ALONE = (1.0,)  # The shares where there is one kind of documents.
 MIXED = (NDCG, *(f"recall@{k}" for k in KS), "mrr", IMAGES)  # Of a mixture of both.
 
+# The share of each modality, or its weight in a fused document.
+Mixture = tuple[float, ...]
+
 # name → what each query scores in each mixture, or by each weighting of what is "fused/...".
 ByQuery = Mapping[str, Float[np.ndarray, "Q P"]]
 
@@ -45,13 +48,10 @@ class Found:
     queries: int
     items: int
 
-    def flat(self) -> dict[str, Interval]:
-        """As one tree has them: "ndcg@10/p0.5", "fused/ndcg@10/a0.5"."""
-        return {
-            f"{name}/{'a' if name.startswith('fused/') else 'p'}{at:g}": value
-            for name, values in self.values.items()
-            for at, value in values.items()
-        }
+
+def flat_name(name: str, at: float) -> str:
+    """As one tree has them: "ndcg@10/p0.5", "fused/ndcg@10/a0.5"."""
+    return f"{name}/{'a' if name.startswith('fused/') else 'p'}{at:g}"
 
 
 class Measured(NamedTuple):
@@ -68,14 +68,24 @@ class Measured(NamedTuple):
         column = self.scores[name][:, place]
         return Scores(column, np.arange(len(column)), float(self.chance[name][place]))
 
-    def found(self, seed: int, clusters: Int[np.ndarray, "Q"] | None = None) -> Found:
+    def found(
+        self,
+        seed: int,
+        clusters: Int[np.ndarray, "Q"] | None = None,
+        without: Collection[Hashable] = (),
+    ) -> Found:
         """With intervals, which resample the queries, those of a cluster together, and keep the
-        pool as it is."""
-        columns = np.concatenate([*self.scores.values()], axis=1)
-        chance = np.concatenate([self.chance[name] for name in self.scores])
+        pool as it is; `without` those of MIXED at these p."""
+        kept = {
+            name: [at for at in self.grid if name not in MIXED or at not in without]
+            for name in self.scores
+        }
+        places = {name: [self.grid.index(at) for at in grid] for name, grid in kept.items()}
+        columns = np.concatenate([x[:, places[name]] for name, x in self.scores.items()], axis=1)
+        chance = np.concatenate([self.chance[name][places[name]] for name in self.scores])
         clusters = np.arange(len(columns)) if clusters is None else clusters
         flat = iter(estimates(columns, clusters, chance, seed))
-        values = {name: {at: next(flat) for at in self.grid} for name in self.scores}
+        values = {name: {at: next(flat) for at in grid} for name, grid in kept.items()}
         return Found(values, len(columns), self.items)
 
 
@@ -110,7 +120,7 @@ def measure(
         IMAGES: images_first(seen.best_items, seen.best_scores, kinds, GRID),
         **fused(seen, right),
     }
-    random = {name: np.full(len(GRID), mean) for name, mean in chances(seen.items, right).items()}
+    random = by_chance(seen, right, chances_in(seen, right, MIXTURES), WEIGHTS)
     random[IMAGES] = np.array([p * kinds[:, 0].mean() + (1 - p) * kinds[:, 1].mean() for p in GRID])
     return Measured(found, random, seen.items)
 
@@ -151,14 +161,42 @@ def _gains(seen: Seen, shares: Shares, image: float) -> Float[np.ndarray, "R"]:
 
 
 def chances(items: int, right: Right) -> dict[str, float]:
-    """What a random order of the pool scores on average, whichever the mixture; fused documents
-    too."""
-    sizes = np.bincount(right.query)[right.query]
-    others, rivals = np.zeros((2, len(sizes), 3), np.int64)
-    others[:, TIED], rivals[:, TIED] = items - sizes, sizes - 1
-    found = _of_queries(_scores(others, rivals, ALONE), right)
-    means = {name: float(rows.mean()) for name, rows in found.items()}
-    return means | {f"fused/{name}": mean for name, mean in means.items()}
+    """What a random order of the pool scores on average, whichever the mixture."""
+    tied = np.zeros((len(right.query), 3), np.int64)
+    tied[:, TIED] = items - np.bincount(right.query)[right.query]
+    return _chances(tied, right, ALONE)
+
+
+def chances_in(
+    seen: Seen, right: Right, mixtures: Iterable[Mixture]
+) -> dict[Mixture, dict[str, float]]:
+    """The same of each mixture; copies are left out of it, of which its share of each modality has
+    more or fewer."""
+    if seen.all_tied is None:
+        return dict.fromkeys(mixtures, chances(seen.items, right))
+    return {shares: _chances(seen.all_tied, right, shares) for shares in mixtures}
+
+
+def _chances(others: Int[np.ndarray, "R 3**M"], right: Right, shares: Shares) -> dict[str, float]:
+    rivals = np.zeros_like(others)
+    all_tied = mixed_ranks.standing(*[TIED] * len(shares))
+    rivals[:, all_tied] = np.bincount(right.query)[right.query] - 1
+    found = _of_queries(_scores(others, rivals, shares), right)
+    return {name: float(rows.mean()) for name, rows in found.items()}
+
+
+def by_chance(
+    seen: Seen,
+    right: Right,
+    mixed: Mapping[Mixture, Mapping[str, float]],
+    weights: Float[np.ndarray, "P M"],
+) -> dict[str, Float[np.ndarray, "P"]]:
+    """Chance of each measure in each mixture, and by each row of weights. Fused documents are no
+    copies, but for those of one modality alone, which are its rows."""
+    even = chances(seen.items, right)
+    fused = [mixed[tuple(row)] if np.count_nonzero(row) == 1 else even for row in weights]
+    found = {name: np.array([each[name] for each in mixed.values()]) for name in even}
+    return found | {f"fused/{name}": np.array([each[name] for each in fused]) for name in even}
 
 
 def mixed(seen: Seen, right: Right, shares: Shares) -> dict[str, Float[np.ndarray, "Q"]]:

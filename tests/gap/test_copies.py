@@ -196,6 +196,9 @@ def test_what_is_equal_and_what_answers_what():
     found = copies.of(image, text)
     assert found.image.tolist() == [0, 0, 1, 2, 3] and found.text.tolist() == [0, 1, 2, 2, 3]
     assert found.group.tolist() == [0, 0, 1, 1, 2]
+    assert copies.groups(image, text).tolist() == found.group.tolist()
+    assert copies.groups(image, text, np.eye(5)[[0, 1, 2, 3, 0]]).tolist() == [0, 0, 1, 1, 0]
+    assert copies.among(text, np.array([7, 7, 7, 8, 7])).tolist() == [0, 1, 2, 3, 4]
     assert found.copies == {"image": 1, "text": 1}
     assert copies.of(np.eye(3), np.nextafter(np.eye(3, dtype=np.float32), 2)).groups == 3
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from aligngap import cli
+from aligngap.gap import copies
+from aligngap.laboratory.shared import labelled
 from aligngap.tasks import (
     arithmetic,
     clustering,
@@ -82,7 +84,7 @@ def wanted(name):
         given = image, labels, image[:3], changes, every, 0, (0.0, 1.0)
         return {f"scale_{s:g}": x for s, x in arithmetic.evaluate(*given).items()}
     if name == "clustering":
-        return clustering.evaluate(image, text, labels, range(2))
+        return clustering.evaluate(Rows(image, labels), Rows(text, labels), range(2))
     if name == "intra_modal":
         sides = {"image": image, "text": text}.items()
         found = {s: intra_modal.evaluate(x, labels, every, 0) for s, x in sides}
@@ -159,16 +161,37 @@ def test_bad_input_is_one_line(name, more, code, words, folder, run, capsys):
     assert not (folder / "out").exists()
 
 
-def test_a_copy_is_not_retrieved_within_its_modality(folder, capsys):
-    """Every image five times finds itself first; as one item it finds what it found alone."""
-    image, _, labels = clouds()
-    np.save(folder / "five.npy", np.repeat(image, 5, axis=0))
-    (folder / "five.txt").write_text("".join(f"class {n}\n" for n in np.repeat(labels, 5)))
-    flags = [f"--image={folder}/five.npy", f"--labels={folder}/five.txt"]
-    assert cli.main(["gap", "intra_modal", *flags, f"--output={folder}/out"]) == 0
-    found = json.loads((folder / "out" / "intra_modal.json").read_text())
-    assert found["settings"]["copies"] == {"image": 4 * COUNT}
-    assert "240 image rows are copies of others: left out" in capsys.readouterr().out
-    alone = intra_modal.evaluate(image, labels, np.arange(COUNT), 0)
-    for name, value in alone.items():
-        assert found["results"][f"image/{name}"]["value"] == pytest.approx(value.value), name
+@pytest.mark.parametrize("name", ["clustering", "intra_modal", "object_bias", "substitution"])
+def test_rows_that_stand_there_five_times_count_once(name, folder, run, capsys):
+    """Values and intervals are those of distinct rows, in files of which each row is a copy."""
+    assert run(name) == 0
+    wanted = json.loads((folder / "out" / f"{name}.json").read_text())["results"]
+    for file in ("image", "text"):
+        np.save(folder / f"{file}.npy", np.repeat(np.load(folder / f"{file}.npy"), 5, axis=0))
+    for file in ("labels", "others"):
+        lines = (folder / f"{file}.txt").read_text().splitlines(keepends=True)
+        (folder / f"{file}.txt").write_text("".join(line * 5 for line in lines))
+    capsys.readouterr()
+    assert run(name) == 0
+    record = json.loads((folder / "out" / f"{name}.json").read_text())
+    assert record["settings"]["copies"] == {"image": 4 * COUNT, "text": 4 * COUNT}
+    assert "240 image rows and 240 text rows are copies of others" in capsys.readouterr().out
+    assert record["results"] == wanted
+
+
+def test_a_copy_of_one_modality_is_trained_on_once(folder, run):
+    """Of 15 images of 60 captions each counts as much as one with a caption alone."""
+    labels = np.arange(15) % CLASSES
+    image, text = clouds()[0][:15], clouds()[1]
+    own = np.sort(np.append(np.arange(15), np.random.default_rng(0).integers(15, size=45)))
+    np.save(folder / "image.npy", image[own])
+    (folder / "labels.txt").write_text("".join(f"class {n}\n" for n in labels[own]))
+    assert run("substitution") == 0
+    record = json.loads((folder / "out" / "substitution.json").read_text())
+    items = copies.of(image[own], text)
+    parts = labelled.parted(items.group, 0, test=True)
+    train, validation, test = (np.unique(own[parts[part]]) for part in parts)
+    chosen = probe.choose(Rows(image, labels).take(train), Rows(image, labels).take(validation))
+    hits = probe.hits(chosen, Rows(image, labels).take(test))[:, 0].mean()
+    assert record["settings"]["l2_of_image"] == pytest.approx(chosen.l2)
+    assert record["results"]["image_to_image/acc1"]["value"] == pytest.approx(hits)

@@ -112,7 +112,7 @@ def test_in_three_modalities(folder, run, capsys):
     wanted = many_modalities.evaluate(chunks, query, Right.own(30), names, 3)
     assert (found["modalities"], found["items"], found["queries"]) == (names, 30, 30)
     assert found["settings"]["modality"] == {"audio": f"{folder}/a.npz:rows"}
-    assert found["copies"] == dict.fromkeys(names, 0)
+    assert found["copies"] == dict.fromkeys([*names, "query"], 0)
     for name, values in wanted.values.items():
         fused, at = name.startswith("fused/"), "shares"
         listed = (found["fused"] if fused else found)[name.removeprefix("fused/")]
@@ -138,18 +138,46 @@ def test_three_modalities_with_copies_and_qrels(folder, run, capsys):
     np.save(folder / "audio.npy", audio)
     flag = f"--modality=audio:{folder}/audio.npy"
     code, found = run(flag)
-    assert code == 0 and (found["items"], found["queries"]) == (10, 30)
-    assert found["copies"] == {"image": 0, "text": 0, "audio": 20}
-    assert "20 audio rows are copies of others: items that share" in capsys.readouterr().out
+    assert code == 0 and (found["items"], found["queries"]) == (30, 30)
+    assert found["copies"] == {"image": 0, "text": 0, "audio": 20, "query": 0}
+    assert "20 audio rows are copies of others: what equals" in capsys.readouterr().out
+    own, names = np.arange(30), found["modalities"]
+    rows = np.stack([own, 30 + own, 60 + own // 3], axis=1)
+    chunks = chunks_of(image, text, audio)
+    right = Right(own, own, np.ones(30), rows)
+    wanted = many_modalities.evaluate(chunks, query, right, names, 0, own // 3).values["mrr"]
+    for row, value in zip(found["mrr"], wanted.values(), strict=True):
+        assert row["value"] == pytest.approx(value.value, abs=1e-6)
+        assert (row["low"], row["chance"]) == pytest.approx((value.low, value.chance), abs=1e-6)
     lines = ["query_id\tcorpus_id\tscore", "3\t7\t1", "3\t9\t2", "0\t0\t1"]
     (folder / "qrels.tsv").write_text("\n".join(lines) + "\n")
     code, found = run(flag, f"--qrels={folder / 'qrels.tsv'}")
     assert code == 0 and found["queries"] == 2
-    right = Right(np.array([0, 1, 1]), np.array([0, 7, 9]), np.array([1.0, 1.0, 2.0]))
-    chunks, names = chunks_of(image, text, audio), found["modalities"]
+    right = Right(np.array([0, 1, 1]), np.array([0, 7, 9]), np.array([1.0, 1.0, 2.0]), rows)
     wanted = many_modalities.evaluate(chunks, query[[0, 3]], right, names, 0).values["ndcg@10"]
     values = [row["value"] for row in found["ndcg@10"]]
     assert values == pytest.approx([x.value for x in wanted.values()], abs=1e-6)
+
+
+@pytest.mark.parametrize("qrels", [False, True])
+def test_items_of_three_modalities_that_are_equal_in_all_count_once(run, folder, qrels):
+    image, text, query = rows_of(folder)
+    rows = {"image": image, "text": text, "query": query, "audio": cloud(30, 6)}
+    np.save(folder / "audio.npy", rows["audio"])
+    flag = f"--modality=audio:{folder}/audio.npy"
+    wanted = run(flag)[1]
+    for name, x in rows.items():
+        np.save(folder / f"{name}.npy", np.repeat(x, 2, axis=0))
+    more = []
+    if qrels:
+        pairs = "".join(f"{2 * row + 1}\t{2 * row}\t1\n" for row in range(30))
+        (folder / "q.tsv").write_text("query_id\tcorpus_id\tscore\n" + pairs)
+        more = [f"--qrels={folder / 'q.tsv'}"]
+    code, found = run(flag, *more)
+    assert code == 0 and (found["items"], found["queries"]) == (30, 30)
+    assert found["copies"] == dict.fromkeys(("image", "text", "audio", "query"), 30)
+    for name in ("ndcg@10", "recall@5", "mrr", "audio_among_first_10"):
+        assert found[name] == wanted[name], name
 
 
 def test_of_three_modalities_what_does_not_fit_is_refused(folder, run):
@@ -183,6 +211,7 @@ def test_beyond_the_most_queries_a_sample_is_taken(run):
 def test_bad_input_is_one_line(folder, run):
     np.save(folder / "short.npy", cloud(7, 0))
     np.save(folder / "wide.npy", np.ones((30, 9), np.float32))
+    np.save(folder / "one.npy", np.ones((30, 8), np.float32))
     broken = cloud(30, 0)
     broken[4, 2] = np.inf
     np.save(folder / "broken.npy", broken)
@@ -205,6 +234,13 @@ def test_bad_input_is_one_line(folder, run):
         ([], {"query": folder / "wide.npy"}, 1, "30 dimensions"[3:], "wide.npy 9"),
         ([], {"text": folder / "broken.npy"}, 1, "broken.npy: row 4 is not finite", ""),
         ([], {"text": folder / "none.npy"}, 1, "none.npy", ""),
+        (
+            [],
+            {"image": folder / "one.npy", "text": folder / "one.npy"},
+            1,
+            "all rows are one item",
+            "at least two",
+        ),
         (["--queries=0"], {}, 2, "--queries", ""),
         (["--seed=-1"], {}, 2, "--seed=-1", ""),
         (["--qrels=columns"], {}, 1, "has no column corpus_id", "document"),
@@ -255,15 +291,75 @@ def test_items_are_never_held_at_once(tmp_path):
     assert many - few < 130
 
 
-def test_pairs_that_share_an_image_are_one_item(run, folder, capsys):
-    """Its copies do not stand before it; each of its queries asks for it."""
+def test_items_that_share_a_text_stay_items(run, folder, capsys):
+    """30 images of 3 class names: a copy of the right text is no distractor, other items are."""
     image, text, query = rows_of(folder)
-    own = np.repeat(np.arange(10), 3)
-    np.save(folder / "copied.npy", image[own])
-    code, found = run(image=folder / "copied.npy")
-    assert code == 0 and found["items"] == 10 and found["queries"] == 30
-    assert found["copies"] == {"image": 20, "text": 0}
-    assert "20 image rows are copies of others" in capsys.readouterr().out
-    right = Right(np.arange(30), own, np.ones(30))
-    chunks = chunks_of(image[:10], text[::3])
-    same(found, search.evaluate(chunks, query, right, 0, clusters=own))
+    own = np.arange(30) % 3
+    np.save(folder / "names.npy", text[own])
+    code, found = run(text=folder / "names.npy")
+    assert code == 0 and found["items"] == 30 and found["queries"] == 30
+    assert found["copies"] == {"image": 0, "text": 27, "query": 0}
+    assert "27 text rows are copies of others" in capsys.readouterr().out
+    rows = np.stack([np.arange(30), 30 + own], axis=1)
+    right = Right(np.arange(30), np.arange(30), np.ones(30), rows)
+    same(found, search.evaluate(chunks_of(image, text[own]), query, right, 0, clusters=own))
+    # Among texts alone each wrong name that is nearer stands there ten times.
+    scores = query @ text[:3].T
+    nearer = (scores > scores[np.arange(30), own][:, None]).sum(axis=1)
+    assert found["mrr"][0]["value"] == pytest.approx((1 / (1 + 10 * nearer)).mean())
+    # Among images alone nothing is shared: as if the texts were unlike.
+    alone = search.evaluate(chunks_of(image, text), query, Right.own(30), 0)
+    assert found["ndcg@10"][-1]["value"] == pytest.approx(alone.values["ndcg@10"][1.0].value)
+
+
+@pytest.mark.parametrize("qrels", [False, True])
+def test_items_and_queries_that_stand_there_three_times_count_once(run, folder, qrels):
+    """In files whose rows belong together, and by ids of which each copy has its own."""
+    image, text, query = rows_of(folder)
+    wanted = run()[1]
+    for name, rows in (("image", image), ("text", text), ("query", query)):
+        np.save(folder / f"{name}.npy", np.repeat(rows, 3, axis=0))
+    more = []
+    if qrels:  # Of an item's copies one is right for one query's copy.
+        pairs = [f"{3 * row + 1}\t{3 * row + row % 3}\t1\n" for row in range(30)]
+        (folder / "q.tsv").write_text("query_id\tcorpus_id\tscore\n" + "".join(pairs))
+        more = [f"--qrels={folder / 'q.tsv'}"]
+    code, found = run(*more)
+    assert code == 0 and (found["items"], found["queries"]) == (30, 30)
+    assert found["copies"] == dict.fromkeys(("image", "text", "query"), 60)
+    for name in ("ndcg@10", "recall@5", "mrr", "images_among_first_10"):
+        assert found[name] == wanted[name], name
+
+
+def test_one_query_of_several_items_asks_for_all_of_them(run, folder):
+    """As a table of what is right has it."""
+    query = rows_of(folder)[2]
+    np.save(folder / "asked.npy", query[np.arange(30) // 3])
+    found = run(query=folder / "asked.npy")[1]
+    assert (found["items"], found["queries"], found["copies"]["query"]) == (30, 10, 20)
+    np.save(folder / "query.npy", query[:10])
+    pairs = "".join(f"{row // 3}\t{row}\t1\n" for row in range(30))
+    (folder / "q.tsv").write_text("query_id\tcorpus_id\tscore\n" + pairs)
+    wanted = run(f"--qrels={folder / 'q.tsv'}")[1]
+    for name in ("ndcg@10", "recall@5", "mrr"):
+        assert found[name] == wanted[name], name
+
+
+def test_ids_of_one_modality_share_rows_too(run, folder):
+    """A document that qrels do not name but whose text is that of a right one: left out."""
+    image, text, query = rows_of(folder)
+    np.save(folder / "image.npy", image[:20])
+    text[25] = text[3]
+    np.save(folder / "text.npy", text)
+    for name, count in (("image", 20), ("text", 30), ("query", 30)):
+        (folder / f"{name}_ids.txt").write_text("".join(f"{row}\n" for row in range(count)))
+    pairs = "".join(f"{row}\t{row}\t1\n" for row in range(20))
+    (folder / "q.tsv").write_text("query_id\tcorpus_id\tscore\n" + pairs)
+    code, found = run(f"--qrels={folder / 'q.tsv'}")
+    assert code == 0 and found["items"] == 30
+    assert found["copies"] == {"image": 0, "text": 1, "query": 0}
+    places = [
+        1 + (np.delete(text, [row, 25] if row == 3 else row, axis=0) @ query[row]
+             > text[row] @ query[row]).sum() for row in range(20)
+    ]  # fmt: skip
+    assert found["mrr"][0]["value"] == pytest.approx((1 / np.array(places)).mean())

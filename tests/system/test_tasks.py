@@ -18,6 +18,7 @@ from aligngap.evaluation.gap import one_image_a_group
 from aligngap.evaluation.subject import Subject
 from aligngap.runs import workdir
 from aligngap.tasks import clustering, intra_modal, object_bias, perturbation
+from aligngap.tasks.probe import Rows
 from aligngap.tasks.retrieval import expected_hits
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
@@ -75,7 +76,8 @@ def test_what_embeddings_alone_say(found):
     values, image, text, data = found
     classes = labelled.numbers(data, "group")
     pairs = one_image_a_group(data.image_group)
-    rows = image[pairs], text[data.image_text[pairs]], classes[pairs]
+    clouds = image[pairs], text[data.image_text[pairs]]
+    rows = (Rows(each, classes[pairs]) for each in clouds)
     for name, wanted in clustering.evaluate(*rows, range(2)).items():
         pool, measure = name.split("/")
         assert values["clustering"]["group"][pool][measure] == pytest.approx(wanted.as_json())

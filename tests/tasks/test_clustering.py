@@ -6,6 +6,7 @@ from sklearn.cluster import KMeans
 
 from aligngap.errors import AligngapError
 from aligngap.tasks import clustering
+from aligngap.tasks.probe import Rows
 
 
 def unit(rows):
@@ -19,6 +20,10 @@ def blobs(count=90, classes=5, width=8, gap=0.0, seed=0):
     offset = gap * np.eye(width)[0]
     image, text = (means[labels] + random.normal(size=(count, width)) for _ in range(2))
     return unit(image + offset), unit(text - offset), labels * 3
+
+
+def evaluated(image, text, labels, seeds):
+    return clustering.evaluate(Rows(image, labels), Rows(text, labels), seeds)
 
 
 def entropy(*columns):
@@ -41,7 +46,7 @@ def test_matches_the_published_protocol():
     """CL_gap's: text and image in one pool, KMeans(classes, random_state=0), labels twice."""
     image, text, labels = blobs(gap=1.0)
     clusters = KMeans(5, random_state=0).fit_predict(np.concatenate([image, text]))
-    found = clustering.evaluate(image, text, labels, seeds=(0,))
+    found = evaluated(image, text, labels, seeds=(0,))
     wanted = by_hand(np.tile(labels, 2), clusters)
     assert found["pooled/v_measure"].value == pytest.approx(wanted[0], abs=1e-9)
     assert found["pooled/nmi"].value == pytest.approx(wanted[1], abs=1e-9)
@@ -50,15 +55,15 @@ def test_matches_the_published_protocol():
 
 
 def test_a_gap_costs_the_pool_and_no_modality():
-    near, far = (clustering.evaluate(*blobs(gap=g), seeds=(0, 1, 2)) for g in (0.0, 30.0))
+    near, far = (evaluated(*blobs(gap=g), seeds=(0, 1, 2)) for g in (0.0, 30.0))
     assert near["pooled/v_measure"].value > 0.9
     assert far["pooled/v_measure"].value < near["pooled/v_measure"].value - 0.1
 
 
 def test_seeds_are_a_mean_and_its_ends():
     image, text, labels = blobs(classes=12, width=3)
-    each = [clustering.evaluate(image, text, labels, (s,))["image/nmi"].value for s in (0, 1, 2)]
-    found = clustering.evaluate(image, text, labels, (0, 1, 2))["image/nmi"]
+    each = [evaluated(image, text, labels, (s,))["image/nmi"].value for s in (0, 1, 2)]
+    found = evaluated(image, text, labels, (0, 1, 2))["image/nmi"]
     assert (found.value, found.low, found.high) == pytest.approx(
         (np.mean(each), min(each), max(each))
     )
@@ -67,16 +72,16 @@ def test_seeds_are_a_mean_and_its_ends():
 def test_noise_scores_chance_which_is_far_from_0():
     random = np.random.default_rng(0)
     image, text = (unit(random.normal(size=(200, 16))) for _ in range(2))
-    for found in clustering.evaluate(image, text, np.arange(200) % 40, seeds=(0, 1)).values():
+    for found in evaluated(image, text, np.arange(200) % 40, seeds=(0, 1)).values():
         assert found.chance > 0.3
         assert found.value == pytest.approx(found.chance, abs=0.06)
 
 
 def test_one_class_and_one_item_are_trivially_found():
     image, text, labels = blobs(6)
-    for found in clustering.evaluate(image, text, labels * 0, seeds=(0,)).values():
+    for found in evaluated(image, text, labels * 0, seeds=(0,)).values():
         assert found.value == found.chance == 1.0
-    for found in clustering.evaluate(image[:1], text[:1], labels[:1], seeds=(0,)).values():
+    for found in evaluated(image[:1], text[:1], labels[:1], seeds=(0,)).values():
         assert found.value == 1.0
 
 

@@ -1,5 +1,6 @@
 """Mixed search in three and more modalities against enumeration, simulation, and that of two."""
 
+import dataclasses
 import itertools
 import math
 
@@ -90,6 +91,64 @@ def test_agrees_with_a_simulation_of_items_with_copies_and_grades():
             error = values[name].std() / math.sqrt(draws) + 1e-9
             away = abs(found[name][shares].value - values[name].mean())
             assert away < 4.5 * error, (name, shares)
+
+
+def with_copies():
+    """40 items of three modalities that share rows, also across them, 10 queries with grades, and
+    the numbers of rows, equal for equal ones."""
+    each, query = alike(40, seed=8)
+    each[1][:] = each[1][np.arange(40) % 6]  # Class names.
+    each[0][10:26] = each[0][10:26:4].repeat(4, axis=0)
+    each[2][30], each[0][31], each[2][25] = each[1][4], each[2][3], each[0][7]
+    grades = (np.eye(40) + 2 * np.eye(40, k=5))[:10]
+    rows = np.unique(np.concatenate(each), axis=0, return_inverse=True)[1].reshape(3, -1).T
+    query_of, item = np.nonzero(grades)
+    return each, query[:10], grades, Right(query_of, item, grades[query_of, item], rows)
+
+
+def test_what_equals_a_right_document_takes_no_place():
+    """Simulated with such documents behind all others; chance likewise, of queries that say
+    nothing. Fused documents are no copies, but for those of one modality alone."""
+    each, query, grades, right = with_copies()
+    found = measured(each, query, right).values
+    random, draws = np.random.default_rng(1), 600
+    for shares in (even(3), pair(3, 0, 1, 0.6), pair(3, 1, 2, 0.3), (0.0, 0.0, 1.0)):
+        which = random.choice(3, size=(draws, 40), p=shares)
+        stands = right.rows[np.arange(40), which]
+        for key, asking in (("value", query), ("chance", 0 * query)):
+            values = {name: np.zeros(draws) for name in MEASURES}
+            for row, mine in enumerate(grades > 0):
+                scores = np.round(np.stack([x @ asking[row] for x in each]), 9)[
+                    which, np.arange(40)
+                ]
+                scores[np.isin(stands, right.rows[mine]) & ~mine] = -np.inf
+                order = np.lexsort((random.random(scores.shape), -scores), axis=1)
+                one = scored(order, grades[row], which)
+                values = {name: x + one[name] / 10 for name, x in values.items()}
+            for name in MEASURES:
+                error = values[name].std() / math.sqrt(draws) + 1e-9
+                away = abs(found[name][shares].as_json()[key] - values[name].mean())
+                assert away < 4.5 * error, (name, shares, key)
+    even_chance = search.chances(40, right)
+    for name in MEASURES:
+        for shares in map(tuple, np.eye(3)):
+            fused, alone = found[f"fused/{name}"][shares], found[name][shares]
+            assert (fused.value, fused.chance) == pytest.approx((alone.value, alone.chance)), name
+        for shares in mixtures(3)[3:]:
+            assert found[f"fused/{name}"][shares].chance == even_chance[name]
+
+
+def test_a_third_modality_without_copies_changes_no_pool_of_the_other_two():
+    each, query, _, right = with_copies()
+    each[2] = alike(40, seed=1)[0][2]
+    right.rows[:, 2] = right.rows[:, :2].max() + 1 + np.arange(40)
+    found = measured(each, query, right).values
+    two = dataclasses.replace(right, rows=right.rows[:, :2])
+    wanted = search.evaluate(chunks_of(*each[:2]), query, two, 0).values
+    for name, at in itertools.product(MEASURES, search.GRID):
+        for key, x in wanted[name][at].as_json().items():
+            value = found[name][pair(3, 0, 1, at)].as_json()[key]
+            assert value == pytest.approx(x, abs=1e-9), (name, at, key)
 
 
 def test_two_of_them_are_as_images_and_texts():

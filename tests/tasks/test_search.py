@@ -1,5 +1,6 @@
 """Mixed search against enumeration and simulation: mixtures, ties, grades, chunks, bad input."""
 
+import dataclasses
 import itertools
 import math
 
@@ -39,8 +40,10 @@ def order_scores(order, grades):
     return found | {f"recall@{k}": right[:k].sum() / right.sum() for k in (1, 5, 10)}
 
 
-def simulated(image, text, query, grades, share, draws, seed):
-    """(means, standard errors) of the measures: mixtures and orders of ties drawn at random."""
+def simulated(image, text, query, grades, share, draws, seed, rows=None):
+    """(means, standard errors) of the measures: mixtures and orders of ties drawn at random. What
+    equals an image or a text of a right item, by the numbers of `rows`, is taken out of the order.
+    """
     random = np.random.default_rng(seed)
     found = {name: [] for name in (*NAMES, search.IMAGES)}
     for _ in range(draws):
@@ -49,6 +52,10 @@ def simulated(image, text, query, grades, share, draws, seed):
         each = {name: [] for name in found}
         for row, scores in enumerate(np.round(query @ pool.T, 9)):
             order = np.lexsort((random.random(len(pool)), -scores))
+            if rows is not None:
+                stands = np.where(is_image, *rows.T)
+                right = grades[row] > 0
+                order = order[right[order] | ~np.isin(stands[order], rows[right])]
             for name, value in order_scores(order, grades[row]).items():
                 each[name].append(value)
             each[search.IMAGES].append(is_image[order[:10]].mean())
@@ -66,6 +73,10 @@ def right_of(grades):
 def measured(image, text, query, right=None, seed=0, **more):
     right = right or Right.own(len(query))
     return search.evaluate(chunks_of(image, text), query, right, seed, **more)
+
+
+def flat(found):
+    return {(name, at): x for name, own in found.values.items() for at, x in own.items()}
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -86,6 +97,65 @@ def test_agrees_with_a_simulation_and_intervals_hold_their_values(several):
     for name, values in found.values.items():
         for at, value in values.items():
             assert value.low <= value.value <= value.high, (name, at)
+
+
+def numbers(image, text):
+    """Of each item those of its image and its text, equal for equal rows."""
+    found = np.unique(np.concatenate([image, text]), axis=0, return_inverse=True)[1]
+    return found.reshape(2, -1).T
+
+
+def shared(kind):
+    """48 items of which some share an image, a text, both with others, or the query."""
+    image, text, query = alike(48, seed=6)
+    grades = np.eye(48)
+    if kind in ("texts", "both"):
+        text[:] = text[np.arange(48) % 5]  # Class names.
+    if kind in ("images", "both"):
+        image[10:30] = image[10:30:4].repeat(4, axis=0)
+        image[40] = text[41]  # Across modalities, too.
+    if kind == "queries":
+        text[:] = text[np.arange(48) % 5]
+        asked = np.arange(48) // 4
+        query, grades = query[::4], (np.arange(12)[:, None] == asked) * (1 + np.arange(48) % 3)
+    return image, text, query, grades
+
+
+@pytest.mark.parametrize("kind", ["texts", "images", "both", "queries"])
+def test_what_equals_a_right_document_takes_no_place(kind):
+    image, text, query, grades = shared(kind)
+    rows = numbers(image, text)
+    right = dataclasses.replace(right_of(grades), rows=rows)
+    found = measured(image, text, query, right)
+    for share in (0.3, 0.8):
+        means, errors = simulated(image, text, query, grades, share, 150, 2, rows)
+        for name in NAMES:
+            value = found.values[name][share].value
+            assert abs(value - means[name]) < 4.5 * errors[name], (name, share)
+    random, errors = simulated(image, text, 0 * query, grades, 0.3, 150, 3, rows)
+    for name in NAMES:
+        assert abs(found.values[name][0.3].chance - random[name]) < 4.5 * errors[name], name
+    for name in NAMES:  # Pools of images and of texts alone.
+        for alpha, share in ((0.0, 1.0), (1.0, 0.0)):
+            fused, mixed = found.values[f"fused/{name}"][alpha], found.values[name][share]
+            assert (fused.value, fused.chance) == pytest.approx((mixed.value, mixed.chance))
+
+
+def test_chunks_give_the_same_of_copies(monkeypatch):
+    image, text, query, grades = shared("both")
+    right = dataclasses.replace(right_of(grades), rows=numbers(image, text))
+    whole = flat(measured(image, text, query, right))
+    monkeypatch.setattr(mixed_pool, "SCORES_AT_ONCE", 17 * 9)
+    parts = flat(search.evaluate(chunks_of(image, text, rows=17), query, right, 0))
+    for name, value in whole.items():
+        assert parts[name].value == pytest.approx(value.value, abs=1e-9), name
+        assert parts[name].chance == pytest.approx(value.chance, abs=1e-9), name
+
+
+def test_without_copies_numbers_change_no_bit():
+    image, text, query = alike(40, seed=3)
+    right = dataclasses.replace(Right.own(40), rows=np.arange(80).reshape(2, 40).T)
+    assert measured(image, text, query, right).values == measured(image, text, query).values
 
 
 def test_the_ends_are_one_modality_and_scikit_learns_ndcg():
@@ -236,8 +306,8 @@ def test_chunks_and_blocks_give_what_one_gives(monkeypatch, dtype):
     monkeypatch.setattr(mixed_ranks, "AT_ONCE", 20_000)
     monkeypatch.setattr(first_places, "RENDERINGS_AT_ONCE", 3000)
     parts = search.evaluate(chunks_of(image, text, rows=17), query, right, 0)
-    for name, value in whole.flat().items():
-        found = parts.flat()[name]
+    for name, value in flat(whole).items():
+        found = flat(parts)[name]
         assert (found.value, found.low) == pytest.approx((value.value, value.low), abs=1e-9), name
 
 
@@ -266,6 +336,18 @@ def test_an_item_with_one_modality_stands_as_that():
     first = np.argsort(-(query @ text.T), axis=1)[:, :10]
     wanted = shown[first, 1].mean()
     assert found[search.IMAGES][0.0].value == pytest.approx(wanted, abs=1e-12)
+
+
+def test_intervals_are_made_only_of_what_is_not_kept():
+    found = search.measure(chunks_of(*alike(30)[:2]), alike(30)[2], Right.own(30))
+    every, some = found.found(0).values, found.found(0, without=(0.0, 0.5, 1.0)).values
+    for name, values in every.items():
+        kept = (0.0, 0.5, 1.0) if name in search.MIXED else ()
+        assert list(some[name]) == [at for at in search.GRID if at not in kept]
+        for at, value in values.items():
+            found_alone = found.at(name, at).interval(0) if at in kept else some[name][at]
+            for key, x in value.as_json().items():
+                assert found_alone.as_json()[key] == pytest.approx(x, abs=1e-12), (name, at)
 
 
 def test_what_cannot_be_measured_is_refused():

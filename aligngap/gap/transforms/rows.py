@@ -66,9 +66,7 @@ class Rows:
 def distinct(clouds: Sequence[Rows]) -> list[Rows]:
     """The same without rows that equal one before them; of several clouds, row i of all being one
     item, without those that do so in all."""
-    numbers = np.stack([copies.numbered(_digests(rows)) for rows in clouds], axis=1)
-    kept = np.zeros(len(numbers), bool)
-    kept[np.unique(numbers, axis=0, return_index=True)[1]] = True
+    kept = copies.first(copies.numbered(*map(_digests, clouds)))
     return [rows.only(kept) for rows in clouds]
 
 

@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 
 from aligngap import progress
 from aligngap.errors import AligngapError
+from aligngap.gap import copies
 from aligngap.gap.streaming import sample
 from aligngap.laboratory.advise import candidates
 from aligngap.laboratory.advise.advice import Advice, advise
 from aligngap.laboratory.advise.candidates import CALIBRATION, Given, Tried
 from aligngap.laboratory.advise.judge import SEARCH, Classes, Judge
-from aligngap.laboratory.shared.embeddings import distinct, matches
 from aligngap.laboratory.shared.halves import halves
 from aligngap.tasks.simultaneous import LEAST
 
@@ -43,10 +43,13 @@ def parted(
 
     AligngapError for too few distinct items, or classes of which no two are in both halves.
     """
-    label = matches(image, text) if query is None else matches(image, text, query)
+    label = copies.groups(*(x for x in (image, text, query) if x is not None))
     fitted, rest = halves(label, seed)
     judged = rest[sample(len(rest), most, seed)]
-    item = np.unique(label[judged], return_index=True)[1]
+    image_of, text_of, item = (
+        np.flatnonzero(copies.first(each))
+        for each in (copies.among(image[judged]), copies.among(text[judged]), label[judged])
+    )
     if len(item) < LEAST:
         raise AligngapError(
             f"{len(np.unique(label))} distinct pairs leave {len(item)} to judge by; at least "
@@ -61,8 +64,7 @@ def parted(
                 "--labels: fewer than 2 classes have pairs in both halves, the fitted one and the "
                 "judged one; expected classes of several pairs each"
             )
-    places = distinct(image[judged]), distinct(text[judged])
-    judge = Judge(label[judged], *places, item, query is not None, own)
+    judge = Judge(label[judged], image_of, text_of, item, query is not None, own)
     return Given(image, text, query, fitted, judged, named), judge
 
 

@@ -16,11 +16,11 @@ from scipy import sparse, stats
 
 from aligngap import gap, progress
 from aligngap.errors import AligngapError, UsageError
-from aligngap.gap import files, sources
+from aligngap.gap import copies, files, sources
 from aligngap.gap.streaming import sample
 from aligngap.intervals import CONFIDENCE
 from aligngap.laboratory.bias.figure import draw, summary
-from aligngap.laboratory.shared import along_gap, labelled
+from aligngap.laboratory.shared import along_gap
 from aligngap.laboratory.shared.embeddings import FILES, read_texts
 from aligngap.laboratory.shared.result import Result
 from aligngap.tasks.intervals import estimate
@@ -107,14 +107,13 @@ def _read(arguments: argparse.Namespace) -> tuple[Matching, dict[str, Any]]:
     if arguments.own:
         right = _right(arguments.own, groups, len(prompts))
     others = read_texts(arguments.text, image.shape[1]) if arguments.text else prompts
-    given = len(image)
-    distinct, _ = labelled.distinct(image, group)
-    image, group = image[distinct], group[distinct]
+    given, once = len(image), copies.first(copies.among(image, group))
+    image, group = image[once], group[once]
     rows = sample(len(image), arguments.images, arguments.seed)
     kept, group = np.unique(group[rows], return_inverse=True)  # a sample may miss a group
     groups, right = [groups[each] for each in kept], right[kept]
     matching = Matching(image[rows], prompts, others, groups, group, categories, category, right)
-    return matching, {"images_given": given, "copies": {"image": given - len(distinct)}}
+    return matching, {"images_given": given, "copies": {"image": int((~once).sum())}}
 
 
 def _names(given: str, rows: int, of: str) -> tuple[list[str], Int[np.ndarray, "n"]]:

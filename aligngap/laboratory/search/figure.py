@@ -13,6 +13,7 @@ from aligngap.tasks.search import FIRST, IMAGES, NDCG
 
 DRAWN = {NDCG: f"NDCG@{FIRST}", "recall@10": "recall@10", "mrr": "MRR"}
 PRINTED = (0.0, 0.5, 1.0)
+COPIES = "what equals a right document is no distractor"
 Values = Sequence[Mapping[str, float]]
 
 
@@ -58,7 +59,7 @@ def summary(
     """A line a measure at three shares of images, and the best fused document."""
     lines = [
         opening(sizes, given, transformed),
-        *([f"{copied}: pairs that share an image or a text are one item"] if copied else []),
+        *([f"{copied}: {COPIES}"] if copied else []),
         f"{'share of images':<22}" + "".join(f"{share:9g}".ljust(26) for share in PRINTED),
     ]
     for name in (*DRAWN, "recall@1", "recall@5", IMAGES):

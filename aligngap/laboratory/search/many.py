@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aligngap.laboratory.search.figure import DRAWN, opening, words
+from aligngap.laboratory.search.figure import COPIES, DRAWN, opening, words
 from aligngap.laboratory.shared.result import style
 from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
-from aligngap.tasks.many_modalities import Mixture, among_first, even, pair
-from aligngap.tasks.search import FIRST, GRID, NDCG
+from aligngap.tasks.many_modalities import among_first, even, pair
+from aligngap.tasks.search import FIRST, GRID, NDCG, Mixture
 
 Values = Mapping[Mixture, Mapping[str, float]]
 
@@ -69,7 +69,7 @@ def summary(
     width = max(22, *(len(name) + 2 for name in first))
     lines = [
         opening(sizes, given, transformed),
-        *([f"{copied}: items that share a row of one modality are one"] if copied else []),
+        *([f"{copied}: {COPIES}"] if copied else []),
         "items stand as".ljust(width) + "".join(f"{head:>9}".ljust(26) for head in heads),
     ]
     for name in (*DRAWN, "recall@1", "recall@5", *first):

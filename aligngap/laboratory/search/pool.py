@@ -2,10 +2,10 @@
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped, UInt64
 
 from aligngap import progress
 from aligngap.errors import AligngapError, UsageError
@@ -27,7 +27,7 @@ class Pool:
     shown: Bool[np.ndarray, "N 2"] | None
     given: int  # Queries that there were, of which those of `queries` are left.
     clusters: Int[np.ndarray, "Q"] | None = None  # Queries of one item; each its own without.
-    copies: Mapping[str, int] = dataclasses.field(default_factory=dict)  # Rows that are no item.
+    copies: Mapping[str, int] = dataclasses.field(default_factory=dict)  # modality → how many.
 
 
 def read(
@@ -76,10 +76,10 @@ class Side:
             return rows
         return self._transform.changed(self.modality, rows, start, self.given)
 
-    def given_rows(self) -> Iterator[Float[np.ndarray, "n D"]]:
-        """All of them, GROUPS at a time, not transformed."""
-        for start in range(0, self.source.shape[0], GROUPS):
-            yield self._unit.at(start, start + GROUPS)
+    def digests(self) -> UInt64[np.ndarray, "N"]:
+        """Of all of them, not transformed: a transform may put two on one place."""
+        starts = range(0, self.source.shape[0], GROUPS)
+        return np.concatenate([copies.digests(self._unit.at(i, i + GROUPS)) for i in starts])
 
     def all(self) -> Float[np.ndarray, "N D"]:
         """All of them."""
@@ -87,24 +87,29 @@ class Side:
         return np.concatenate([self.at(start, start + GROUPS) for start in starts])
 
 
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What is equal: of each item the numbers of its rows, of each query its own."""
+
+    rows: Int[np.ndarray, "N M"]
+    query: Int[np.ndarray, "Q"]
+
+    @classmethod
+    def of(
+        cls, items: Sequence[UInt64[np.ndarray, "N"]], query: UInt64[np.ndarray, "Q"]
+    ) -> "Numbers":
+        """From digests; an image that equals a text has its number."""
+        rows = copies.numbered(np.concatenate(items)).reshape(len(items), -1).T
+        return cls(rows, copies.numbered(query))
+
+
 def _of_items(arguments: argparse.Namespace, query: Side, items: Sequence[Side]) -> Pool:
-    """Rows i that share an image, a text or another rendering are one item: the first of them
-    stands in the pool, and the queries of all of them ask for it; else its copies would stand
-    before it."""
-    numbers = [
-        copies.numbered(np.concatenate([copies.digests(rows) for rows in side.given_rows()]))
-        for side in items
-    ]
-    group = copies.linked(*numbers)
-    first = np.zeros(len(group), bool)
-    first[np.unique(group, return_index=True)[1]] = True
-    right = Right(np.arange(len(group)), group, np.ones(len(group)))
-    pool = _of_queries(arguments, query, right, _streamed(items, first), None)
-    copied = {
-        side.modality: len(number) - len(np.unique(number))
-        for side, number in zip(items, numbers, strict=True)
-    }
-    return dataclasses.replace(pool, clusters=pool.right.item, copies=copied)
+    """Row i of all files is one item. Queries whose items share a row are drawn together."""
+    own = np.arange(items[0].source.shape[0])
+    numbers = Numbers.of([side.digests() for side in items], query.digests())
+    alike = copies.linked(*numbers.rows.T, numbers.query)[copies.first(numbers.query)]
+    right = Right(own, own, np.ones(len(own)))
+    return _of_queries(arguments, query, right, items, numbers, alike=alike)
 
 
 def _by_qrels(arguments: argparse.Namespace, items: Sequence[Side], query: Side) -> Pool:
@@ -124,18 +129,30 @@ def _by_qrels(arguments: argparse.Namespace, items: Sequence[Side], query: Side)
     names = list(dict.fromkeys(given[0] + given[1]))
     of = str(query.given), f"{image.given} and {text.given}"
     right = qrels.right(arguments.qrels, grades, qrels.ids(query.source), names, of)
+    digests = [side.digests() for side in items]
     if given[0] == given[1]:
-        return _of_queries(arguments, query, right, _streamed(items), None)
+        return _of_queries(arguments, query, right, items, Numbers.of(digests, query.digests()))
     rows = [side.all() for side in items]
     places = [{name: row for row, name in enumerate(each)} for each in given]
     both = np.array([[place.get(name, -1) for place in places] for name in names])
     there = both >= 0
-    images, texts = (
-        np.where(there[:, [side]], rows[side][both[:, side]], rows[1 - side][both[:, 1 - side]])
-        for side in (0, 1)
-    )
+    numbers = Numbers.of([_either(digests, both, side) for side in (0, 1)], query.digests())
     shown = np.stack([there[:, 0], ~there[:, 1]], axis=1)
-    return _of_queries(arguments, query, right, chunks_of(images, texts), shown)
+
+    def held(kept: Bool[np.ndarray, "N"]) -> Chunks:
+        return chunks_of(_either(rows, both[kept], 0), _either(rows, both[kept], 1))
+
+    return _of_queries(arguments, query, right, items, numbers, held, shown)
+
+
+def _either(
+    values: Sequence[np.ndarray], places: Int[np.ndarray, "N 2"], side: int
+) -> Shaped[np.ndarray, "N ..."]:
+    """Of each item its value of a side, or of the other one where it has none there (−1)."""
+    found = values[1 - side][places[:, 1 - side]]
+    there = places[:, side] >= 0
+    found[there] = values[side][places[there, side]]
+    return found
 
 
 def _by_same_ids(arguments: argparse.Namespace, items: Sequence[Side], query: Side) -> Pool:
@@ -149,27 +166,77 @@ def _by_same_ids(arguments: argparse.Namespace, items: Sequence[Side], query: Si
     of = str(query.given), str(items[0].given)
     grades = qrels.read(arguments.qrels)
     right = qrels.right(arguments.qrels, grades, qrels.ids(query.source), names, of)
-    return _of_queries(arguments, query, right, _streamed(items), None)
+    numbers = Numbers.of([side.digests() for side in items], query.digests())
+    return _of_queries(arguments, query, right, items, numbers)
 
 
 def _of_queries(
     arguments: argparse.Namespace,
     query: Side,
     right: Right,
-    chunks: Chunks,
-    shown: np.ndarray | None,
+    items: Sequence[Side],
+    numbers: Numbers,
+    held: Callable[[Bool[np.ndarray, "N"]], Chunks] | None = None,
+    shown: Bool[np.ndarray, "N 2"] | None = None,
+    alike: Int[np.ndarray, "Q"] | None = None,
 ) -> Pool:
-    """The queries that have a right item; beyond --queries a sample of them."""
+    """The queries that have a right item; beyond --queries a sample of them. Equal queries are one,
+    and so are items whose rows all are: their first stands for them. Without `held`, what gives the
+    rows of those that are kept, these are in row i of all files."""
+    item = copies.numbered(*numbers.rows.T)
+    kept, first = copies.first(item), copies.first(numbers.query)
+    if kept.sum() < 2:
+        raise AligngapError(
+            f"{' and '.join(side.given for side in items)}: all rows are one item, and nothing "
+            "stands beside it; expected at least two that differ"
+        )
+    right = _once(numbers.query[right.query], item[right.item], right.grade)
     asking = np.unique(right.query)
     chosen = asking[sample(len(asking), arguments.queries, arguments.seed)]
-    kept = np.isin(right.query, chosen)
-    numbers = np.searchsorted(chosen, right.query[kept])
-    left = Right(numbers, right.item[kept], right.grade[kept])
-    return Pool(chunks, query.all()[chosen], left, shown, query.source.shape[0])
+    asked = np.isin(right.query, chosen)
+    left = Right(
+        np.searchsorted(chosen, right.query[asked]),
+        right.item[asked],
+        right.grade[asked],
+        numbers.rows[kept],
+    )
+    return Pool(
+        held(kept) if held else _streamed(items, kept),
+        query.all()[first][chosen],
+        left,
+        None if shown is None else shown[kept],
+        query.source.shape[0],
+        None if alike is None else alike[chosen],
+        _counted(items, numbers, first, shown),
+    )
 
 
-def _streamed(items: Sequence[Side], kept: Bool[np.ndarray, "N"] | None = None) -> Chunks:
-    """Rows of all files (those that are kept), GROUPS at a time, read anew in each pass."""
+def _once(
+    query: Int[np.ndarray, "R"], item: Int[np.ndarray, "R"], grade: Float[np.ndarray, "R"]
+) -> Right:
+    """Each pair once, by query, with the highest of its grades."""
+    order = np.lexsort((-grade, item, query))
+    kept = order[copies.first(copies.numbered(query[order], item[order]))]
+    return Right(query[kept], item[kept], grade[kept])
+
+
+def _counted(
+    items: Sequence[Side],
+    numbers: Numbers,
+    first: Bool[np.ndarray, "Q"],
+    shown: Bool[np.ndarray, "N 2"] | None,
+) -> dict[str, int]:
+    """modality → rows that repeat another one."""
+    there = np.ones(numbers.rows.shape, bool)
+    if shown is not None:
+        there = np.stack([shown[:, 0], ~shown[:, 1]], axis=1)
+    sides = zip(items, numbers.rows.T, there.T, strict=True)
+    found = {side.modality: int((~copies.first(own[has])).sum()) for side, own, has in sides}
+    return found | {"query": int((~first).sum())}
+
+
+def _streamed(items: Sequence[Side], kept: Bool[np.ndarray, "N"]) -> Chunks:
+    """Rows of all files that are kept, GROUPS at a time, read anew in each pass."""
     passes = iter(("Reading the right items", "Comparing queries with items"))
 
     def chunks() -> Iterator[Chunk]:
@@ -177,8 +244,8 @@ def _streamed(items: Sequence[Side], kept: Bool[np.ndarray, "N"] | None = None) 
         with progress.Bar(next(passes), count, "items") as bar:
             for start in range(0, count, GROUPS):
                 rows = [side.at(start, start + GROUPS) for side in items]
-                there = slice(None) if kept is None else kept[start : start + GROUPS]
-                if len(rows[0][there]):
+                there = kept[start : start + GROUPS]
+                if there.any():
                     yield tuple(each[there] for each in rows)
                 bar.advance(len(rows[0]))
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aligngap.errors import AligngapError, UsageError
-from aligngap.gap import copies, files, sources
+from aligngap.gap import files, sources
 
 FILES = "FILE.npy, FILE.npz:NAME or FILE.safetensors"  # what help texts say of embeddings
 
@@ -28,17 +28,6 @@ def read_pairs(
     """Two files of embeddings whose rows i are a pair, N ≥ 4; AligngapError says what is wrong."""
     files.pair(image_path, text_path, least=4)
     return files.load(image_path), files.load(text_path)
-
-
-def matches(*modalities: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "N"]:
-    """A label an item: those that share an image, a caption or a query (equal rows) answer each
-    other. Row i of all modalities is one item."""
-    return copies.groups(*modalities)
-
-
-def distinct(rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "U"]:
-    """One place of every row that occurs: copies are one candidate, or they fill the first k."""
-    return np.unique(rows, axis=0, return_index=True)[1]
 
 
 def classes(

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aligngap.errors import AligngapError, UsageError
+from aligngap.gap import copies
+from aligngap.tasks.probe import Rows
 
 LABELS = "one each: an array of whole numbers or strings, or a text file of lines"
 CHOOSE = TEST = 0.2  # Shares of the groups, where no rows to test on are given.
@@ -27,22 +29,9 @@ def check_seed(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--seed={arguments.seed}: expected at least 0")
 
 
-def copies(rows: Float[np.ndarray, "N D"]) -> Int[np.ndarray, "N"]:
-    """A number a row, the same for equal rows."""
-    found: np.ndarray = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
-    return found
-
-
-def distinct(
-    rows: Float[np.ndarray, "N D"], classes: Int[np.ndarray, "N"]
-) -> tuple[Int[np.ndarray, "U"], Int[np.ndarray, "N"]]:
-    """(the first of all rows of one class that are equal, the place among those of each row's own).
-
-    Equal rows of two classes stay: which of them is right nobody has said."""
-    both = np.stack([copies(rows), classes], axis=1)
-    _, first, own = np.unique(both, axis=0, return_index=True, return_inverse=True)
-    kept = np.sort(first)
-    return kept, np.searchsorted(kept, first[own.reshape(-1)])
+def once(rows: Float[np.ndarray, "N D"], classes: Int[np.ndarray, "N"]) -> Rows:
+    """Equal rows of a class are one, to learn from and to be tested by."""
+    return Rows(rows, classes).take(copies.first(copies.among(rows, classes)))
 
 
 def parted(groups: Int[np.ndarray, "N"], seed: int, test: bool) -> dict[str, Int[np.ndarray, "n"]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from aligngap.gap import copies
 from aligngap.intervals import Interval
 from aligngap.laboratory.shared.result import style
 from aligngap.reporting.figures import PALETTE, run_colour
@@ -29,10 +30,13 @@ def draw(found: Found, label: str, title: str) -> Figure:
     return figure
 
 
-def lines(found: Found) -> str:
-    """Name, value, interval and chance of each."""
+def lines(found: Found, copied: Mapping[str, int] | None = None) -> str:
+    """Name, value, interval and chance of each; then how many rows are `copied`, if any."""
     width = max(map(len, found))
-    return "\n".join(f"{name:<{width}}  {_words(each)}" for name, each in found.items())
+    said = [f"{name:<{width}}  {_words(each)}" for name, each in found.items()]
+    if words := copies.said(copied or {}):
+        said.append(f"{words}: equal rows count once")
+    return "\n".join(said)
 
 
 def _words(each: Interval) -> str:

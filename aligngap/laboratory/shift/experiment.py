@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from aligngap import gap, objectives, progress
 from aligngap.errors import AligngapError, UsageError
@@ -22,7 +22,7 @@ from aligngap.gap.embedding_shift import MOVES
 from aligngap.gap.streaming import sample
 from aligngap.laboratory.shared import along_gap, embeddings
 from aligngap.laboratory.shared.embeddings import classes as classes_of
-from aligngap.laboratory.shared.embeddings import distinct, read_pairs
+from aligngap.laboratory.shared.embeddings import read_pairs
 from aligngap.laboratory.shared.result import Result
 from aligngap.laboratory.shift.figure import draw, summary
 from aligngap.tasks import retrieval
@@ -135,14 +135,19 @@ def _landscape(
 
 def _vector(image: np.ndarray, text: np.ndarray) -> Float[Array, "D"]:
     """The gap vector of the distinct rows."""
-    return gap.gap_vector(image[distinct(image)], text[distinct(text)])
+    return gap.gap_vector(image[_once(image)], text[_once(text)])
+
+
+def _once(rows: np.ndarray) -> Bool[np.ndarray, "N"]:
+    """Which are no copies of rows before them."""
+    return copies.first(copies.among(rows))
 
 
 def _recalls(
     image: np.ndarray, text: np.ndarray, same: np.ndarray, deltas: np.ndarray, move: str
 ) -> dict[str, list[float]]:
     """name → recall at each δ, among the distinct images and captions of all pairs."""
-    a, b = distinct(image), distinct(text)
+    a, b = _once(image), _once(text)
     vector = gap.gap_vector(image[a], text[b])
     found = []
     for delta in progress.track(deltas, "retrieval", len(deltas), "shifts"):
@@ -165,7 +170,7 @@ def _accuracies(task: Task, deltas: np.ndarray, move: str) -> dict[str, Any]:
 
 def _retrieval(image: np.ndarray, text: np.ndarray, same: np.ndarray, rows: np.ndarray) -> Task:
     """R@1 of these pairs among their distinct rows, a pair's two directions averaged."""
-    labels, a, b = same[rows], distinct(image[rows]), distinct(text[rows])
+    labels, a, b = same[rows], _once(image[rows]), _once(text[rows])
 
     def score(v: np.ndarray, t: np.ndarray) -> Hits:
         to_text = expected_hits(v, t[b], labels, labels[b], ks=(1,))

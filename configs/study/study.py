@@ -1,0 +1,65 @@
+"""The study: the papers' methods, and newer ones, trained alike on pictograms at quickstart's size.
+
+    aligngap train --config=configs/study/study.py:rates --sweep --workdir=runs/study/rates
+    aligngap train --config=configs/study/study.py:main --sweep --workdir=runs/study/main
+
+`rates`: each method at each learning rate, half as many steps, one seed; `validation` says which
+rate it has in `main`, which has five seeds. Both can be stopped and started again.
+"""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from aligngap.presets import PRESETS
+
+RATES = (1e-3, 2e-3, 4e-3)
+SEEDS = range(5)
+TIED = PRESETS["sharedclip"]
+# Name → what it changes in CLIP. [AC], [CG], [YA], [SL], [CL], [CS], [RB]: aligngap/config.py.
+METHODS: dict[str, dict[str, Any]] = {
+    "clip": {},
+    "sharedclip": TIED,
+    "alignclip": PRESETS["alignclip"],
+    "alignclip_both": PRESETS["alignclip"] | {"objective.separated": ("image", "text")},
+    "alignclip_unscaled": PRESETS["alignclip"] | {"objective.semantic_rescaling": False},
+    "separation_untied": {"objective.separation_weight": 0.25},  # Not in [AC].
+    "cua": PRESETS["cua"],
+    "cuaxu": PRESETS["cuaxu"],
+    "cua_tied": TIED | PRESETS["cua"],
+    "cuaxu_tied": TIED | PRESETS["cuaxu"],
+    "scheduled": {"objective.temperature": "scheduled"},
+    "soft_swap": {"objective.swap": "soft", "objective.swap_share": 0.05},
+    "siglip": PRESETS["siglip"],
+    "siglip_relative": PRESETS["siglip_relative"],
+    "cl_gap": PRESETS["cl_gap"],
+    "cauchy_schwarz": {"objective.cauchy_schwarz_weight": 1.0},
+}
+
+
+def get_config(part: str = "main") -> ConfigDict:
+    """Quickstart's CLIP, half as long for `rates`."""
+    quickstart = Path(__file__).parents[1] / "quickstart.py"
+    config: ConfigDict = runpy.run_path(str(quickstart))["get_config"]("clip")
+    if part == "rates":
+        config.steps //= 2
+    return config
+
+
+def sweep(part: str = "main") -> dict[str, dict[str, Any]]:
+    """The points of a part; seed by seed, so that what is there is complete for some seeds."""
+    rates = RATES if part == "rates" else (2e-3,)
+    seeds = SEEDS if part == "main" else (0,)
+    return {
+        f"{method}-lr{rate:g}-seed{seed}": {
+            "name": method,
+            "optimizer.peak_lr": rate,
+            "seed": seed,
+            **changes,
+        }
+        for seed in seeds
+        for method, changes in METHODS.items()
+        for rate in rates
+    }
