@@ -4,7 +4,8 @@
     aligngap train --config=configs/study/study.py:main --sweep --workdir=runs/study/main
 
 `rates`: each method at each learning rate, half as many steps, one seed; `validation` says which
-rate it has in `main`, which has five seeds. Both can be stopped and started again.
+rate it is to have in `main`, which has five seeds and, until then, quickstart's rate for all. Both
+can be stopped and started again.
 """
 
 import runpy

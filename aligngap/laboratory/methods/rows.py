@@ -9,12 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from aligngap.errors import AligngapError, UsageError
-from aligngap.gap import files
+from aligngap.gap import copies, files
 from aligngap.gap.streaming import sample
 from aligngap.laboratory.advise import weighing
 from aligngap.laboratory.advise.candidates import Given
 from aligngap.laboratory.advise.judge import Judge
-from aligngap.laboratory.shared.embeddings import matches
 
 EXPECTED = "NAME=RUNS:SPLIT or NAME=RUNS:SPLIT,FIT,CHOOSE"
 
@@ -82,8 +81,7 @@ def _read(folder: Path, splits: Sequence[str], most: int, seed: int) -> Seed:
     # Half of the items may have more than half of the rows.
     some = sample(len(given.fitted), len(given.image) // 2, seed)
     given = dataclasses.replace(given, fitted=given.fitted[some])
-    # Labels are numbered by what rows hold: items are put in one order for all seeds.
-    judged = Halves(given, dataclasses.replace(judge, item=np.sort(judge.item)))
+    judged = Halves(given, judge)
     if len(splits) == 1:
         return Seed(folder, judged, None)
     fit, choose = (_rows(folder, split) for split in splits[1:])
@@ -104,7 +102,7 @@ def _apart(fit: Rows, choose: Rows, most: int, seed: int) -> Halves:
         np.concatenate([one[some], other]) for one, other in zip(fit, choose, strict=True)
     )
     judged = np.arange(len(some), len(image))
-    label = matches(*choose)
-    item = np.unique(label, return_index=True)[1]
+    label = copies.groups(*choose)
+    item = np.flatnonzero(copies.first(label))
     given = Given(image, text, query, np.arange(len(some)), judged, np.empty(0, int))
     return Halves(given, Judge(label, item, item, item, True, None))
