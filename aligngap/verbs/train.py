@@ -39,8 +39,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """The whole run or sweep, or with --dry_run what it would cost and which points there are."""
-    if not (arguments.workdir or arguments.dry_run):
-        raise UsageError("train needs --workdir=DIR (or --dry_run)")
     folder = Path(arguments.workdir) if arguments.workdir else None
     overrides = list(arguments.overrides)
     if arguments.init_from:
@@ -48,11 +46,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.sweep is None:
         from aligngap import config as configs
 
-        _run(configs.load(arguments.config, overrides), folder, arguments)
+        config = configs.load(arguments.config, overrides)
+        _expect_folder(arguments)
+        _run(config, folder, arguments)
         return
     from aligngap.runs import sweep
 
     points = sweep.points(arguments.config, overrides)
+    _expect_folder(arguments)
     if arguments.sweep == ALL:
         _sweep(points, folder, arguments)
         return
@@ -60,6 +61,12 @@ def run(arguments: argparse.Namespace) -> None:
     if folder is not None and not arguments.dry_run:
         sweep.record(folder, points)
     _run(point.config, folder and folder / point.name, arguments)
+
+
+def _expect_folder(arguments: argparse.Namespace) -> None:
+    """After the overrides, among which a misspelt --workdir stands, were read."""
+    if not (arguments.workdir or arguments.dry_run):
+        raise UsageError("train needs --workdir=DIR (or --dry_run)")
 
 
 def _run(config: Any, folder: Path | None, arguments: argparse.Namespace) -> None:

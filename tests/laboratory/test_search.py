@@ -12,6 +12,8 @@ from aligngap.tasks import many_modalities, search
 from aligngap.tasks.mixed_pool import Right, chunks_of
 from aligngap.unit import unit_rows_numpy
 
+import programs
+
 
 def cloud(rows, seed):
     return unit_rows_numpy(np.random.default_rng(seed).normal(size=(rows, 8))).astype(np.float32)
@@ -265,14 +267,17 @@ def test_bad_input_is_one_line(folder, run):
     assert (code, "image_ids.txt holds 1 ids for 30 rows" in line) == (1, True), line
 
 
-PEAKS = """
-import resource, sys
+PEAKS = (
+    programs.PEAK
+    + """
+import sys
 from aligngap.cli import main
 for folder in sys.argv[1:]:
     given = [f"--{name}={folder}/{name}.npy" for name in ("image", "text", "query")]
     assert main(["gap", "search", *given, f"--qrels={folder}/q.tsv", f"--output={folder}"]) == 0
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print("peak", peak())
 """
+)
 
 
 def test_items_are_never_held_at_once(tmp_path):

@@ -24,6 +24,13 @@ TINY = {
     "log.every_steps": 1,
 }  # fmt: skip
 
+# The start of a program that says what it has held, in MiB. (`ru_maxrss` begins at what the process
+# that started it held.)
+PEAK = """
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024
+"""
 # What tests/conftest.py sets to compile fast.
 QUICKLY_COMPILED = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS", "JAX_NUM_CPU_DEVICES")
 

@@ -224,9 +224,9 @@ def test_a_probe_by_one_command(saved, sets, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Probing label on 48 images" in done.stderr
     files = (tmp_path / "run" / "clip_benchmark").glob("*.json")
-    by_task = {one["task"]: one for one in map(json.loads, map(Path.read_text, files))}
-    found = by_task["linear_probe"]
-    assert found["dataset"] == "cifar10"
+    by_labels = {one["labels"]: one for one in map(json.loads, map(Path.read_text, files))}
+    found = by_labels["label"]
+    assert (found["dataset"], found["task"]) == ("cifar10", "linear_probe")
     values = json.loads((tmp_path / "run" / "evaluation.json").read_text())["splits"]["test"]
     own = values["probe"]["label"]
     assert found["metrics"]["lp_acc1"] == pytest.approx(own["lp_acc1"]["value"], abs=1e-6)

@@ -45,8 +45,8 @@ def test_a_sweep_is_stopped_goes_on_and_says_what_failed(
     os.kill(running.children("aligngap")[0], signal.SIGTERM)
     assert running.end() == 75, running.said
     assert "stopped at point plain" in running.said.splitlines()[-1]
-    (step,) = {*saved_steps(folder / "plain")} - {2, 4, 6}
-    assert metrics(folder / "plain")[-1]["step"] == step
+    step = saved_steps(folder / "plain")[-1]
+    assert step < 8 and metrics(folder / "plain")[-1]["step"] == step
 
     again = program.run(*command("--sweep"))
     assert again.returncode == 1, again.stderr

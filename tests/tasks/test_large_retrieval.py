@@ -10,9 +10,11 @@ import pytest
 import programs
 
 IMAGES, TEXTS, DIMENSION, NOISE, CHECKED = 100_000, 500_000, 64, 1.9, 50
-MOST = 4 * 2**30  # Bytes of memory.
-PROGRAM = """
-import json, resource, sys
+MOST = 4 * 1024  # MiB of memory.
+PROGRAM = (
+    programs.PEAK
+    + """
+import json, sys
 import numpy as np
 from aligngap.tasks import retrieval
 
@@ -21,9 +23,9 @@ places = np.arange(len(image)), np.arange(len(text)) % len(image)
 scores = retrieval.scores(image, text, *places)
 found = {name: each.value for name, each in scores.items()}
 own = {name: each.items[: int(sys.argv[3])].tolist() for name, each in scores.items()}
-peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"values": found, "own": own, "peak": peak}))
+print(json.dumps({"values": found, "own": own, "peak": peak()}))
 """
+)
 
 
 def unit(rows):

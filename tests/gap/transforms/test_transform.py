@@ -18,6 +18,8 @@ from aligngap.gap.transforms.methods import METHODS
 from aligngap.gap.transforms.methods.options import OPTIONS
 from aligngap.verbs import gap_fit
 
+import programs
+
 
 def fit(clouds, method, **more):
     if method == "transport":
@@ -228,16 +230,19 @@ def test_arrays_that_do_not_fit_are_refused(clouds, tmp_path):
     GapTransform.load(tmp_path / "good")
 
 
-PEAKS = """
-import resource, sys
+PEAKS = (
+    programs.PEAK
+    + """
+import sys
 from aligngap.cli import main
 for folder in sys.argv[1:]:
     given = [f"--image={folder}/image.npy", f"--text={folder}/text.npy"]
     assert main(["gap", "fit", *given, "--method=standardise", f"--output={folder}/t"]) == 0
     apply = ["gap", "apply", f"--transform={folder}/t", given[0], f"--output={folder}/out.npy"]
     assert main(apply) == 0
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print("peak", peak())
 """
+)
 
 
 def test_rows_are_never_held_at_once(tmp_path):
