@@ -8,6 +8,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
 environment test
+say "ruff"
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+say "mypy, while the rest is installed"
+.venv/bin/mypy &
+types=$!
 environment_beside s3
 if .venv/bin/python -c 'import torch' 2>/dev/null; then
   environment_beside open_clip
@@ -24,12 +30,8 @@ command -v chromium >/dev/null || debian_package chromium ||
   debian_package slurmctld slurmd slurm-client munge openmpi-bin ||
   say "No SLURM or Open MPI: the tests of what they start are skipped"
 
-say "ruff"
-.venv/bin/ruff check .
-.venv/bin/ruff format --check .
-say "mypy"
-.venv/bin/mypy
 say "Preparing the pictograms corpus and CLIP's tokenizer"
 .venv/bin/aligngap prepare --corpus=pictograms --tokenizer=clip
+wait "$types"
 say "pytest"
 .venv/bin/python -m pytest -n 2 --dist=worksteal "$@"  # One process waits for compilers half of the time.

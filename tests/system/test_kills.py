@@ -11,7 +11,7 @@ from workdirs import final_state, metrics
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 
-KILLS = int(os.environ.get("ALIGNGAP_KILLS", "10"))
+KILLS = int(os.environ.get("ALIGNGAP_KILLS", "6"))
 STEPS = 5 * KILLS
 # A save after every step: at any moment one is under way.
 OVERRIDES = {"steps": STEPS, "checkpoint__every_steps": 1, "evaluated_every": 10}
