@@ -8,20 +8,18 @@ same pairs with them.
 
 import numpy as np
 
-from aligngap.gap.transforms import moments
-from aligngap.gap.transforms.maps import centring
 from aligngap.gap.transforms.methods.contract import Clouds, Fitted, Options
+from aligngap.gap.transforms.methods.onto_texts import Matrix, onto_texts
+from aligngap.gap.transforms.rows import Rows
 
 
 def fit(clouds: Clouds, options: Options) -> Fitted:
     """Means, and R of all that is turned."""
     del options
-    maps: Fitted = {}
-    for name, rows in clouds.items():
-        if name == "query":
-            maps[name] = (centring(moments.mean(rows)),)
-        elif name != "text":
-            own, text, matrix = moments.cross_covariance(rows, clouds["text"])
-            left, _, right = np.linalg.svd(matrix)
-            maps |= {name: (centring(own, left @ right),), "text": (centring(text),)}
-    return maps
+    return onto_texts(clouds, _rotation)
+
+
+def _rotation(name: str, rows: Rows, cross: Matrix) -> Matrix:
+    del name, rows
+    left, _, right = np.linalg.svd(cross)
+    return left @ right

@@ -10,23 +10,20 @@ same pairs with the texts.
 import numpy as np
 
 from aligngap.gap.transforms import moments
-from aligngap.gap.transforms.maps import centring
 from aligngap.gap.transforms.methods.contract import Clouds, Fitted, Options, expect_spread
+from aligngap.gap.transforms.methods.onto_texts import Matrix, onto_texts
 from aligngap.gap.transforms.methods.whiten import shrunk
+from aligngap.gap.transforms.rows import Rows
 
 
 def fit(clouds: Clouds, options: Options) -> Fitted:
     """Means, and B of all that is moved."""
     share = options["shrinkage"]
-    maps: Fitted = {}
-    for name, rows in clouds.items():
-        if name == "query":
-            maps[name] = (centring(moments.mean(rows)),)
-        elif name != "text":
-            mean, text, cross = moments.cross_covariance(rows, clouds["text"])
-            own = moments.covariance(rows).matrix
-            expect_spread(name, float(np.trace(own)))
-            even = np.trace(own) / len(own) * np.eye(len(own))
-            moved = np.linalg.solve(shrunk(own, share), (1 - share) * cross + share * even)
-            maps |= {name: (centring(mean, moved),), "text": (centring(text),)}
-    return maps
+
+    def regression(name: str, rows: Rows, cross: Matrix) -> Matrix:
+        own = moments.covariance(rows).matrix
+        expect_spread(name, float(np.trace(own)))
+        even = np.trace(own) / len(own) * np.eye(len(own))
+        return np.linalg.solve(shrunk(own, share), (1 - share) * cross + share * even)
+
+    return onto_texts(clouds, regression)
