@@ -1,10 +1,12 @@
 """Parameters as a tree: made, described without being made, and named by their paths."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 from ml_collections import ConfigDict
 
 BOX = jax.tree_util.GetAttrKey("value")  # Of flax.linen.LogicallyPartitioned.
@@ -13,12 +15,13 @@ BOX = jax.tree_util.GetAttrKey("value")  # Of flax.linen.LogicallyPartitioned.
 def initial(config: ConfigDict, module: nn.Module) -> Any:
     """A DualEncoder's at step 0 from the config's seed, boxed with their logical axis names."""
     image, text = config.model.image, config.model.text
-    variables = module.init(
-        jax.random.key(config.seed),
-        jnp.zeros((1, image.size, image.size, 3)),
-        jnp.zeros((1, text.context_length), jnp.int32),
-    )
-    return variables["params"]
+    return _initial(jax.random.key(config.seed), module, image.size, text.context_length)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))  # Traced once for all who ask.
+def _initial(key: Array, module: nn.Module, size: int, context_length: int) -> Any:
+    images, tokens = jnp.zeros((1, size, size, 3)), jnp.zeros((1, context_length), jnp.int32)
+    return module.init(key, images, tokens)["params"]
 
 
 def abstract(config: ConfigDict, module: nn.Module) -> Any:
