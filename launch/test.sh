@@ -33,5 +33,7 @@ command -v chromium >/dev/null || debian_package chromium ||
 say "Preparing the pictograms corpus and CLIP's tokenizer"
 .venv/bin/aligngap prepare --corpus=pictograms --tokenizer=clip
 wait "$types"
+# The tests start hundreds of programs, and where Python writes no bytecode each would compile all.
+.venv/bin/python -m compileall -q aligngap tests
 say "pytest"
 .venv/bin/python -m pytest -n 2 --dist=worksteal "$@"  # One process waits for compilers half of the time.

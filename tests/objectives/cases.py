@@ -1,5 +1,7 @@
 """Every loss by name, ours and the reference's, and batches to try them on."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,15 +76,23 @@ def ours(*inputs, tile=None):
     return {name: call() for name, call in calls(*inputs, tile=tile).items()}
 
 
+@functools.cache  # What is traced is so for all tests.
 def gradients(tile=None):
     """(v, t, scale, bias, semantics, groups) → each loss's value and its four gradients, jitted."""
 
-    def one(name, v, t, s, b, e, groups):
-        return jax.value_and_grad(
-            lambda *x: calls(*x, e, groups, tile=tile)[name](), argnums=(0, 1, 2, 3)
-        )(v, t, s, b)
+    return jax.jit(lambda *x: {name: _gradient(name, tile, *x) for name in NAMES})
 
-    return jax.jit(lambda *x: {name: one(name, *x) for name in NAMES})
+
+@functools.cache
+def gradient(name, tile):
+    """Of one loss, likewise."""
+    return jax.jit(functools.partial(_gradient, name, tile))
+
+
+def _gradient(name, tile, v, t, s, b, e, groups):
+    return jax.value_and_grad(
+        lambda *x: calls(*x, e, groups, tile=tile)[name](), argnums=(0, 1, 2, 3)
+    )(v, t, s, b)
 
 
 def clouds(unit_rows, batch, dimension, duplicates=False):

@@ -10,8 +10,8 @@ from programs import Program, Running
 
 
 @pytest.fixture(scope="session")
-def program(pictograms_dir, tmp_path_factory) -> Program:
-    return Program(pictograms_dir, tmp_path_factory.mktemp("compiled"))
+def program(pictograms_dir) -> Program:
+    return Program(pictograms_dir)
 
 
 @pytest.fixture

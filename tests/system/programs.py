@@ -46,12 +46,13 @@ class Program:
     As in a plain installation it finds no torch, which the tests have.
     """
 
-    def __init__(self, data_dir: Path, compiled: Path, also: Path | None = None) -> None:
+    def __init__(self, data_dir: Path, also: Path | None = None) -> None:
         self.data_dir = data_dir
         self._also = f":{also}" if also else ""  # Where a user's own modules are found.
-        # Most of these programs compile the same step: each but the first takes it from here.
+        # Most of these programs compile the same step: each but the first takes it from the folder
+        # that all processes of the tests share.
         self.cache = {
-            "JAX_COMPILATION_CACHE_DIR": str(compiled),
+            "JAX_COMPILATION_CACHE_DIR": os.environ["JAX_COMPILATION_CACHE_DIR"],
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }

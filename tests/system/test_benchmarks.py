@@ -50,7 +50,7 @@ def sets(pictograms_dir, tmp_path_factory):
         for number, record in enumerate(records[:60])
     ]
     layouts.write(folder, "coco_captions/2014:1.1.0", layouts.COCO, {"test": examples})
-    return Program(folder, tmp_path_factory.mktemp("compiled"))
+    return Program(folder)
 
 
 @pytest.fixture(scope="module")

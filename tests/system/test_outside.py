@@ -33,7 +33,7 @@ def get_config():
 
 @pytest.mark.system
 def test_a_corpus_a_tokenizer_and_an_evaluator_of_ones_own(tmp_path):
-    program = Program(tmp_path / "no_data", tmp_path / "compiled", also=OUTSIDE)
+    program = Program(tmp_path / "no_data", also=OUTSIDE)
     (tmp_path / "mine.py").write_text(CONFIG)
     run, page = tmp_path / "run", tmp_path / "report.html"
     for given in (
@@ -65,7 +65,7 @@ def test_a_corpus_a_tokenizer_and_an_evaluator_of_ones_own(tmp_path):
 @pytest.mark.system
 def test_records_that_cannot_be_read_are_replaced_and_counted(tmp_path):
     """Four of 16 are; also where a run goes on from a save, which its metrics do not show."""
-    program, run = Program(tmp_path / "no", tmp_path / "compiled", also=OUTSIDE), tmp_path / "run"
+    program, run = Program(tmp_path / "no", also=OUTSIDE), tmp_path / "run"
     torn = CONFIG.replace("shapes.Shapes", "shapes.Torn").replace("= 3, 8, 1", "= 4, 8, 1")
     (tmp_path / "mine.py").write_text(torn)
     command = ("train", f"--config={tmp_path / 'mine.py'}", f"--workdir={run}")
@@ -97,7 +97,7 @@ def test_records_that_cannot_be_read_are_replaced_and_counted(tmp_path):
     ],
 )
 def test_what_is_wrong_with_them_is_one_line(given, words, tmp_path):
-    program = Program(tmp_path / "no_data", tmp_path / "compiled", also=OUTSIDE)
+    program = Program(tmp_path / "no_data", also=OUTSIDE)
     (tmp_path / "mine.py").write_text(CONFIG)
     done = program.run(
         "train", f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}", given

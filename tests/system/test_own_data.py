@@ -24,17 +24,12 @@ SMALLER = {  # Than quickstart's, for the time it takes.
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    return tmp_path_factory.mktemp("compiled")
-
-
 @pytest.fixture
-def newcomer(pictograms_dir, tmp_path, compiled):
+def newcomer(pictograms_dir, tmp_path):
     """A program whose data folder has nothing in it but what was once fetched."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "downloads").symlink_to(pictograms_dir / "downloads")
-    return Program(tmp_path / "data", compiled)
+    return Program(tmp_path / "data")
 
 
 def done(program, *arguments):

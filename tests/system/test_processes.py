@@ -26,6 +26,15 @@ def cluster(program, start, tmp_path):
     return begin
 
 
+@pytest.fixture(scope="module")
+def alone(program, tmp_path_factory):
+    """The metrics of one process."""
+    workdir = tmp_path_factory.mktemp("alone") / "run"
+    done = program.train(workdir, **LONG)
+    assert done.returncode == 0, done.stderr
+    return metrics(workdir)
+
+
 def same_curve(one, other):
     assert [line["step"] for line in one] == [line["step"] for line in other]
     for a, b in zip(one, other, strict=True):
@@ -44,10 +53,9 @@ def test_two_processes_train_what_one_does(cluster, finished, tmp_path):
 PACKED = {"data__pack_captions": True, "mesh__data": -1}
 
 
-def test_packed_captions_are_the_padded_ones_on_any_processes(cluster, start, program, tmp_path):
+def test_packed_captions_are_the_padded_ones_on_any_processes(cluster, alone, tmp_path):
     """Two processes are stopped, four go on: the curve of one that pads. Where they go on, the
     shapes of the first steps are agreed on anew."""
-    assert program.train(tmp_path / "padded", **LONG).returncode == 0
     launcher = cluster(2, **LONG | PACKED)
     launcher.wait_until(lambda: len(metrics(tmp_path / "run")) >= 3)
     os.kill(launcher.children("aligngap")[-1], signal.SIGTERM)
@@ -55,13 +63,13 @@ def test_packed_captions_are_the_padded_ones_on_any_processes(cluster, start, pr
     assert "rows of 32 tokens" in launcher.said
     launcher = cluster(4, **LONG | PACKED)
     assert launcher.end() == 0, launcher.said
-    same_curve(metrics(tmp_path / "padded")[:20], metrics(tmp_path / "run")[:20])
+    same_curve(alone[:20], metrics(tmp_path / "run")[:20])
     assert metrics(tmp_path / "run")[-1]["step"] == 60
 
 
-def test_a_signal_to_one_process_stops_both_and_any_number_goes_on(cluster, program, tmp_path):
+def test_a_signal_to_one_process_stops_both_and_any_number_goes_on(cluster, alone, tmp_path):
     """SIGTERM to the second process alone; then one process goes on, is stopped, then four."""
-    workdir, alone = tmp_path / "run", tmp_path / "alone"
+    workdir = tmp_path / "run"
     for processes in (2, 1):
         seen = len(metrics(workdir))
         launcher = cluster(processes, **LONG)
@@ -73,9 +81,8 @@ def test_a_signal_to_one_process_stops_both_and_any_number_goes_on(cluster, prog
         assert launcher.said.count(f"step {step} is saved") == processes
     launcher = cluster(4, **LONG | {"mesh__data": 4})
     assert launcher.end() == 0, launcher.said
-    assert program.train(alone, **LONG).returncode == 0
-    same_curve(metrics(alone)[:20], metrics(workdir)[:20])
-    assert [line["step"] for line in metrics(workdir)] == [line["step"] for line in metrics(alone)]
+    same_curve(alone[:20], metrics(workdir)[:20])
+    assert [line["step"] for line in metrics(workdir)] == [line["step"] for line in alone]
 
 
 def test_a_peer_that_dies_ends_the_others(cluster, tmp_path):

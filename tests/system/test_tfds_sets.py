@@ -31,7 +31,7 @@ def sets(pictograms_dir, tmp_path_factory):
     records = layouts.drawings(pictograms_dir)
     layouts.coco_captions(folder, records)
     layouts.cifar10(folder, records)
-    return Program(folder, tmp_path_factory.mktemp("compiled"))
+    return Program(folder)
 
 
 @pytest.fixture(scope="module")
