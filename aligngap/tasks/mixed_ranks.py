@@ -106,6 +106,7 @@ def binomial(
     return found
 
 
+@functools.lru_cache(maxsize=64)
 def panels(degree: int) -> tuple[Float[np.ndarray, "U"], Float[np.ndarray, "U"]]:
     """Nodes and weights of integrals over [0, 1] of x^k (1 − c x)^(degree − k), 0 ≤ c ≤ 1.
 

@@ -66,11 +66,13 @@ def of_model(model: Model, seed: int) -> tuple[dict[Way, Found], dict[str, str]]
 
 
 def _of_method(model: Model, method: str, seed: int) -> dict[Way, Found]:
-    """As it is, and calibrated."""
-    found = {}
+    """As it is, and calibrated; often by the same options, and then both are judged at once."""
+    found, judged = {}, {}
     for way, (options, chosen_by) in _chosen(model, method, seed).items():
-        judged = [_curves(x.judged, method, options, seed)[way] for x in model.seeds]
-        found[way] = Found(options, chosen_by, np.stack(judged))
+        key = tuple(options.items())
+        if key not in judged:
+            judged[key] = [_curves(x.judged, method, options, seed) for x in model.seeds]
+        found[way] = Found(options, chosen_by, np.stack([each[way] for each in judged[key]]))
     return found
 
 

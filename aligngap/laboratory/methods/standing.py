@@ -60,13 +60,13 @@ def _together(values: Values, drawn: Drawn) -> Simultaneous:
 def _standing(way: Way, values: Values, drawn: Drawn, together: Interval) -> Standing:
     value, draws = values[way], drawn[way]
     curve = [seeds.interval(x, column) for x, column in zip(value, draws.T, strict=True)]
-    gains = [
+    gain, over_mean = (
         seeds.interval((value - values[other]).mean(), (draws - drawn[other]).mean(axis=1))
         for other in (Way(BEFORE, False), MEAN)
-    ]
+    )
     mean = seeds.interval(value.mean(), draws.mean(axis=1))
     floor = seeds.interval(_floor(value), _floor(draws))
-    return Standing(curve, mean, floor, *gains, together)
+    return Standing(curve, mean, floor, gain, over_mean, together)
 
 
 def _floor(curve: np.ndarray) -> Any:
