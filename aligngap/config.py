@@ -7,6 +7,7 @@ The papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021,
 [CS] CS-Aligner (2502.17028), [RB] SigLIP's relative bias (2509.18552).
 """
 
+import contextlib
 import difflib
 import json
 import os
@@ -301,17 +302,25 @@ def _read(path: str, overrides: list[str]) -> ConfigDict:
     values = flags.FlagValues()
     arguments = ["aligngap", f"--config={path}", *overrides]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
-    try:
+    with in_one_line(f"config {path}", " (evaluators and data.of get entries in a config file)"):
         values(arguments)
         config: ConfigDict = values["config"].value
+    return config
+
+
+@contextlib.contextmanager
+def in_one_line(what: str, of_key: str = "") -> Iterator[None]:
+    """UsageError that begins with `what` for anything that a config file raises, which is code;
+    `of_key` is said of a key that is missing."""
+    try:
+        yield
     except UsageError:
         raise
-    except Exception as error:  # A config file is code: it can fail in any way.
+    except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        if isinstance(error, KeyError):  # ml_collections' words are the key alone.
-            reason = f"it has no {reason} (evaluators and data.of get entries in a config file)"
-        raise UsageError(f"config {path}: {reason}") from error
-    return config
+        if isinstance(error, KeyError):  # Its words are the key alone.
+            reason = f"it has no {reason}{of_key}"
+        raise UsageError(f"{what}: {reason}") from error
 
 
 def overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:

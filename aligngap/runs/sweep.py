@@ -106,16 +106,11 @@ def _called(path: str) -> Any:
     name, _, preset = path.partition(":")
     if not Path(name).is_file():
         raise UsageError(f"config file {name} does not exist (FILE[:preset])")
-    try:
+    with configs.in_one_line(f"config {path}: sweep()"):
         sweep = runpy.run_path(name).get("sweep")
         if sweep is None:
             raise UsageError(f"config {name} has no sweep(): name → overrides of each point")
         return sweep(*[preset] * bool(preset and inspect.signature(sweep).parameters))
-    except UsageError:
-        raise
-    except Exception as error:  # A config file is code: it can fail in any way.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise UsageError(f"config {path}: sweep(): {reason}") from error
 
 
 def _point(path: str, overrides: Sequence[str], name: Any, own: Any) -> Point:

@@ -26,8 +26,7 @@ def draws(scores: Float[np.ndarray, "S N P"], seed: int) -> Draws:
     )
     return np.concatenate(
         [
-            np.einsum("rs,rsp->rp", some, np.einsum("rn,snp->rsp", others, scores))
-            / (seeds * items)
+            np.einsum("rs,srp->rp", some, others @ scores) / (seeds * items)
             for some, others in zip(of_seeds, of_items, strict=True)
         ]
     )

@@ -6,7 +6,7 @@ account of how alike the comparisons are, as sup-t bands (Montiel Olea & Plagbor
 value ± c · its bootstrap error, c the 95 % quantile of the largest |draw − value| / error.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -31,8 +31,6 @@ class Simultaneous(NamedTuple):
 def simultaneous(differences: Mapping[Key, Scores], seed: int) -> Simultaneous:
     """The mean of each comparison's differences in [-1, 1], with its interval; clusters are drawn
     whole, the same ones for all comparisons, which may have items in some of them alone.
-
-    A comparison whose clusters all differ alike has no error: its interval is that point.
     """
     names = np.unique(np.concatenate([each.clusters for each in differences.values()]))
     totals = [_totals(each, names) for each in differences.values()]
@@ -42,6 +40,19 @@ def simultaneous(differences: Mapping[Key, Scores], seed: int) -> Simultaneous:
     draws = np.concatenate([_means(counts @ sums, counts @ sizes, values) for counts in blocks])
     # A bootstrap's variance is (G − 1) / G of that of samples.
     errors = draws.std(axis=0) * np.sqrt(len(names) / max(len(names) - 1, 1))
+    return bands([*differences], values, draws, errors)
+
+
+def bands(
+    keys: Sequence[Key],
+    values: Float[np.ndarray, "M"],
+    draws: Float[np.ndarray, "R M"],
+    errors: Float[np.ndarray, "M"],
+) -> Simultaneous:
+    """The intervals of M differences in [-1, 1], of their draws by any bootstrap and its errors.
+
+    A difference that is the same in every draw has no error: its interval is that point.
+    """
     moving = errors > SMALLEST_ERROR
     largest = np.abs((draws - values)[:, moving] / errors[moving]).max(axis=1, initial=0)
     critical = float(np.quantile(largest, CONFIDENCE))
@@ -49,7 +60,7 @@ def simultaneous(differences: Mapping[Key, Scores], seed: int) -> Simultaneous:
     ends = np.clip([values - reach, values + reach], -1, 1)
     found = {
         key: Interval(float(value), float(low), float(high))
-        for key, value, low, high in zip(differences, values, *ends, strict=True)
+        for key, value, low, high in zip(keys, values, *ends, strict=True)
     }
     return Simultaneous(found, critical)
 

@@ -7,8 +7,10 @@ import pytest
 
 from aligngap import cli
 from aligngap.gap.transforms.methods import METHODS
+from aligngap.intervals import resampled_counts
 from aligngap.laboratory.methods import curves, rows
-from aligngap.laboratory.methods.standing import _floor
+from aligngap.laboratory.methods.curves import BEFORE, Found, Way
+from aligngap.laboratory.methods.standing import MEAN, _floor, standings
 from aligngap.tasks import search
 from aligngap.tasks.mixed_pool import Right, chunks_of
 
@@ -88,7 +90,7 @@ def test_values_are_those_of_search_on_the_judged_half(runs, found):
     table = (output / "methods.md").read_text()
     ends = " / ".join(f"{mean['curve'][place]['value']:.3f}" for place in (0, 5, 10))
     assert f"| mean | {ends}; {mean['floor']['value']:.2f} |" in table
-    assert "| mean | +0.000 [+0.000, +0.000] |" in table
+    assert "| mean | +0.0000 [+0.0000, +0.0000] [+0.0000, +0.0000] |" in table
     assert "share of items that stand as image" in (output / "methods.svg").read_text()
 
 
@@ -133,6 +135,57 @@ def test_options_are_not_chosen_by_what_is_judged(runs, found, tmp_path):
         assert others["methods"][name]["chosen_by"] == each["chosen_by"], name
 
 
+def test_gains_match_loops_over_draws_of_seeds_and_items():
+    """Each alone, and all together; the one that is the same in every draw moves no other."""
+    random, (runs, items) = np.random.default_rng(0), (3, 14)
+    of_items = random.uniform(0.2, 0.6, (1, items, 1))
+    scores = {
+        Way(name, False): of_items + random.normal(shift, 0.1, (runs, items, len(search.GRID)))
+        for name, shift in ((BEFORE, -0.05), ("mean", 0), ("ridge", 0.08), ("coral", 0.01))
+    }
+    scores[Way("whiten", True)] = scores[MEAN] + 0.25
+    found, critical = standings({way: Found({}, None, x) for way, x in scores.items()}, seed=5)
+    counts = (np.concatenate([*resampled_counts(n, stream, 2000)])
+              for n, stream in ((runs, 10), (items, 11)))  # fmt: skip
+    drawn = [np.outer(*each) / (runs * items) for each in zip(*counts, strict=True)]
+    apart = {way: (x - scores[MEAN]).mean(axis=2) for way, x in scores.items()}
+    draws = {way: np.array([(x * weights).sum() for weights in drawn]) for way, x in apart.items()}
+    errors = {way: x.std() for way, x in draws.items()}
+    moving = [Way(name, False) for name in (BEFORE, "ridge", "coral")]
+    largest = [np.abs(draws[way] - apart[way].mean()) / errors[way] for way in moving]
+    wanted = np.quantile(np.max(largest, axis=0), 0.95)
+    assert critical == pytest.approx(wanted, rel=1e-9)
+    for way in moving:
+        alone, together = found[way].over_mean, found[way].over_mean_together
+        assert alone.value == together.value == pytest.approx(apart[way].mean(), abs=1e-12)
+        assert (alone.low, alone.high) == pytest.approx(np.quantile(draws[way], (0.025, 0.975)))
+        reach = wanted * errors[way]
+        ends = alone.value - reach, alone.value + reach
+        assert (together.low, together.high) == pytest.approx(ends, abs=1e-12)
+    for way, value in ((MEAN, 0.0), (Way("whiten", True), 0.25)):
+        one = found[way].over_mean_together
+        assert (one.value, one.low, one.high) == pytest.approx((value, value, value))
+
+
+def test_both_intervals_are_written_and_bold_is_what_holds_among_all(found):
+    model, output = found
+    assert model["comparisons"] == len(model["methods"]) - 1
+    assert 1.96 < model["errors_to_each_end"] < 4
+    rows = (output / "methods.md").read_text().partition("What is gained")[2].splitlines()
+    rows = {row.split(" | ")[0].strip("| "): row for row in rows if row.startswith("| ")}
+    bold = set()
+    for name, values in model["methods"].items():
+        alone, together = values["over_mean"], values["over_mean_together"]
+        assert together["value"] == alone["value"]
+        assert together["low"] <= alone["value"] <= together["high"]
+        said = " ".join(f"[{x['low']:+.4f}, {x['high']:+.4f}]" for x in (alone, together))
+        assert said.replace("-", "−").replace("−0.0000", "+0.0000") in rows[name]
+        excluded = together["low"] > 0 or together["high"] < 0
+        assert ("**" in rows[name]) == excluded
+        bold |= {name} if excluded else set()
+    assert "untransformed" in bold and len(bold) < len(rows) - 1
+
+
 def test_the_least_is_a_share_of_the_lower_end():
     curves = np.array([[0.4, 0.1, 0.2], [0.2, 0.3, 0.4], [0.0, 0.1, 0.2]])
     np.testing.assert_allclose(_floor(curves), [0.5, 1.0, 1.0])
@@ -144,6 +197,9 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys):
     (tmp_path / "clip-1").mkdir()
     (tmp_path / "clip-2").mkdir()
     np.savez(tmp_path / "clip-0" / "embeddings.npz", **other)
+    same = {**other, "fit/search/query": other["fit/search/query"][:1].repeat(ITEMS, axis=0)}
+    (tmp_path / "same").mkdir()
+    np.savez(tmp_path / "same" / "embeddings.npz", **same)
     less = {name: rows[:50] for name, rows in other.items()}
     np.savez(tmp_path / "clip-1" / "embeddings.npz", **less)
     cases = [
@@ -154,6 +210,7 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys):
         ([f"--model=CLIP={tmp_path}/clip-2:test"], 1, "run `aligngap evaluate --workdir="),
         ([f"--model=CLIP={tmp_path}/clip-[01]:test"], 1, "have other items in test"),
         ([f"--model=CLIP={runs}/clip-0:elsewhere"], 1, "elsewhere/search/image"),
+        ([f"--model=CLIP={tmp_path}/same:test,fit,choose"], 1, "CLIP: nothing to compare methods"),
     ]
     for given, code, words in cases:
         assert cli.main(["gap", "methods", *given, f"--output={tmp_path / 'out'}"]) == code, given

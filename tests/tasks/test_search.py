@@ -249,6 +249,14 @@ def test_ranks_are_means_over_all_mixtures_and_orders():
                 assert found == pytest.approx(reciprocal, abs=1e-12)
 
 
+@pytest.mark.parametrize("degree", [0, 1, 6, 23, 24])
+def test_panels_have_as_few_nodes_as_are_exact(degree):
+    nodes, weights = mixed_ranks.panels(degree)
+    assert weights @ nodes**degree == pytest.approx(1 / (degree + 1), rel=1e-11)
+    assert weights @ (1 - nodes) ** degree == pytest.approx(1 / (degree + 1), rel=1e-11)
+    assert len(nodes) == (degree // 2 + 1 if degree < 24 else 12 * (1 + (degree - 1).bit_length()))
+
+
 @pytest.mark.parametrize("ties", [22, 25, 546, 10**6])
 def test_many_ties_are_every_place_alike(ties):
     counts = np.zeros((1, 9), np.int64)

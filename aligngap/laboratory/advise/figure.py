@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,9 +10,10 @@ from aligngap.laboratory.advise.advice import Advice, said
 from aligngap.laboratory.advise.judge import TASKS
 from aligngap.laboratory.advise.weighing import Weighed
 from aligngap.laboratory.shared import clouds
+from aligngap.laboratory.shared.band import draw_band
 from aligngap.laboratory.shared.result import style
 from aligngap.reporting.advice_page.page import Picture
-from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour, run_marker
+from aligngap.reporting.figures import PALETTE, run_colour, run_marker
 
 COLUMN = 28  # characters
 
@@ -55,17 +55,12 @@ def _draw_gains(axes: Axes, found: Mapping[str, Any]) -> None:
 def _draw_search(axes: Axes, curves: Mapping[str, Any], method: str) -> None:
     """NDCG@10 against the share of images: before and after, every other method faint."""
     for name, values in curves.items():
-        places, y, low, high = (
-            np.array([each[key] for each in values])
-            for key in ("image_share", "value", "low", "high")
-        )
-        if name not in ("before", method):
-            axes.plot(places, y, color=PALETTE["rule"][0], lw=0.9, zorder=1)
+        places = [each["image_share"] for each in values]
+        if name in ("before", method):
+            draw_band(axes, places, values, int(name == method), name.replace("_", " "))
             continue
-        number = int(name == method)
-        colour = run_colour(number)
-        axes.plot(places, y, color=colour, ls=RUN_DASHES[number], label=name.replace("_", " "))
-        axes.fill_between(places, low, high, color=colour, alpha=0.18, lw=0)
+        reached = [each["value"] for each in values]
+        axes.plot(places, reached, color=PALETTE["rule"][0], lw=0.9, zorder=1)
     axes.plot([], [], color=PALETTE["rule"][0], lw=0.9, label="other methods")
     axes.set(xlabel="share of items that stand as image", ylabel="NDCG@10", ylim=(0, None))
     axes.set_title("Mixed search; bands: 95 % a point", fontsize=9, loc="left")

@@ -15,6 +15,7 @@ from aligngap.laboratory.advise import candidates
 from aligngap.laboratory.methods.rows import Halves, Model
 
 BEFORE = "untransformed"
+COMPARED = (BEFORE, "mean")  # With each of these every method is.
 # Options that are chosen, each of these values; the others stay at their defaults.
 TRIED: dict[str, tuple[float, ...]] = {
     "shrinkage": (0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95),
@@ -46,7 +47,8 @@ class Found:
 
 
 def of_model(model: Model, seed: int) -> tuple[dict[Way, Found], dict[str, str]]:
-    """(way → what it reached, method → why it is left out)."""
+    """(way → what it reached, method → why it is left out); AligngapError where that is one of
+    COMPARED."""
     found: dict[Way, Found] = {}
     left_out: dict[str, str] = {}
     methods = (BEFORE, *METHODS)
@@ -54,17 +56,23 @@ def of_model(model: Model, seed: int) -> tuple[dict[Way, Found], dict[str, str]]
         try:
             found |= _of_method(model, method, seed)
         except AligngapError as error:
+            if method in COMPARED:
+                raise AligngapError(
+                    f"{model.name}: nothing to compare methods with, {method} fails: {error}"
+                ) from error
             left_out[method] = str(error)
     plain_first = sorted(found, key=lambda way: way.calibrated)
     return {way: found[way] for way in plain_first}, left_out
 
 
 def _of_method(model: Model, method: str, seed: int) -> dict[Way, Found]:
-    """As it is, and calibrated."""
-    found = {}
+    """As it is, and calibrated; often by the same options, and then both are judged at once."""
+    found, judged = {}, {}
     for way, (options, chosen_by) in _chosen(model, method, seed).items():
-        judged = [_curves(x.judged, method, options, seed)[way] for x in model.seeds]
-        found[way] = Found(options, chosen_by, np.stack(judged))
+        key = tuple(options.items())
+        if key not in judged:
+            judged[key] = [_curves(x.judged, method, options, seed) for x in model.seeds]
+        found[way] = Found(options, chosen_by, np.stack([each[way] for each in judged[key]]))
     return found
 
 

@@ -2,7 +2,8 @@
 
 A transform is fitted on one half of the items of a split, at most half of its pairs, and judged by
 the other half. Its options are chosen by two further splits, fitted on one and judged by the other.
-Intervals are over seeds and items.
+Intervals are over seeds and items. Of the gains over mean-centring there are two: each alone, and
+those that hold for all methods of a model together (`tasks.simultaneous`), however many are tried.
 """
 
 import argparse
@@ -54,19 +55,22 @@ def run(arguments: argparse.Namespace) -> Result:
 def _record(model: Model, seed: int) -> dict[str, Any]:
     """What methods.json holds of a model."""
     reached, left_out = curves.of_model(model, seed)
+    found, critical = standings(reached, seed)
     first = model.seeds[0].judged
     return {
         "runs": [str(each.folder) for each in model.seeds],
         "dimension": first.given.image.shape[1],
         "pairs_fitted": len(first.given.fitted),
         "items_judged": len(first.judge.item),
+        "comparisons": len(found) - 1,  # With mean-centring, of all others.
+        "errors_to_each_end": critical,  # Of over_mean_together.
         "methods": {
             way.name: {
                 "options": dict(reached[way].options),
                 "chosen_by": reached[way].chosen_by,
                 **standing.as_json(),
             }
-            for way, standing in standings(reached, seed).items()
+            for way, standing in found.items()
         },
         "left_out": left_out,
     }

@@ -3,16 +3,23 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aligngap.laboratory.methods.curves import BEFORE
+from aligngap.laboratory.shared.band import draw_band
 from aligngap.laboratory.shared.result import style
-from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
+from aligngap.reporting.figures import PALETTE
+from aligngap.tasks.search import GRID
 
 ENDS = (0.0, 0.5, 1.0)  # Shares of images that are said.
 ACROSS = 2  # Panels beside each other.
+REACHED = """NDCG@10 at p = 0 / 0.5 / 1; then the least over p as a share of the lower end.
+"""
+GAINED = """What is gained over mean-centring, of the mean of NDCG@10 over p, [with its own 95 %
+interval] [with one that holds for all methods of the model together]; bold where the latter
+excludes 0.
+"""
 
 
 def draw(found: Mapping[str, Any]) -> Figure:
@@ -34,17 +41,11 @@ def _draw(axes: Axes, name: str, model: Mapping[str, Any]) -> None:
     most = max(model["methods"], key=lambda name: model["methods"][name]["mean"]["value"])
     shown = [*dict.fromkeys((BEFORE, "mean", most))]
     for method, values in model["methods"].items():
-        x, y, low, high = (
-            np.array([point[key] for point in values["curve"]])
-            for key in ("image_share", "value", "low", "high")
-        )
-        if method not in shown:
-            axes.plot(x, y, color=PALETTE["rule"][0], lw=0.8, zorder=1)
+        curve = values["curve"]
+        if method in shown:
+            draw_band(axes, GRID, curve, shown.index(method), method.replace("_", " "))
             continue
-        number = shown.index(method)
-        colour = run_colour(number)
-        axes.plot(x, y, color=colour, ls=RUN_DASHES[number], label=method.replace("_", " "))
-        axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+        axes.plot(GRID, [x["value"] for x in curve], color=PALETTE["rule"][0], lw=0.8, zorder=1)
     axes.set(xlabel="share of items that stand as image", ylabel="NDCG@10", ylim=(0, None))
     count = len(model["runs"])
     seeds = f"{count} seed{'s' * (count > 1)}"
@@ -72,14 +73,16 @@ def summary(found: Mapping[str, Any]) -> str:
 def _lines(name: str, model: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{name}: runs {len(model['runs'])}, fitted on {model['pairs_fitted']:,} pairs, judged by "
-        f"{model['items_judged']:,} items; NDCG@10"
+        f"{model['items_judged']:,} items; NDCG@10; all {model['comparisons']} gains together: "
+        f"{model['errors_to_each_end']:.2f} errors to each end"
     )
-    heads = [f"p {p:g}" for p in ENDS] + ["mean", "least / lower end", "over mean-centring"]
-    yield f"{'':<30}" + "".join(head.ljust(8) for head in heads[:3]) + "  ".join(heads[3:])
+    heads = "mean", "least / lower end", "over mean-centring [alone] [together]; **: without 0"
+    ends = "".join(f"p {p:g}".ljust(8) for p in ENDS)
+    yield f"{'':<30}{ends}" + "".join(head.ljust(22) for head in heads).rstrip()
     for method, values in model["methods"].items():
         points = "".join(f"{_at(values, p)['value']:.3f}   " for p in ENDS)
-        rest = "  ".join(_said(values[key]) for key in ("mean", "floor", "over_mean"))
-        yield f"{method:<30}{points}{rest}  {_options(values)}".rstrip()
+        rest = "".join(_said(values[key]).ljust(22) for key in ("mean", "floor"))
+        yield f"{method:<30}{points}{rest}{_gained(values)}  {_options(values)}".rstrip()
     for method, reason in model["left_out"].items():
         yield f"{method} is left out: {reason}"
     yield f"best by the rows to choose by: {best(model)}"
@@ -88,8 +91,7 @@ def _lines(name: str, model: Mapping[str, Any]) -> Iterator[str]:
 def table(found: Mapping[str, Any]) -> str:
     """Two tables in Markdown, a row a method and a column a model: NDCG@10 at the ends and between
     them, with the least over p as a share of the lower end; what is gained over mean-centring."""
-    parts = [_table(found, _reached), _table(found, lambda values: _said(values["over_mean"], "+"))]
-    return "\n".join(parts)
+    return "\n".join([REACHED, _table(found, _reached), GAINED, _table(found, _gained)])
 
 
 def _table(found: Mapping[str, Any], cell: Callable[[Mapping[str, Any]], str]) -> str:
@@ -111,9 +113,22 @@ def _at(values: Mapping[str, Any], share: float) -> Mapping[str, float]:
     return found
 
 
-def _said(value: Mapping[str, float], sign: str = "") -> str:
-    middle, low, high = (f"{value[key]:{sign}.3f}" for key in ("value", "low", "high"))
+def _said(value: Mapping[str, float]) -> str:
+    middle, low, high = (f"{value[key]:.3f}" for key in ("value", "low", "high"))
     return f"{middle} [{low}, {high}]"
+
+
+def _gained(values: Mapping[str, Any]) -> str:
+    """+0.0046 [+0.0004, +0.0088] [−0.0012, +0.0104]: alone, and all together."""
+    alone, together = values["over_mean"], values["over_mean_together"]
+    bold = "**" if together["low"] > 0 or together["high"] < 0 else ""
+    ends = (f"[{_signed(x['low'])}, {_signed(x['high'])}]" for x in (alone, together))
+    return " ".join([f"{bold}{_signed(alone['value'])}{bold}", *ends])
+
+
+def _signed(value: float) -> str:
+    """Without a minus before zero."""
+    return f"{round(value, 4) + 0.0:+.4f}".replace("-", "−")
 
 
 def _options(values: Mapping[str, Any]) -> str:

@@ -10,8 +10,11 @@ from aligngap.intervals import Interval
 from aligngap.laboratory.methods.curves import BEFORE, Found, Way
 from aligngap.tasks import seeds
 from aligngap.tasks.search import GRID
+from aligngap.tasks.simultaneous import Simultaneous, bands
 
 MEAN = Way("mean", False)
+Values = Mapping[Way, Float[np.ndarray, "P"]]
+Drawn = Mapping[Way, Float[np.ndarray, "R P"]]
 
 
 class Standing(NamedTuple):
@@ -22,6 +25,7 @@ class Standing(NamedTuple):
     floor: Interval  # The least over p, as a share of the lower of the two ends.
     gain: Interval  # Of the mean over p, over rows as they are.
     over_mean: Interval  # Over mean-centring.
+    over_mean_together: Interval  # The same, by an interval that holds for all methods together.
 
     def as_json(self) -> dict[str, Any]:
         """By names, the curve as `aligngap gap search` has it."""
@@ -30,26 +34,39 @@ class Standing(NamedTuple):
         return {"curve": curve, **others}
 
 
-def standings(found: Mapping[Way, Found], seed: int) -> dict[Way, Standing]:
+class Standings(NamedTuple):
+    """Of every method, and c: how many errors away an end is of what holds for all of them."""
+
+    of: dict[Way, Standing]
+    critical: float
+
+
+def standings(found: Mapping[Way, Found], seed: int) -> Standings:
     """Of every method; all of them by the same draws, so that gains are paired."""
     values = {way: each.scores.mean(axis=(0, 1)) for way, each in found.items()}
     drawn = {way: seeds.draws(each.scores, seed) for way, each in found.items()}
-    return {way: _standing(way, values, drawn) for way in found}
+    together, critical = _together(values, drawn)
+    of = {way: _standing(way, values, drawn, together[way]) for way in found}
+    return Standings(of, critical)
 
 
-def _standing(
-    way: Way,
-    values: Mapping[Way, Float[np.ndarray, "P"]],
-    drawn: Mapping[Way, Float[np.ndarray, "R P"]],
-) -> Standing:
+def _together(values: Values, drawn: Drawn) -> Simultaneous:
+    """What all gain over mean-centring at once."""
+    gains = [(values[way] - values[MEAN]).mean() for way in values]
+    draws = np.stack([(drawn[way] - drawn[MEAN]).mean(axis=1) for way in values], axis=1)
+    return bands([*values], np.array(gains), draws, draws.std(axis=0))
+
+
+def _standing(way: Way, values: Values, drawn: Drawn, together: Interval) -> Standing:
     value, draws = values[way], drawn[way]
     curve = [seeds.interval(x, column) for x, column in zip(value, draws.T, strict=True)]
-    gains = [
-        seeds.interval(value.mean() - values[other].mean(), (draws - drawn[other]).mean(axis=1))
+    gain, over_mean = (
+        seeds.interval((value - values[other]).mean(), (draws - drawn[other]).mean(axis=1))
         for other in (Way(BEFORE, False), MEAN)
-    ]
+    )
     mean = seeds.interval(value.mean(), draws.mean(axis=1))
-    return Standing(curve, mean, seeds.interval(_floor(value), _floor(draws)), *gains)
+    floor = seeds.interval(_floor(value), _floor(draws))
+    return Standing(curve, mean, floor, gain, over_mean, together)
 
 
 def _floor(curve: np.ndarray) -> Any:

@@ -1,20 +1,18 @@
 """The picture and the words of `aligngap gap search`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aligngap.laboratory.shared.band import draw_band
 from aligngap.laboratory.shared.result import style
-from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
-from aligngap.tasks.search import FIRST, IMAGES, NDCG
+from aligngap.reporting.figures import PALETTE
+from aligngap.tasks.search import FIRST, GRID, IMAGES, NDCG
 
 DRAWN = {NDCG: f"NDCG@{FIRST}", "recall@10": "recall@10", "mrr": "MRR"}
 PRINTED = (0.0, 0.5, 1.0)
 COPIES = "what equals a right document is no distractor"
-Values = Sequence[Mapping[str, float]]
 
 
 def draw(found: Mapping[str, Any]) -> Figure:
@@ -23,12 +21,11 @@ def draw(found: Mapping[str, Any]) -> Figure:
         figure = Figure(figsize=(12.9, 3.9), layout="constrained")
         axes = figure.subplots(1, 3)
         for number, (name, label) in enumerate(DRAWN.items()):
-            _line(axes[0], found[name], "image_share", number, label)
-            _line(axes[2], found["fused"][name], "text_weight", number, label)
-        _line(axes[1], found[IMAGES], "image_share", 0, "")
+            draw_band(axes[0], GRID, found[name], number, label)
+            draw_band(axes[2], GRID, found["fused"][name], number, label)
+        draw_band(axes[1], GRID, found[IMAGES], 0)
         unbiased = [value["chance"] for value in found[IMAGES]]
-        places = [value["image_share"] for value in found[IMAGES]]
-        axes[1].plot(places, unbiased, color=PALETTE["muted"][0], ls=":", label="as in the pool")
+        axes[1].plot(GRID, unbiased, color=PALETTE["muted"][0], ls=":", label="as in the pool")
         share = "share of items that stand as image"
         axes[0].set(xlabel=share, ylabel="mean over queries", ylim=(0, None))
         axes[1].set(xlabel=share, ylabel=f"share of images among the first {FIRST}", ylim=(0, 1))
@@ -40,13 +37,6 @@ def draw(found: Mapping[str, Any]) -> Figure:
                 frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=len(DRAWN)
             )
     return figure
-
-
-def _line(axes: Axes, values: Values, at: str, number: int, label: str) -> None:
-    x, y, low, high = (np.array([v[key] for v in values]) for key in (at, "value", "low", "high"))
-    colour = run_colour(number)
-    axes.plot(x, y, color=colour, ls=RUN_DASHES[number], label=label or None)
-    axes.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
 
 
 def summary(

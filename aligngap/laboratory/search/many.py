@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aligngap.laboratory.search.figure import COPIES, DRAWN, opening, words
+from aligngap.laboratory.shared.band import draw_band
 from aligngap.laboratory.shared.result import style
-from aligngap.reporting.figures import PALETTE, RUN_DASHES, run_colour
+from aligngap.reporting.figures import PALETTE
 from aligngap.tasks.many_modalities import among_first, even, pair
 from aligngap.tasks.search import FIRST, GRID, NDCG, Mixture
 
@@ -30,7 +31,7 @@ def draw(found: Mapping[str, Any]) -> Figure:
             label = f"{names[one]}, else {names[other]}"
             ones = _by(found[among_first(names[one])])
             for each, values in ((axes[0, 0], searched), (axes[0, 1], ones), (axes[1, 1], fused)):
-                _line(each, [values[mixture] for mixture in mixtures], number, label)
+                draw_band(each, GRID, [values[mixture] for mixture in mixtures], number, label)
         evenly = even(len(names))
         for each, values in ((axes[0, 0], searched), (axes[1, 1], fused)):
             each.axhline(
@@ -97,13 +98,6 @@ def summary(
 def _by(values: Sequence[Mapping[str, Any]]) -> dict[Mixture, Mapping[str, float]]:
     """Entries of search.json by their shares, or weights."""
     return {tuple(value.get("shares", value.get("weights")).values()): value for value in values}
-
-
-def _line(axes: Axes, values: Sequence[Mapping[str, float]], number: int, label: str) -> None:
-    y, low, high = (np.array([value[key] for value in values]) for key in ("value", "low", "high"))
-    colour = run_colour(number)
-    axes.plot(GRID, y, color=colour, ls=RUN_DASHES[number % len(RUN_DASHES)], label=label)
-    axes.fill_between(GRID, low, high, color=colour, alpha=0.18, lw=0)
 
 
 def _bars(axes: Axes, values: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
