@@ -109,10 +109,10 @@ def binomial(
 def panels(degree: int) -> tuple[Float[np.ndarray, "U"], Float[np.ndarray, "U"]]:
     """Nodes and weights of integrals over [0, 1] of x^k (1 − c x)^(degree − k), 0 ≤ c ≤ 1.
 
-    One panel where it is exact; beyond, panels that halve towards 0, where these functions are
-    narrow, down to 1 / degree: errors are below 1e-12 of the integral.
+    One panel where it is exact, of no more nodes than that takes; beyond, panels that halve towards
+    0, where these functions are narrow, down to 1 / degree: errors are below 1e-12 of the integral.
     """
-    x, weights = np.polynomial.legendre.leggauss(NODES)
+    x, weights = np.polynomial.legendre.leggauss(min(NODES, degree // 2 + 1))
     halvings = 0 if degree < 2 * NODES else math.ceil(math.log2(degree))
     edges = np.concatenate([[0.0], 0.5 ** np.arange(halvings, -1, -1)])
     low, width = edges[:-1, None], np.diff(edges)[:, None]
@@ -170,8 +170,8 @@ def _ties(counts: Counts, modalities: int) -> Int[np.ndarray, "n"]:
 
 
 def _alike(ties: Int[np.ndarray, "n"]) -> Iterator[tuple[Int[np.ndarray, "m"], int]]:
-    """Rows whose ties need the same panels, and the most of them."""
-    needed = np.where(ties < 2 * NODES, 0, np.ceil(np.log2(np.maximum(ties, 1))))
+    """Rows whose ties need the same panels, and the most of them; most rows have none."""
+    needed = np.where(ties < 2 * NODES, np.minimum(ties, 1), np.ceil(np.log2(np.maximum(ties, 1))))
     for each in np.unique(needed):
         rows = np.flatnonzero(needed == each)
         yield rows, int(ties[rows].max())

@@ -238,15 +238,22 @@ def test_ranks_are_means_over_all_mixtures_and_orders():
     random = np.random.default_rng(0)
     for modalities, several in ((2, ((0, 1), (0.3, 0.7), (1, 0))), (3, ((0.2, 0.5, 0.3),))):
         ways = 3**modalities
-        for _ in range(25):
-            others = random.multinomial(random.integers(0, 6), np.ones(ways) / ways)
-            right = random.multinomial(random.integers(0, 3), np.ones(ways) / ways)
-            for shares in several:
-                places, reciprocal = enumerated(others, right, shares, 4)
-                found = mixed_ranks.places((others + right)[None], shares, 4)[0]
-                np.testing.assert_allclose(found, places, atol=1e-12)
-                found = mixed_ranks.reciprocal(others[None], right[None], shares)[0]
-                assert found == pytest.approx(reciprocal, abs=1e-12)
+        others, right = (
+            np.stack([random.multinomial(count, np.ones(ways) / ways) for count in counts])
+            for counts in random.integers(0, [[6], [3]], (2, 25))
+        )
+        for rows in (others, right):  # Some without ties.
+            tied = [
+                mixed_ranks.TIED in way for way in itertools.product(range(3), repeat=modalities)
+            ]
+            rows[:8, tied] = 0
+        for shares in several:
+            places = mixed_ranks.places(others + right, shares, 4)
+            reciprocal = mixed_ranks.reciprocal(others, right, shares)
+            for row in range(25):
+                wanted = enumerated(others[row], right[row], shares, 4)
+                np.testing.assert_allclose(places[row], wanted[0], atol=1e-12)
+                assert reciprocal[row] == pytest.approx(wanted[1], abs=1e-12)
 
 
 @pytest.mark.parametrize("ties", [22, 25, 546, 10**6])
