@@ -186,11 +186,9 @@ def _words(
     ]
 
     def gap(score: Array, bar: Array, modality: int | None) -> Array:
-        return (
-            score - bar
-            if out is None or modality is None
-            else jnp.where(out[modality], -jnp.inf, score - bar)
-        )
+        if out is None or modality is None:
+            return score - bar
+        return jnp.where(out[modality], -jnp.inf, score - bar)
 
     for bar in bars[: len(scores)]:
         gaps = [gap(score, bar, modality) for modality, score in enumerate(scores)]
@@ -206,7 +204,8 @@ def _words(
 
 
 def _word(flags: Sequence[tuple[Array, Array | None]], slack: Array) -> UInt[Array, "n p"]:
-    nearest = functools.reduce(jnp.minimum, [abs(gap) for _, gap in flags if gap is not None])
+    gaps = [abs(gap) for _, gap in flags if gap is not None]
+    nearest = functools.reduce(jnp.minimum, gaps, jnp.inf)
     open_ = ~(nearest > slack)  # What is not a number is not sure.
     bits = [flag.astype(jnp.uint32) << place for place, (flag, _) in enumerate(flags, 1)]
     return functools.reduce(jnp.bitwise_or, bits, open_.astype(jnp.uint32))

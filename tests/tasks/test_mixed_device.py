@@ -68,7 +68,7 @@ def test_images_and_texts(monkeypatch, dtype):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_copies_and_several_right_documents(monkeypatch, known):
-    """Shared images, shared texts, both, and across modalities; known to be copies, or mere ties."""
+    """Shared images, texts, both, and across modalities; known to be copies, or mere ties."""
     (image, text), query = pool(seed=1)
     image[40:60], text[100:140:2] = image[3], text[8]
     image[200:203], text[200:203] = image[5], text[5]
