@@ -31,8 +31,13 @@ class Best:
 
     def add(self, some: slice, start: int, scores: Float[np.ndarray, "M q n"]) -> None:
         """All scores of a part's items, the first of which is `start`."""
+        depth = self._items.shape[-1]
         for modality, found in enumerate(scores):
-            rows, columns = np.nonzero(found > self.least[some, modality, None])
+            least = self.least[some, modality, None]
+            better = found > least
+            if np.isneginf(least).any() and found.shape[1] > depth:  # Else all of them would wait.
+                better &= found >= np.partition(found, -depth, axis=1)[:, -depth, None]
+            rows, columns = np.nonzero(better)
             self.take(modality, some.start + rows, start + columns, found[rows, columns])
 
     def take(
@@ -53,7 +58,11 @@ class Best:
         """Items and scores, the best first. Of scores that are equal the first stay."""
         for modality in range(len(self._waiting)):
             self._merge(modality)
-        return self._items, self._scores
+        order = np.argsort(-self._scores, axis=-1, kind="stable")
+        return (
+            np.take_along_axis(self._items, order, axis=-1),
+            np.take_along_axis(self._scores, order, axis=-1),
+        )
 
     def _merge(self, modality: int) -> None:
         """Takes what waits among the best, as many queries at once as the memory allows."""
@@ -73,11 +82,21 @@ class Best:
             held = queries[some], modality
             wide = np.concatenate([self._scores[held], np.where(there, scores[new], -np.inf)], 1)
             named = np.concatenate([self._items[held], items[new]], axis=1)
-            kept = np.argsort(-wide, axis=1, kind="stable")[:, :depth]
-            self._scores[held] = np.take_along_axis(wide, kept, axis=1)
-            self._items[held] = np.take_along_axis(named, kept, axis=1)
+            kept = _highest(wide, depth)
+            self._scores[held] = wide[kept].reshape(-1, depth)
+            self._items[held] = named[kept].reshape(-1, depth)
             done += step
         self.least[queries, modality] = self._scores[queries, modality].min(axis=1)
+
+
+def _highest(scores: Float[np.ndarray, "q n"], most: int) -> Bool[np.ndarray, "q n"]:
+    """So many of each row; of scores that are equal the first. (Sorting takes several times as
+    long.)"""
+    least = np.partition(scores, -most, axis=1)[:, -most, None]
+    above, equal = scores > least, scores == least
+    room = most - np.count_nonzero(above, axis=1)
+    kept: np.ndarray = above | equal & (np.cumsum(equal, axis=1) <= room[:, None])
+    return kept
 
 
 def depth(mixtures: Sequence[Shares]) -> int:

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from aligngap.errors import AligngapError
-from aligngap.tasks import first_places, mixed_pool, mixed_ranks, search
+from aligngap.tasks import first_places, mixed_counts, mixed_ranks, search
 from aligngap.tasks.mixed_pool import Right, chunks_of
 from aligngap.unit import unit_rows_numpy
 
@@ -145,7 +145,7 @@ def test_chunks_give_the_same_of_copies(monkeypatch):
     image, text, query, grades = shared("both")
     right = dataclasses.replace(right_of(grades), rows=numbers(image, text))
     whole = flat(measured(image, text, query, right))
-    monkeypatch.setattr(mixed_pool, "SCORES_AT_ONCE", 17 * 9)
+    monkeypatch.setattr(mixed_counts, "SCORES_AT_ONCE", 17 * 9)
     parts = flat(search.evaluate(chunks_of(image, text, rows=17), query, right, 0))
     for name, value in whole.items():
         assert parts[name].value == pytest.approx(value.value, abs=1e-9), name
@@ -309,7 +309,7 @@ def test_chunks_and_blocks_give_what_one_gives(monkeypatch, dtype):
     grades = np.eye(70) + np.eye(70, k=3)
     right = right_of(grades)
     whole = measured(image, text, query, right)
-    monkeypatch.setattr(mixed_pool, "SCORES_AT_ONCE", 17 * 9)
+    monkeypatch.setattr(mixed_counts, "SCORES_AT_ONCE", 17 * 9)
     monkeypatch.setattr(mixed_ranks, "AT_ONCE", 20_000)
     monkeypatch.setattr(first_places, "RENDERINGS_AT_ONCE", 3000)
     parts = search.evaluate(chunks_of(image, text, rows=17), query, right, 0)
