@@ -25,6 +25,7 @@ class Best:
         self._items = np.zeros((queries, modalities, depth), np.int32)
         self._scores = np.full((queries, modalities, depth), -np.inf)
         self._waiting: list[list[tuple[np.ndarray, ...]]] = [[] for _ in range(modalities)]
+        self._sizes = [0] * modalities
         # A row at a time costs more than many that are added at once.
         self._most = max(RENDERINGS_AT_ONCE, queries * depth // 2)
         self.least = np.full((queries, modalities), -np.inf)  # What is no better is not kept.
@@ -51,7 +52,8 @@ class Best:
         kept = scores > self.least[rows, modality]
         waiting = self._waiting[modality]
         waiting.append((rows[kept], items[kept].astype(np.int32), scores[kept]))
-        if sum(len(each[0]) for each in waiting) > self._most:
+        self._sizes[modality] += len(waiting[-1][0])
+        if self._sizes[modality] > self._most:
             self._merge(modality)
 
     def found(self) -> tuple[Int[np.ndarray, "Q M L"], Float[np.ndarray, "Q M L"]]:
@@ -70,6 +72,7 @@ class Best:
             return
         rows, items, scores = (np.concatenate(each) for each in zip(*waiting, strict=True))
         waiting.clear()
+        self._sizes[modality] = 0
         order = np.argsort(rows, kind="stable")
         queries, first, sizes = np.unique(rows[order], return_index=True, return_counts=True)
         by_size, depth, done = np.argsort(-sizes, kind="stable"), self._items.shape[-1], 0
