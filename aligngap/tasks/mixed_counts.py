@@ -106,7 +106,7 @@ def weighted(each: Sequence[np.ndarray] | np.ndarray, weights: np.ndarray) -> np
     return total
 
 
-def alone(weights: Sequence[float]) -> int | None:
+def alone(weights: Sequence[float] | Float[np.ndarray, "M"]) -> int | None:
     """The modality whose own rows documents fused by these weights are: these may be copies."""
     (kept,) = np.nonzero(weights)
     return int(kept[0]) if len(kept) == 1 else None

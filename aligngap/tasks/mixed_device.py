@@ -8,6 +8,7 @@ float64 throughout.
 
 import functools
 import itertools
+import operator
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -196,7 +197,8 @@ def _words(
             ahead = functools.reduce(jnp.logical_and, [gaps[m] >= 0 for m in kept])
             flags.append((ahead, gaps[kept[0]] if len(kept) == 1 else None))
     for place, row in enumerate(weights):
-        fused = sum(score * weight for score, weight in zip(scores, row, strict=True) if weight)
+        terms = [score * weight for score, weight in zip(scores, row, strict=True) if weight]
+        fused = functools.reduce(operator.add, terms)
         bar = bars[len(scores) + place] * lengths[:, place, None]
         found = gap(fused, bar, mixed_counts.alone(row))
         flags.append((found >= 0, found))
