@@ -108,7 +108,7 @@ def weighted(each: Sequence[np.ndarray] | np.ndarray, weights: np.ndarray) -> np
 
 def alone(weights: Sequence[float] | Float[np.ndarray, "M"]) -> int | None:
     """The modality whose own rows documents fused by these weights are: these may be copies."""
-    (kept,) = np.nonzero(weights)
+    kept = np.flatnonzero(np.asarray(weights))
     return int(kept[0]) if len(kept) == 1 else None
 
 
@@ -131,8 +131,8 @@ def count(
         counts.mixed[:, modality] += exactly.reshape(len(bars), -1)
     for place, row in enumerate(weights):
         fused = weighted(scores, row[:, None] / lengths[place])
-        if out is not None and (modality := alone(row)) is not None:
-            fused[out[modality]] = -np.inf
+        if out is not None and (own := alone(row)) is not None:
+            fused[out[own]] = -np.inf
         bits = _reached(fused, bars[:, modalities + place, None])
         tied, ahead = _size(bits[TIED]), _size(bits[AHEAD])
         for each, size in ((BEHIND, columns - tied), (TIED, tied - ahead), (AHEAD, ahead)):
