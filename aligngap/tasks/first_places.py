@@ -19,30 +19,87 @@ RENDERINGS_AT_ONCE = 2**19
 
 
 class Best:
-    """The best renderings of each modality for each query, as the chunks come."""
+    """The best renderings of each modality for each query, as the parts of a pool come."""
 
     def __init__(self, queries: int, modalities: int, depth: int) -> None:
-        self.items = np.zeros((queries, modalities, depth), np.int32)
-        self.scores = np.full((queries, modalities, depth), -np.inf)
+        self._items = np.zeros((queries, modalities, depth), np.int32)
+        self._scores = np.full((queries, modalities, depth), -np.inf)
+        self._waiting: list[list[tuple[np.ndarray, ...]]] = [[] for _ in range(modalities)]
+        self._sizes = [0] * modalities
+        # A row at a time costs more than many that are added at once.
+        self._most = max(RENDERINGS_AT_ONCE, queries * depth // 2)
+        self.least = np.full((queries, modalities), -np.inf)  # What is no better is not kept.
 
     def add(self, some: slice, start: int, scores: Float[np.ndarray, "M q n"]) -> None:
-        """Scores of a chunk's items, the first of which is `start`."""
-        depth = self.items.shape[-1]
+        """All scores of a part's items, the first of which is `start`."""
+        depth = self._items.shape[-1]
         for modality, found in enumerate(scores):
-            held = self.scores[some, modality]
-            rows, columns = np.nonzero(found > held.min(axis=1, keepdims=True))
-            if not len(rows):
-                continue
-            first = np.searchsorted(rows, np.arange(len(found)))
-            places = depth + np.arange(len(rows)) - first[rows]
-            wide = np.full((len(found), int(places.max()) + 1), -np.inf)
-            wide[:, :depth], wide[rows, places] = held, found[rows, columns]
-            items = np.zeros(wide.shape, np.int32)
-            items[:, :depth], items[rows, places] = self.items[some, modality], start + columns
-            # Of scores that are equal the first stay.
-            kept = np.argsort(-wide, axis=1, kind="stable")[:, :depth]
-            self.scores[some, modality] = np.take_along_axis(wide, kept, axis=1)
-            self.items[some, modality] = np.take_along_axis(items, kept, axis=1)
+            least = self.least[some, modality, None]
+            better = found > least
+            if np.isneginf(least).any() and found.shape[1] > depth:  # Else all of them would wait.
+                better &= found >= np.partition(found, -depth, axis=1)[:, -depth, None]
+            rows, columns = np.nonzero(better)
+            self.take(modality, some.start + rows, start + columns, found[rows, columns])
+
+    def take(
+        self,
+        modality: int,
+        rows: Int[np.ndarray, "n"],
+        items: Int[np.ndarray, "n"],
+        scores: Float[np.ndarray, "n"],
+    ) -> None:
+        """Single scores of some queries; of each query those of a later item come later."""
+        kept = scores > self.least[rows, modality]
+        waiting = self._waiting[modality]
+        waiting.append((rows[kept], items[kept].astype(np.int32), scores[kept]))
+        self._sizes[modality] += len(waiting[-1][0])
+        if self._sizes[modality] > self._most:
+            self._merge(modality)
+
+    def found(self) -> tuple[Int[np.ndarray, "Q M L"], Float[np.ndarray, "Q M L"]]:
+        """Items and scores, the best first. Of scores that are equal the first stay."""
+        for modality in range(len(self._waiting)):
+            self._merge(modality)
+        order = np.argsort(-self._scores, axis=-1, kind="stable")
+        return (
+            np.take_along_axis(self._items, order, axis=-1),
+            np.take_along_axis(self._scores, order, axis=-1),
+        )
+
+    def _merge(self, modality: int) -> None:
+        """Takes what waits among the best, as many queries at once as the memory allows."""
+        if not (waiting := self._waiting[modality]):
+            return
+        rows, items, scores = (np.concatenate(each) for each in zip(*waiting, strict=True))
+        waiting.clear()
+        self._sizes[modality] = 0
+        order = np.argsort(rows, kind="stable")
+        queries, first, sizes = np.unique(rows[order], return_index=True, return_counts=True)
+        by_size, depth, done = np.argsort(-sizes, kind="stable"), self._items.shape[-1], 0
+        while done < len(queries):
+            step = max(1, RENDERINGS_AT_ONCE // (depth + int(sizes[by_size[done]])))
+            some = by_size[done : done + step]
+            numbers = np.arange(sizes[some[0]])
+            new = order[np.minimum(first[some, None] + numbers, len(order) - 1)]
+            there = numbers < sizes[some, None]
+            held = queries[some], modality
+            wide = np.concatenate([self._scores[held], np.where(there, scores[new], -np.inf)], 1)
+            named = np.concatenate([self._items[held], items[new]], axis=1)
+            kept = _highest(wide, depth)
+            self._scores[held] = wide[kept].reshape(-1, depth)
+            self._items[held] = named[kept].reshape(-1, depth)
+            done += step
+        self.least[queries, modality] = self._scores[queries, modality].min(axis=1)
+
+
+def _highest(scores: Float[np.ndarray, "q n"], most: int) -> Bool[np.ndarray, "q n"]:
+    """So many of each row; of scores that are equal the first. (Sorting takes several times as
+    long.)"""
+    least = np.partition(scores, -most, axis=1)[:, -most, None]
+    above, equal = scores > least, scores == least
+    room = most - np.count_nonzero(above, axis=1)
+    kept: np.ndarray = above | equal & (np.cumsum(equal, axis=1) <= room[:, None])
+    return kept
 
 
 def depth(mixtures: Sequence[Shares]) -> int:

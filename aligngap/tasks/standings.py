@@ -7,6 +7,7 @@ those of float64 throughout.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import jax
@@ -133,7 +134,7 @@ def _on_device(
     tie with it, of both sides."""
     _, labels = np.unique(np.concatenate([one.labels, other.labels]), return_inverse=True)
     labels = labels.astype(np.int32)  # Devices have no int64.
-    slack = TIE + _float32_error(one.rows, other.rows)
+    slack = TIE + float32_error(one.rows.shape[1], longest(one.rows) * longest(other.rows))
     sides = [
         (np.asarray(side.rows, np.float32), own, _rounded(found + slack), _rounded(found - slack))
         for side, own, (found, _) in zip(
@@ -142,10 +143,7 @@ def _on_device(
     ]
     sure, possible = ([np.zeros(len(s.rows), np.int64) for s in (one, other)] for _ in range(2))
     starts = range(0, len(other.rows), CANDIDATES)
-    # On one device of this process, whatever mesh a training run is under.
-    here = jax.local_devices()[:1]
-    mesh = jax.make_mesh((1,), ("one",), axis_types=(AxisType.Auto,), devices=here)
-    with jax.set_mesh(mesh):
+    with on_one_device():
         for start in progress.track(starts, "Ranking", len(starts), "blocks"):
             columns = slice(start, start + CANDIDATES)
             held = jax.device_put([array[columns] for array in sides[1]])
@@ -173,15 +171,22 @@ def _block(rows: list[Array], columns: list[Array]) -> tuple[Int[Array, "q"], In
     return of_rows, packed(*y_bounds).sum(axis=0)
 
 
-def _float32_error(one: Float[np.ndarray, "N D"], other: Float[np.ndarray, "M D"]) -> float:
+def on_one_device() -> AbstractContextManager[object]:
+    """On one device of this process, whatever mesh a training run is under."""
+    here = jax.local_devices()[:1]
+    return jax.set_mesh(jax.make_mesh((1,), ("one",), axis_types=(AxisType.Auto,), devices=here))
+
+
+def float32_error(width: int, score: float) -> float:
     """Twice the bound on what a float32 product of two rows is off, in any order of its terms:
     (D + 2)·u·‖x‖‖y‖ with the rounding of both (Higham 2002, section 3.1)."""
-    norms = [max(np.linalg.norm(part, axis=1).max() for part in _parts(x)) for x in (one, other)]
-    return float(2 * (one.shape[1] + 2) * 2.0**-24 * norms[0] * norms[1])
+    return 2 * (width + 2) * 2.0**-24 * score
 
 
-def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
-    return (rows[start : start + CANDIDATES] for start in range(0, len(rows), CANDIDATES))
+def longest(rows: Float[np.ndarray, "N D"]) -> float:
+    """The length of the longest row."""
+    parts = (rows[start : start + CANDIDATES] for start in range(0, len(rows), CANDIDATES))
+    return max((float(np.linalg.norm(part, axis=1).max()) for part in parts), default=0.0)
 
 
 def _rounded(bound: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:

@@ -9,7 +9,14 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from aligngap.errors import AligngapError
-from aligngap.tasks import first_places, many_modalities, mixed_pool, mixed_ranks, search
+from aligngap.tasks import (
+    first_places,
+    many_modalities,
+    mixed_counts,
+    mixed_pool,
+    mixed_ranks,
+    search,
+)
 from aligngap.tasks.many_modalities import among_first, even, mixtures, pair
 from aligngap.tasks.mixed_pool import Right, chunks_of
 from aligngap.unit import unit_rows_numpy
@@ -207,7 +214,7 @@ def test_chunks_and_blocks_of_half_precision_give_what_one_gives(monkeypatch):
     rows, items = np.nonzero(grades)
     right = Right(rows, items, grades[rows, items])
     whole = measured(each, query, right)
-    monkeypatch.setattr(mixed_pool, "SCORES_AT_ONCE", 17 * 9)
+    monkeypatch.setattr(mixed_counts, "SCORES_AT_ONCE", 17 * 9)
     monkeypatch.setattr(mixed_ranks, "AT_ONCE", 60_000)
     monkeypatch.setattr(first_places, "RENDERINGS_AT_ONCE", 20_000)
     parts = measured(each, query, right, rows=17)

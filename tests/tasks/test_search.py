@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from aligngap.errors import AligngapError
-from aligngap.tasks import first_places, mixed_pool, mixed_ranks, search
+from aligngap.tasks import first_places, mixed_counts, mixed_ranks, search
 from aligngap.tasks.mixed_pool import Right, chunks_of
 from aligngap.unit import unit_rows_numpy
 
@@ -145,7 +145,7 @@ def test_chunks_give_the_same_of_copies(monkeypatch):
     image, text, query, grades = shared("both")
     right = dataclasses.replace(right_of(grades), rows=numbers(image, text))
     whole = flat(measured(image, text, query, right))
-    monkeypatch.setattr(mixed_pool, "SCORES_AT_ONCE", 17 * 9)
+    monkeypatch.setattr(mixed_counts, "SCORES_AT_ONCE", 17 * 9)
     parts = flat(search.evaluate(chunks_of(image, text, rows=17), query, right, 0))
     for name, value in whole.items():
         assert parts[name].value == pytest.approx(value.value, abs=1e-9), name
@@ -238,15 +238,22 @@ def test_ranks_are_means_over_all_mixtures_and_orders():
     random = np.random.default_rng(0)
     for modalities, several in ((2, ((0, 1), (0.3, 0.7), (1, 0))), (3, ((0.2, 0.5, 0.3),))):
         ways = 3**modalities
-        for _ in range(25):
-            others = random.multinomial(random.integers(0, 6), np.ones(ways) / ways)
-            right = random.multinomial(random.integers(0, 3), np.ones(ways) / ways)
-            for shares in several:
-                places, reciprocal = enumerated(others, right, shares, 4)
-                found = mixed_ranks.places((others + right)[None], shares, 4)[0]
-                np.testing.assert_allclose(found, places, atol=1e-12)
-                found = mixed_ranks.reciprocal(others[None], right[None], shares)[0]
-                assert found == pytest.approx(reciprocal, abs=1e-12)
+        others, right = (
+            np.stack([random.multinomial(count, np.ones(ways) / ways) for count in counts])
+            for counts in random.integers(0, [[6], [3]], (2, 25))
+        )
+        for rows in (others, right):  # Some without ties.
+            tied = [
+                mixed_ranks.TIED in way for way in itertools.product(range(3), repeat=modalities)
+            ]
+            rows[:8, tied] = 0
+        for shares in several:
+            places = mixed_ranks.places(others + right, shares, 4)
+            reciprocal = mixed_ranks.reciprocal(others, right, shares)
+            for row in range(25):
+                wanted = enumerated(others[row], right[row], shares, 4)
+                np.testing.assert_allclose(places[row], wanted[0], atol=1e-12)
+                assert reciprocal[row] == pytest.approx(wanted[1], abs=1e-12)
 
 
 @pytest.mark.parametrize("degree", [0, 1, 6, 23, 24])
@@ -310,7 +317,7 @@ def test_chunks_and_blocks_give_what_one_gives(monkeypatch, dtype):
     grades = np.eye(70) + np.eye(70, k=3)
     right = right_of(grades)
     whole = measured(image, text, query, right)
-    monkeypatch.setattr(mixed_pool, "SCORES_AT_ONCE", 17 * 9)
+    monkeypatch.setattr(mixed_counts, "SCORES_AT_ONCE", 17 * 9)
     monkeypatch.setattr(mixed_ranks, "AT_ONCE", 20_000)
     monkeypatch.setattr(first_places, "RENDERINGS_AT_ONCE", 3000)
     parts = search.evaluate(chunks_of(image, text, rows=17), query, right, 0)
