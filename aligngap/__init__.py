@@ -8,7 +8,8 @@ if TYPE_CHECKING:
 
 
 def load(folder: str | Path, step: int | None = None) -> "Model":
-    """The model of a trained run, an import, or a folder of transformers or open_clip.
+    """The model of a trained run, an import, or a folder of transformers or open_clip, or one that
+    comes with aligngap, by its name: `aligngap.load("clip-pictograms")`.
 
     `model.encode_image(paths | PIL images | uint8 arrays)` and `model.encode_text(strings)` return
     L2-normalised float32 rows [N, D]. AligngapError for a folder that holds no model, and

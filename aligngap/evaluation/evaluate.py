@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from aligngap import config as configs
-from aligngap import progress
+from aligngap import progress, weights
 from aligngap.data import corpora
 from aligngap.errors import AligngapError, UsageError
 from aligngap.evaluation import clip_benchmark, evaluator, results, shown
@@ -40,6 +40,11 @@ def evaluate(
     `entries` is a config file whose evaluators take the place of the model's own.
     """
     configs.check_overrides(overrides)
+    if weights.holds(weights.find(folder)):
+        raise UsageError(
+            f"results are written beside a model, and {folder} comes with aligngap: `aligngap "
+            f"import --source={folder} --workdir=DIR`, then evaluate DIR"
+        )
     model = opening.load(folder, step)
     config = _configured(model.config, data_dir, entries, overrides)
     evaluator.check(config, training=False)

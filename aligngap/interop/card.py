@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from aligngap.data import corpora
 from aligngap.data.corpus import Licence
 from aligngap.errors import AligngapError
+from aligngap.interop import rounding
 from aligngap.runs import provenance
 from aligngap.runs.model import Model
 from aligngap.runs.workdir import read_json
@@ -19,8 +20,9 @@ SHOWN = ("text_retrieval_recall@10", "image_retrieval_recall@10")
 GAPS = ("centroid_distance", "alignment_score", "relative_modality_gap")
 
 
-def text(model: Model, form: str) -> str:
-    """Markdown for README.md: data, recipe, gap, evaluation, licence, and how to load it."""
+def text(model: Model, form: str, half: bool = False) -> str:
+    """Markdown for README.md: data, recipe, gap, evaluation, licence, and how to load it; of a
+    model in float16 what that costs it."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(resources.files("aligngap.interop"))),
         undefined=jinja2.StrictUndefined,
@@ -33,6 +35,8 @@ def text(model: Model, form: str) -> str:
     return page.render(
         config=config,
         form=form,
+        half=half,
+        cost=rounding.cost(model) if half else "",
         step=model.step,
         trained=model.step > 0,
         tokenizer=model.tokenizer,

@@ -12,8 +12,8 @@ from safetensors.numpy import save
 from aligngap import atomic
 from aligngap.config import MODALITIES
 from aligngap.data.tokenizers.tokenizer import Tokenizer
-from aligngap.errors import AligngapError
-from aligngap.interop import card, mapping, opening, processor, stablehlo
+from aligngap.errors import AligngapError, UsageError
+from aligngap.interop import card, mapping, opening, processor, rounding, stablehlo
 from aligngap.interop.formats import huggingface, npz, open_clip
 from aligngap.models.logit_scale import with_bias_form
 from aligngap.runs.model import Model
@@ -21,14 +21,21 @@ from aligngap.runs.model import Model
 Write = Callable[[Path], None]  # Fills a folder with what has been computed before.
 
 
-def export(workdir: Path, form: str, output: Path, step: int | None = None) -> str:
+def export(
+    workdir: Path, form: str, output: Path, step: int | None = None, dtype: str = "float32"
+) -> str:
     """Writes the folder `output`, whole or not at all; returns what was done.
 
-    AligngapError for a model that the format cannot express exactly, with every reason.
+    `dtype` is of the parameters of npz. AligngapError for a model that the format cannot express
+    exactly, with every reason.
     """
     atomic.empty(output)
+    half = dtype == "float16"
+    if half and form != "npz":
+        raise UsageError(f"--dtype=float16 goes with --format=npz, not {form}")
     model = _absolute(opening.load(workdir, step))
-    write, readme = WRITERS[form](model), card.text(model, form)
+    write = _npz(model, half) if half else WRITERS[form](model)
+    readme = card.text(model, form, half)
     with atomic.folder(output) as folder:
         write(folder)
         atomic.write(folder / "README.md", readme)
@@ -77,8 +84,9 @@ def _open_clip(model: Model) -> Write:
     return write
 
 
-def _npz(model: Model) -> Write:
+def _npz(model: Model, half: bool = False) -> Write:
     arrays = mapping.to_theirs(npz.rules(model.config.model), model.params)
+    arrays = rounding.rounded(arrays) if half else arrays
     archive = io.BytesIO()
     np.savez(archive, **arrays)  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from aligngap import atomic
+from aligngap import atomic, weights
 from aligngap import config as configs
 from aligngap.data import tokenizers
 from aligngap.data.tokenizers.tokenizer import Tokenizer
@@ -34,7 +34,7 @@ def import_model(
     is damaged, incomplete or of an architecture that our towers do not have.
     """
     atomic.empty(folder)
-    found = sources.find(source)
+    found = sources.find(weights.find(source))
     config = config_of(found, overrides, data_dir)
     params = params_of(found, config)
     tokenizer, notes = _tokenizer(found, config)

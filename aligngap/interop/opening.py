@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from aligngap import weights
 from aligngap.errors import AligngapError
 from aligngap.interop import importing, sources
 from aligngap.runs import model as models
@@ -10,11 +11,12 @@ from aligngap.runs.model import Model
 
 
 def load(folder: str | Path, step: int | None = None) -> Model:
-    """The model of a trained run or an import, or of a folder of transformers or open_clip.
+    """The model of a trained run or an import, or of a folder of transformers or open_clip, or one
+    that comes with aligngap, by its name.
 
     `step` (the newest) is of a run's checkpoints. AligngapError for a folder that holds none.
     """
-    folder = Path(folder)
+    folder = weights.find(folder)
     if not is_foreign(folder):
         return models.open_run(folder, step)
     if step:

@@ -11,7 +11,10 @@ from aligngap.verbs import processes
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Which model, of what, and in which form."""
     parser.add_argument(
-        "--workdir", required=True, help="of a run or an import, or an exported model's folder"
+        "--workdir",
+        required=True,
+        help="of a run or an import, or an exported model's folder, or the name of a model that "
+        "comes with aligngap",
     )
     flags.add_step(parser)
     named = "*.tar shards, *.jsonl or *.parquet of documents, or CORPUS/SPLIT"

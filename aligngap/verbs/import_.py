@@ -13,7 +13,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="PATH",
         help="a folder of transformers (CLIPModel, SiglipModel) or open_clip, or a file: a state "
-        "dict of open_clip or AlignCLIP (.safetensors, .pt), big_vision's two towers (.npz)",
+        "dict of open_clip or AlignCLIP (.safetensors, .pt), big_vision's two towers (.npz); or "
+        "the name of a model that comes with aligngap",
     )
     parser.add_argument("--workdir", required=True, help="a new folder for the model")
     parser.add_argument("--data_dir", default="", help="of corpora and CLIP's tokenizer")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
+from aligngap import weights
 from aligngap.cli import LIGHT, VERBS
 from aligngap.laboratory import EXPERIMENTS, WITH_MODELS
 
@@ -109,6 +110,19 @@ def run(light, tmp_path):
         )
 
     return called
+
+
+def test_the_wheel_holds_the_models_that_come_with_it(light):
+    """They are small, since an installation that cannot load them has them as well."""
+    (held,) = light.parent.glob("lib/python*/site-packages/aligngap/weights")
+    found = {path.relative_to(held): path for path in held.glob("*/*")}
+    ours = {path.relative_to(weights.FOLDER): path for path in weights.FOLDER.glob("*/*")}
+    own = {
+        name: path.read_bytes() for name, path in ours.items() if "__pycache__" not in name.parts
+    }
+    assert {name.parts[0] for name in own} == {*weights.names()} != set()
+    assert {name: path.read_bytes() for name, path in found.items()} == own
+    assert sum(map(len, own.values())) < 15e6
 
 
 def test_verbs_on_embeddings_in_files_work(run, tmp_path):

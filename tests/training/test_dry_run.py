@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 from aligngap import config as configs
+from aligngap.data import tokenizers
 from aligngap.errors import UsageError
-from aligngap.training import dry_run
+from aligngap.runs import sweep
+from aligngap.training import dry_run, in_turn
 
-PAPER = str(Path(__file__).parents[2] / "configs" / "alignclip_vit_b16_cc12m.py")
+CONFIGS = Path(__file__).parents[2] / "configs"
+PAPER = str(CONFIGS / "alignclip_vit_b16_cc12m.py")
 
 
 def described(*overrides):
@@ -22,6 +25,53 @@ def test_the_papers_model():
     # By hand: 145.3 GFLOP a trained pair.
     assert "(145.1 GFLOP a pair)" in text
     assert lines["parameters"] == lines["gradients"]
+
+
+@pytest.mark.parametrize(
+    ("file", "points"),
+    [
+        ("alignclip_vit_b16_cc12m.py", 3 * 3 + 2),
+        ("contrastive_gap_vit_b32_coco.py:clip", 3 * 3 * 3),
+        ("mind_the_gap_vit_b16_coco.py:temperature", 6),
+        ("mind_the_gap_vit_b16_coco.py:scratch", 3),
+        ("study/cc12m.py:main", 16 * 3),
+        ("study/cc12m.py:rates", 16 * 3),
+    ],
+)
+def test_the_points_of_the_papers_tables(file, points):
+    """Each is a valid config unlike the others."""
+    found = sweep.points(str(CONFIGS / file), [])
+    for point in found:
+        tokenizers.check(point.config)
+    assert len({point.config.to_json() for point in found}) == len(found) == points
+    lines = in_turn.listing(found, None).splitlines()
+    assert [line.split()[1] for line in lines] == [point.name for point in found]
+
+
+BLOCK = 12 * 768**2 + 13 * 768  # Parameters of a block of width 768.
+OPENAI = {"B/32": 151_277_313, "B/16": 149_620_737}  # As OpenAI published them.
+
+
+@pytest.mark.parametrize(
+    ("file", "point", "parameters"),
+    [
+        ("alignclip_vit_b16_cc12m.py", "sharedclip-ViT-B-16", 124_393_729),
+        ("alignclip_vit_b16_cc12m.py", "alignclip-ViT-B-16-512", 124_393_729 - 768 * 256),
+        ("alignclip_vit_b16_cc12m.py", "alignclip-ViT-L-16", 124_393_729 + 4 * BLOCK),
+        ("contrastive_gap_vit_b32_coco.py", "cuaxu-64-seed42", OPENAI["B/32"] - 448 * 1280),
+        ("mind_the_gap_vit_b16_coco.py", "tau1_30", OPENAI["B/16"]),
+        # Untied, of one shape: blocks, the last norm and the projection are there twice.
+        ("study/cc12m.py", "clip-lr0.001-seed2", 124_393_729 + 12 * BLOCK + 2 * 768 + 768**2),
+        ("study/cc12m.py", "siglip_relative-lr0.001-seed0", 210_039_553 + 1),
+    ],
+)
+def test_each_architecture_of_the_papers_tables_is_priced(file, point, parameters):
+    scan = ["--config.model.scan=True"]  # A block is traced, and counted for all.
+    found = sweep.find(sweep.points(str(CONFIGS / file), scan), point)
+    text = dry_run.describe(found.config, "h100-8")
+    lines = dict(line.split(maxsplit=1) for line in text.splitlines() if line.strip())
+    assert lines["Parameters"] == f"{parameters:,}"
+    assert lines["Model"].startswith(found.config.name)
 
 
 def test_bytes_fall_with_fsdp_and_tensor():

@@ -12,7 +12,8 @@ from aligngap.interop.mapping import Rule
 from aligngap.models import dual_encoder, parameters
 
 FILE = "parameters.npz"
-DATA = ("mean", "std", "resize", "tokenizer")  # What of config.data an embedding depends on.
+# What of config.data embeddings depend on, and how captions are put together to be measured.
+DATA = ("mean", "std", "resize", "tokenizer", "max_keywords")
 
 
 def rules(model: ConfigDict) -> list[Rule]:
