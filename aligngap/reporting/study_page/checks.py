@@ -1,18 +1,17 @@
 """Published numbers that need no data of the papers: theirs beside what the laboratory finds."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
-from aligngap import progress
+from aligngap import gap, progress
 from aligngap.laboratory import sphere
 from aligngap.laboratory.cone import random_mlps
 from aligngap.laboratory.idealised import free_points
-from aligngap.laboratory.shared import along_gap
 from aligngap.reporting.study_page import published
 
 ROWS, WIDTH = 64, 16  # Of the clouds that have a gap and nothing else.
@@ -43,12 +42,22 @@ def shifted() -> Iterator[Check]:
     image, text = _clouds(height)
     lowest = min(published.SHIFTED["image"])
     for move, rows in published.SHIFTED.items():
-        deltas = np.array([*rows])
-        gaps = along_gap.curve(image, text, deltas, move)["gap"]
-        for delta, theirs, ours in zip(rows, rows.values(), gaps, strict=True):
+        for (delta, theirs), ours in zip(rows.items(), gaps(image, text, rows, move), strict=True):
             what = f"gap after a shift by δ = {delta:g}, {move} moved".replace("-", "−")
             used = f" (taken: h = {height:.2f})" if (move, delta) == ("image", lowest) else ""
             yield Check(what, f"{theirs:.3f}", f"{ours:.3f}{used}")
+
+
+def gaps(
+    image: Float[np.ndarray, "N D"],
+    text: Float[np.ndarray, "N D"],
+    deltas: Iterable[float],
+    move: str,
+) -> list[float]:
+    """The signed gap after each shift, by the authors' convention."""
+    vector = gap.gap_vector(image, text)
+    shifted = (gap.shift(image, text, delta, vector=vector, move=move) for delta in deltas)
+    return [float(gap.signed_gap(*clouds, vector)) for clouds in shifted]
 
 
 def _height() -> float:
@@ -89,6 +98,7 @@ def cones() -> Iterator[Check]:
         ("sigmoid", 2, f"{published.SIGMOID_COSINE:.2f}"),
         ("linear", settings.layers, "almost none"),
     ):
+        settings.layers = layer
         means = random_mlps.through_layers(name, settings).cosines.mean(axis=0)
         what = f"mean cosine after layer {layer} of a random MLP, {name}"
         yield Check(what, theirs, f"{means[layer]:.3f} (inputs: {means[0]:.3f})")

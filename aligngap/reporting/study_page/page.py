@@ -55,7 +55,7 @@ def _render(content: Mapping[str, object]) -> str:
 
 
 def _counts(study: Study) -> str:
-    """ "3 runs of CLIP; 2 of AlignCLIP, of CUAXU" """
+    """ "3 of CLIP; 2 of AlignCLIP, CUAXU" """
     by_count: dict[int, list[str]] = {}
     for method, found in study.methods.items():
         by_count.setdefault(len(found), []).append(runs.label(method))

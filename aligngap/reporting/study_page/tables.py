@@ -11,9 +11,8 @@ import numpy as np
 
 from aligngap.evaluation.gap import SEED
 from aligngap.intervals import Interval
-from aligngap.laboratory.shared import along_gap
 from aligngap.reporting.study_page import claims, published
-from aligngap.reporting.study_page.checks import Check
+from aligngap.reporting.study_page.checks import Check, gaps
 from aligngap.reporting.study_page.claims import HELD_OUT
 from aligngap.reporting.study_page.measured import Measured, pairs
 from aligngap.reporting.study_page.runs import label
@@ -118,10 +117,12 @@ class Tables:
 
     def alignclip_zero_shot(self) -> str:
         """Top 1 / top 5 by data set, then theirs."""
-        sets = {f"{split}, group": (split, "group") for split in HELD_OUT}
-        sets = {f"{self._title(s)}, {kind}": (s, kind) for s, kind in sets.values()}
-        sets |= {f"{self._title(s)}, folder": (s, "folder") for s in OUTSIDE}
-        sets = {name: place for name, place in sets.items() if place[0] in self.study.splits}
+        kinds = dict.fromkeys(HELD_OUT, "group") | dict.fromkeys(OUTSIDE, "folder")
+        sets = {
+            f"{self._title(split)}, {kind}": (split, kind)
+            for split, kind in kinds.items()
+            if split in self.study.splits
+        }
         theirs = [f"paper: {name}" for name in ("ImageNet", "CIFAR-100", "CIFAR-10")]
 
         def cell(method: str, split: str, kind: str) -> str:
@@ -177,12 +178,11 @@ class Tables:
 
     def shifted(self) -> str:
         """The gap of CLIP as both clouds, or images alone, are moved along it; theirs below."""
-        deltas = [*published.SHIFTED["both"]]
-        grid = np.array(sorted([*deltas, 0.0]))
+        grid = sorted([*published.SHIFTED["both"], 0.0])
         rows = []
         for move, theirs in published.SHIFTED.items():
             curves = [
-                along_gap.curve(*_own_pairs(run, MAIN), grid, move)["gap"]
+                gaps(*pairs(run, MAIN)[:2], grid, move)
                 for run in self.study.methods.get("clip", ())
                 if MAIN in run.splits
             ]
@@ -290,11 +290,6 @@ def checked(found: Sequence[Check]) -> str:
     """Theirs beside ours."""
     rows = ([each.what, each.theirs or NONE, each.ours] for each in found)
     return markdown(["", "paper", "ours"], rows)
-
-
-def _own_pairs(run: object, split: str) -> tuple[np.ndarray, np.ndarray]:
-    image, text, _ = pairs(run, split)  # type: ignore[arg-type]
-    return image, text
 
 
 def _joined(values: Iterable[float], digits: int) -> str:

@@ -1,4 +1,4 @@
-"""`aligngap study` of planted runs: what it writes, its verdicts, the choice of rates, bad input."""
+"""`aligngap study` of planted runs: what it writes, its verdicts, its bad input."""
 
 import json
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aligngap import cli
+from aligngap import config as configs
 from aligngap.evaluation.gap import one_image_a_group
 from aligngap.gap.intervals import intervals
 from aligngap.intervals import Interval
@@ -110,9 +111,11 @@ def test_results_have_an_object_a_run(sweep, written):
 
 def test_the_page_says_what_there_is_and_what_not(sweep, written):
     page = (written / "README.md").read_text()
-    assert page.startswith("# The study") and "3 of CLIP, CUAXU, tied; 1 of AlignCLIP" in page
+    assert (
+        page.startswith("# The study") and "Runs: 3 of CLIP, tied CUAXU; 1 of AlignCLIP. " in page
+    )
     assert "have **not been chosen yet**: these runs have 0.002" in page
-    assert "Not here yet: SharedCLIP" in page and "1 runs are not evaluated yet" in page
+    assert "Not here yet: SharedCLIP" in page and "not evaluated yet: 1." in page
     assert (written / "gap_against_quality.png").read_bytes().startswith(b"\x89PNG")
     values = [
         json.loads((sweep / f"clip-{s}" / "evaluation.json").read_text())["splits"][SPLITS[0]]
@@ -183,6 +186,9 @@ def test_verdicts(ends, higher, margin, wanted):
 
 def test_claims_name_methods_and_measures_that_there_are():
     assert {m for each in claims.CLAIMS for m in (each.first, each.second)} <= {*runs.LABELS}
+    entries = configs.load_evaluators("configs/study/evaluators.py")
+    measures = {name for each in claims.CLAIMS for name in each.measures}
+    assert {name.partition("/")[0] for name in measures} <= {*entries}
     assert len({(c.first, c.second, c.measures) for c in claims.CLAIMS}) == len(claims.CLAIMS)
 
 
