@@ -5,12 +5,13 @@ the papers are of their own models and data, so that what can be compared is how
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from aligngap.evaluation.gap import SEED
 from aligngap.intervals import Interval
+from aligngap.reporting.compare_page.methods import Evaluated
 from aligngap.reporting.study_page import claims, published
 from aligngap.reporting.study_page.checks import Check, gaps
 from aligngap.reporting.study_page.claims import HELD_OUT
@@ -40,9 +41,9 @@ COMPARED = {
 Cells = Iterable[str]
 
 
-def markdown(heads: Sequence[str], rows: Iterable[Cells]) -> str:
-    """A table; the first column is to the left, numbers to the right."""
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+def markdown(heads: Sequence[str], rows: Iterable[Cells], words: int = 1) -> str:
+    """A table; the first columns are words, to the left, the others numbers, to the right."""
+    lines = [heads, [*["---"] * words, *["---:"] * (len(heads) - words)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -71,11 +72,13 @@ class Tables:
         self.measured, self.study = measured, measured.study
 
     def runs(self) -> str:
-        """Which there are of each method."""
+        """Which there are of each method, and in which fields of its config it is not CLIP."""
+        plain = self.study.methods.get("clip", ())
         rows = [
             [
                 label(method),
                 f"`{method}`",
+                ", ".join(f"`{key}={x}`" for key, x in _changed(runs[0], *plain[:1])) or NONE,
                 str(len(runs)),
                 ", ".join(str(run.config["seed"]) for run in runs),
                 f"{runs[0].config['optimizer']['peak_lr']:g}",
@@ -83,8 +86,8 @@ class Tables:
             ]
             for method, runs in self.study.methods.items()
         ]
-        heads = ["method", "in results.json", "runs", "seeds", "learning rate", "steps"]
-        return markdown(heads, rows)
+        heads = ["method", "in results.json", "what it changes in CLIP"]
+        return markdown([*heads, "runs", "seeds", "learning rate", "steps"], rows, len(heads))
 
     def all_methods(self, split: str) -> str:
         """Gap and quality of every method on a split."""
@@ -267,6 +270,15 @@ class Tables:
             yield _joined([mean(name) for name in names], 3)
 
 
+def _changed(run: Evaluated, plain: Evaluated | None = None) -> Iterator[tuple[str, str]]:
+    """Fields that make the method, as JSON, beside the learning rate, which has a column."""
+    if plain is None:
+        return
+    for key, value in run.fields.items():
+        if key not in ("name", "optimizer.peak_lr") and value != plain.fields.get(key):
+            yield key, value
+
+
 def judged(found: Sequence[Judged], title: Callable[[str], str]) -> str:
     """Each claim, the paper's numbers, the difference on each split, the verdict."""
     rows = [
@@ -283,7 +295,7 @@ def judged(found: Sequence[Judged], title: Callable[[str], str]) -> str:
         for each in found
     ]
     heads = ["paper", "claim", "theirs", "ours", *map(title, HELD_OUT), ""]
-    return markdown(heads, rows)
+    return markdown(heads, rows, len(heads))
 
 
 def checked(found: Sequence[Check]) -> str:
