@@ -18,7 +18,8 @@ def sweep(tmp_path):
     def make(**points):
         for name, (method, rate, text, image, step) in points.items():
             config = preset("clip")
-            config.name, config.optimizer.peak_lr, config.steps = method, rate, 100
+            config.name, config.optimizer.peak_lr = method, rate
+            config.steps, config.optimizer.warmup_steps = 100, 10
             (tmp_path / name).mkdir()
             (tmp_path / name / "config.json").write_text(config.to_json())
             records = [
