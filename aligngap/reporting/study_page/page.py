@@ -22,10 +22,11 @@ def build(workdirs: Sequence[Path], rated: Sequence[Path], output: Path) -> str:
     chosen = rates.choose(rated) if rated else {}
     measured = Measured(study)
     judged, comparisons = verdicts.judge(claims.CLAIMS, measured)
+    held_out = [split for split in claims.HELD_OUT if split in study.splits]
     content = {
         "study": study,
         "tables": tables.Tables(measured),
-        "held_out": [split for split in claims.HELD_OUT if split in study.splits],
+        "held_out": held_out,
         "outside": [split for split in tables.OUTSIDE if split in study.splits],
         "judged": tables.judged(judged, lambda s: study.title(s) if s in study.splits else s),
         "comparisons": comparisons,
@@ -35,7 +36,7 @@ def build(workdirs: Sequence[Path], rated: Sequence[Path], output: Path) -> str:
         "missing": [runs.label(method) for method in runs.LABELS if method not in study.methods],
         "rates": _rates(study, chosen),
     }
-    drawn = figure.draw(measured, content["held_out"])
+    drawn = figure.draw(measured, held_out)
     page = _render(content)
     atomic.write(output / PICTURE, drawn)
     atomic.write(output / "results.json", runs.results(study))

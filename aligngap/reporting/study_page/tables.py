@@ -5,7 +5,7 @@ the papers are of their own models and data, so that what can be compared is how
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -232,7 +232,9 @@ class Tables:
     def _title(self, split: str) -> str:
         return self.study.title(split) if split in self.study.splits else split
 
-    def _ours(self, methods: Sequence[str], columns: dict[str, tuple[str, ...]], split: str) -> str:
+    def _ours(
+        self, methods: Sequence[str], columns: Mapping[str, tuple[str, ...]], split: str
+    ) -> str:
         rows = (
             [label(m), *(said(self.measured.values(m, split, x)) for x in columns.values())]
             for m in methods
@@ -240,7 +242,7 @@ class Tables:
         return markdown([self._title(split), *columns], rows)
 
     def _beside(
-        self, columns: dict[str, tuple[str, ...]], theirs: dict[str, tuple[float, ...]]
+        self, columns: Mapping[str, tuple[str, ...]], theirs: Mapping[str, tuple[float, ...]]
     ) -> str:
         """Ours and theirs of the methods that a paper has."""
         rows = [

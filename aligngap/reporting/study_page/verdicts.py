@@ -43,8 +43,7 @@ def judge(claims: Sequence[Claim], measured: Measured) -> tuple[list[Judged], in
     judged = []
     for number, claim in enumerate(claims):
         own = {s: found[number, s] for s in claim.splits if (number, s) in found}
-        split = next(iter(own), None)
-        items = split is not None and measured.has_items(claim.first, split, claim.measures)
+        items = all(measured.has_items(claim.first, split, claim.measures) for split in own)
         judged.append(Judged(claim, own, items, verdict(claim, [*own.values()])))
     return judged, len(pairs)
 
