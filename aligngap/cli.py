@@ -21,6 +21,7 @@ VERBS = {
     "import": "a model trained elsewhere becomes a workdir",
     "export": "a model's weights for other programs",
     "report": "one page about one or several runs",
+    "study": "methods and seeds of a sweep: results, the papers' tables and claims",
     "doctor": "what this machine and a run lack, and what to do",
     "bench": "time, memory and arithmetic on this machine",
 }

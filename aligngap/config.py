@@ -265,7 +265,8 @@ def evaluator(type: str, **options: Any) -> ConfigDict:
     entry.split = "validation"  # What is measured in training: a split, or CORPUS/SPLIT.
     entry.every_steps = 0  # And after the last; 0: never while training.
     entry.first = True  # Also before the first step, which at full size takes minutes.
-    entry.final = "tests"  # What `aligngap evaluate` measures: likewise, or all tests; "": nothing.
+    # What `aligngap evaluate` measures: likewise, or all tests; several, with commas; "": nothing.
+    entry.final = "tests"
     entry.before = False  # Then also of the model before it was trained.
     entry.update(options)
     return entry

@@ -9,10 +9,13 @@ import pytest
 from aligngap import cli
 from aligngap.benchmarks import BENCHMARKS
 from aligngap.laboratory import EXPERIMENTS
+from aligngap.verbs import study
 from aligngap.verbs.gap import CLOSING
 
-NAMED = [("gap", name) for name in (*CLOSING, *EXPERIMENTS)] + [
-    ("bench", name) for name in BENCHMARKS
+NAMED = [
+    *(("gap", name) for name in (*CLOSING, *EXPERIMENTS)),
+    *(("bench", name) for name in BENCHMARKS),
+    *(("study", name) for name in study.NAMED),
 ]
 
 
@@ -25,7 +28,10 @@ def test_help_of_each(words, capsys):
     assert shown.startswith(f"usage: aligngap {' '.join(words)} [-h]")
 
 
-@pytest.mark.parametrize(("verb", "names"), [("gap", CLOSING | EXPERIMENTS), ("bench", BENCHMARKS)])
+@pytest.mark.parametrize(
+    ("verb", "names"),
+    [("gap", CLOSING | EXPERIMENTS), ("bench", BENCHMARKS), ("study", study.NAMED)],
+)
 def test_help_lists_what_a_verb_may_do_instead(verb, names, capsys):
     with pytest.raises(SystemExit):
         cli.main([verb, "--help"])

@@ -92,6 +92,12 @@ def check(config: ConfigDict, *, training: bool) -> None:
 
 
 def _meant(config: ConfigDict, wanted: str) -> tuple[str, ...]:
+    """Several stand with commas between them, each split once."""
+    each = (split for one in wanted.split(",") for split in _named(config, one.strip()))
+    return tuple(dict.fromkeys(each))
+
+
+def _named(config: ConfigDict, wanted: str) -> tuple[str, ...]:
     """ "validation" and "tests" are the corpus's roles, "" is none, else it is a split's name."""
     if wanted == "validation":
         return (corpora.validation_split(config),)

@@ -55,8 +55,7 @@ def of(found: Clouds, seed: int) -> dict[str, Interval]:
     if found.passed.items.groups < 2:
         return {name: Interval(value, np.nan, np.nan) for name, value in values.items()}
     ends = (
-        _of_linear(found.passed.sums, seed)
-        | _of_scores(found, seed)
+        _quantiles(drawn(found, seed, RESAMPLES))
         | _of_potentials(found)
         | _of_spectra(found, values)
         | _of_medians(found.neighbours)
@@ -64,13 +63,19 @@ def of(found: Clouds, seed: int) -> dict[str, Interval]:
     return {name: Interval(value, *ends[name]) for name, value in values.items()}
 
 
-def _of_linear(sums: Sums, seed: int) -> dict[str, Ends]:
-    counts = resampled_counts(len(sums.pairs), seed, RESAMPLES)
+def drawn(found: Clouds, seed: int, resamples: int) -> dict[str, Float[np.ndarray, "R"]]:
+    """The measures that are means, or functions of means, in R draws of the groups: the same draws
+    for clouds with as many groups, so that those of two models of one split are paired."""
+    return _linear(found.passed.sums, seed, resamples) | _scores(found, seed, resamples)
+
+
+def _linear(sums: Sums, seed: int, resamples: int) -> dict[str, Float[np.ndarray, "R"]]:
+    counts = resampled_counts(len(sums.pairs), seed, resamples)
     draws = [clouds.linear(sums, drawn) for drawn in counts]
-    return _quantiles({name: np.concatenate([d[name] for d in draws]) for name in draws[0]})
+    return {name: np.concatenate([d[name] for d in draws]) for name in draws[0]}
 
 
-def _of_scores(found: Clouds, seed: int) -> dict[str, Ends]:
+def _scores(found: Clouds, seed: int, resamples: int) -> dict[str, Float[np.ndarray, "R"]]:
     """Means over queries, which are resampled."""
     scores: dict[str, tuple[Part, ...]]
     scores = {"same_modality_neighbours": neighbours.same_modality(found.neighbours)}
@@ -79,11 +84,13 @@ def _of_scores(found: Clouds, seed: int) -> dict[str, Ends]:
     for name, seen in neighbours.distinct_directions(found.neighbours).items():
         for measure, values in neighbours.rank_scores(seen, name).items():
             scores[measure] = (Part(values, group),)
-    ends = _of_means(scores, seed)
-    return ends | _of_means({"linear_separability": found.hits}, seed)
+    draws = _means(scores, seed, resamples)
+    return draws | _means({"linear_separability": found.hits}, seed, resamples)
 
 
-def _of_means(scores: Mapping[str, tuple[Part, ...]], seed: int) -> dict[str, Ends]:
+def _means(
+    scores: Mapping[str, tuple[Part, ...]], seed: int, resamples: int
+) -> dict[str, Float[np.ndarray, "R"]]:
     """Of each the mean of its parts' means."""
     parts = [part for each in scores.values() for part in each]
     places = copies.numbered(np.concatenate([part.group for part in parts]))
@@ -94,11 +101,11 @@ def _of_means(scores: Mapping[str, tuple[Part, ...]], seed: int) -> dict[str, En
         sums[:, column] = np.bincount(place, part.values, groups)
         counts[:, column] = np.bincount(place, minlength=groups)
     draws = np.concatenate(
-        [drawn @ sums / (drawn @ counts) for drawn in resampled_counts(groups, seed, RESAMPLES)]
+        [drawn @ sums / (drawn @ counts) for drawn in resampled_counts(groups, seed, resamples)]
     )
     ends = np.cumsum([0, *(len(each) for each in scores.values())])
     columns = [draws[:, slice(*each)].mean(axis=1) for each in itertools.pairwise(ends)]
-    return _quantiles(dict(zip(scores, columns, strict=True)))
+    return dict(zip(scores, columns, strict=True))
 
 
 def _of_potentials(found: Clouds) -> dict[str, Ends]:

@@ -36,6 +36,11 @@ class Scores:
         """`estimate` of them."""
         return estimate(self.items, self.clusters, self.chance, seed, self.classes)
 
+    def drawn(self, seed: int) -> Float[np.ndarray, "R"]:
+        """The measure in draws of the clusters: the same draws for the same clusters and seed."""
+        sums, sizes = _totals(self.items, np.ones(len(self.items)), self.clusters, self._classes)
+        return _drawn(sums, sizes, seed)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """As files keep them, by the names of fields."""
         found = {"scores": self.items.astype(np.float32), "clusters": self.clusters}
@@ -81,10 +86,8 @@ def estimate(
     value = float(_means(np.ones((1, num_clusters)), sums, sizes)[0])
     if num_clusters == 1:
         return Interval(value, 0.0, 1.0, chance)
-    drawn = resampled_counts(num_clusters, seed, RESAMPLES)
-    draws = [_means(counts, sums, sizes) for counts in drawn]
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
+    low, high = np.quantile(_drawn(sums, sizes, seed), [tail, 1 - tail])
     return Interval(value, float(low), float(high), chance)
 
 
@@ -131,6 +134,11 @@ def _totals(
     sums = sparse.coo_array((np.asarray(scores, np.float64) * weights, (rows, columns)), shape)
     sizes = sparse.coo_array((weights, (rows, columns)), shape)
     return sums.tocsr(), sizes.tocsr()
+
+
+def _drawn(sums: sparse.csr_array, sizes: sparse.csr_array, seed: int) -> Float[np.ndarray, "R"]:
+    drawn = resampled_counts(sums.shape[0], seed, RESAMPLES)
+    return np.concatenate([_means(counts, sums, sizes) for counts in drawn])
 
 
 def _means(

@@ -53,16 +53,23 @@ def bands(
 
     A difference that is the same in every draw has no error: its interval is that point.
     """
-    moving = errors > SMALLEST_ERROR
-    largest = np.abs((draws - values)[:, moving] / errors[moving]).max(axis=1, initial=0)
-    critical = float(np.quantile(largest, CONFIDENCE))
-    reach = np.where(moving, critical * errors, 0)
+    errors = np.where(errors > SMALLEST_ERROR, errors, 0)
+    critical = critical_value(draws - values, errors)
+    reach = critical * errors
     ends = np.clip([values - reach, values + reach], -1, 1)
     found = {
         key: Interval(float(value), float(low), float(high))
         for key, value, low, high in zip(keys, values, *ends, strict=True)
     }
     return Simultaneous(found, critical)
+
+
+def critical_value(apart: Float[np.ndarray, "R M"], errors: Float[np.ndarray, "M"]) -> float:
+    """c: the 95 % quantile of the largest |draw − value| / error, `apart` being draw − value. What
+    has no error has no part in it."""
+    moving = errors > 0
+    largest = np.abs(apart[:, moving] / errors[moving]).max(axis=1, initial=0)
+    return float(np.quantile(largest, CONFIDENCE))
 
 
 def _totals(

@@ -1,11 +1,16 @@
 """The study: the papers' methods, and newer ones, trained alike on pictograms at quickstart's size.
 
     aligngap train --config=configs/study/study.py:rates --sweep --workdir=runs/study/rates
+    aligngap study rates --workdir=runs/study/rates
     aligngap train --config=configs/study/study.py:main --sweep --workdir=runs/study/main
 
-`rates`: each method at each learning rate, half as many steps, one seed; `validation` says which
-rate it is to have in `main`, which has five seeds and, until then, quickstart's rate for all. Both
-can be stopped and started again.
+`rates`: each method at each learning rate, half as many steps, one seed. `study rates` says which
+rate it is to have in `main` (CHOSEN), by the mean of R@10 in both directions on `validation`.
+`main` has five seeds and, until a method's rate is chosen, quickstart's. Both can be stopped and
+started again.
+
+Then, also while runs are still to come: evaluators.py beside this file, and `aligngap study`, which
+makes README.md and results.json here.
 """
 
 import runpy
@@ -18,6 +23,8 @@ from aligngap.presets import PRESETS
 
 RATES = (1e-3, 2e-3, 4e-3)
 SEEDS = range(5)
+QUICKSTART = 2e-3
+CHOSEN: dict[str, float] = {}  # Method → rate, as `aligngap study rates` prints it.
 TIED = PRESETS["sharedclip"]
 # Name → what it changes in CLIP. [AC], [CG], [YA], [SL], [CL], [CS], [RB]: aligngap/config.py.
 METHODS: dict[str, dict[str, Any]] = {
@@ -51,7 +58,6 @@ def get_config(part: str = "main") -> ConfigDict:
 
 def sweep(part: str = "main") -> dict[str, dict[str, Any]]:
     """The points of a part; seed by seed, so that what is there is complete for some seeds."""
-    rates = RATES if part == "rates" else (2e-3,)
     seeds = SEEDS if part == "main" else (0,)
     return {
         f"{method}-lr{rate:g}-seed{seed}": {
@@ -62,5 +68,5 @@ def sweep(part: str = "main") -> dict[str, dict[str, Any]]:
         }
         for seed in seeds
         for method, changes in METHODS.items()
-        for rate in rates
+        for rate in (RATES if part == "rates" else (CHOSEN.get(method, QUICKSTART),))
     }

@@ -103,7 +103,7 @@ def embeddings(captions):
     return arrays
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run():
     return write_run
 

@@ -1,0 +1,105 @@
+"""`aligngap study`: results.json, README.md and its picture, of whatever runs are there by now."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+
+from aligngap import atomic
+from aligngap.reporting.study_page import checks, claims, figure, rates, runs, tables, verdicts
+from aligngap.reporting.study_page.measured import Measured
+from aligngap.reporting.study_page.rates import Choice
+from aligngap.reporting.study_page.runs import Study
+from aligngap.reporting.study_page.verdicts import Judged
+
+PICTURE = "gap_against_quality.png"
+
+
+def build(workdirs: Sequence[Path], rated: Sequence[Path], output: Path) -> str:
+    """Writes the three files into `output`; `rated` are sweeps by which rates were chosen. Returns
+    the claims and their verdicts, a line each."""
+    study = runs.read(workdirs)
+    chosen = rates.choose(rated) if rated else {}
+    measured = Measured(study)
+    judged, comparisons = verdicts.judge(claims.CLAIMS, measured)
+    held_out = [split for split in claims.HELD_OUT if split in study.splits]
+    content = {
+        "study": study,
+        "tables": tables.Tables(measured),
+        "held_out": held_out,
+        "outside": [split for split in tables.OUTSIDE if split in study.splits],
+        "judged": tables.judged(judged, lambda s: study.title(s) if s in study.splits else s),
+        "comparisons": comparisons,
+        "counts": _counts(study),
+        "checked": tables.checked(checks.check()),
+        "picture": PICTURE,
+        "missing": [runs.label(method) for method in runs.LABELS if method not in study.methods],
+        "rates": _rates(study, chosen),
+    }
+    drawn = figure.draw(measured, held_out)
+    page = _render(content)
+    atomic.write(output / PICTURE, drawn)
+    atomic.write(output / "results.json", runs.results(study))
+    atomic.write(output / "README.md", page)
+    return "\n".join(_lines(judged))
+
+
+def _render(content: Mapping[str, object]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # Markdown; of runs it has names of methods alone.
+    )
+    return environment.get_template("study.md.j2").render(content).rstrip() + "\n"
+
+
+def _counts(study: Study) -> str:
+    """ "3 of CLIP; 2 of AlignCLIP, CUAXU" """
+    by_count: dict[int, list[str]] = {}
+    for method, found in study.methods.items():
+        by_count.setdefault(len(found), []).append(runs.label(method))
+    parts = [f"{count} of {', '.join(by_count[count])}" for count in sorted(by_count, reverse=True)]
+    return "; ".join(parts)
+
+
+def _rates(study: Study, chosen: Mapping[str, Choice]) -> str:
+    """How the learning rates came about, as a sentence or a table with one."""
+    own = {
+        name: float(found[0].config["optimizer"]["peak_lr"])
+        for name, found in study.methods.items()
+    }
+    if not chosen:
+        listed = ", ".join(f"{rate:g}" for rate in sorted({*own.values()}))
+        return (
+            f"Learning rates have **not been chosen yet**: these runs have {listed}, whatever the "
+            "method."
+        )
+    tried = sorted({rate for each in chosen.values() for rate in each.reached})
+    rows = [
+        [
+            runs.label(method),
+            *(f"{each.reached[r]:.4f}" if r in each.reached else tables.NONE for r in tried),
+            f"{each.rate:g}{' (an end of the grid)' if each.at_an_end else ''}",
+        ]
+        for method, each in chosen.items()
+    ]
+    table = tables.markdown(
+        ["R@10 on validation", *(f"{rate:g}" for rate in tried), "chosen"], rows
+    )
+    other = [
+        f"{runs.label(name)} ({rate:g})"
+        for name, rate in own.items()
+        if name not in chosen or chosen[name].rate != rate
+    ]
+    note = f"\n\nThese runs have another rate than the chosen one: {', '.join(other)}."
+    return (
+        "Learning rates are chosen for each method on `validation`, by the mean of R@10 in both "
+        f"directions after runs of half the length.\n\n{table}{note if other else ''}"
+    )
+
+
+def _lines(judged: Sequence[Judged]) -> list[str]:
+    width = max(len(each.claim.says) for each in judged)
+    return [f"{each.claim.says:<{width}}  {each.verdict}" for each in judged]

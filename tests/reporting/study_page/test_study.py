@@ -1,0 +1,215 @@
+"""`aligngap study` of planted runs: what it writes, its verdicts, its bad input."""
+
+import json
+
+import numpy as np
+import pytest
+
+from aligngap import cli
+from aligngap import config as configs
+from aligngap.evaluation.gap import one_image_a_group
+from aligngap.gap.intervals import intervals
+from aligngap.intervals import Interval
+from aligngap.reporting.study_page import checks, claims, published, runs, verdicts
+from aligngap.reporting.study_page.measured import Measured
+
+SPLITS = claims.HELD_OUT
+RECALL = {"clip": 0.3, "alignclip": 0.3, "cuaxu_tied": 0.8}
+GAPS = {"clip": 0.9, "alignclip": 0.5, "cuaxu_tied": 0.1}
+ITEMS, WIDTH = 60, 8
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def plant(make_run, folder, method, seed, **fields):
+    """A run whose gap and recall are those of its method, a little apart from seed to seed."""
+    workdir = make_run(folder / f"{method}-{seed}", method, seed=seed)
+    config = json.loads((workdir / "config.json").read_text())
+    config |= {"optimizer": {"peak_lr": 0.002}, "data": {"data_dir": "/somebody"}} | fields
+    (workdir / "config.json").write_text(json.dumps(config))
+    (workdir / "commits.txt").write_text("abc\nabc\n")
+    evaluation = json.loads((workdir / "evaluation.json").read_text())
+    evaluation["evaluators"] = {n: {"type": n} for n in ("gap", "retrieval", "search", "zero_shot")}
+    evaluation["evaluators"]["mine"] = {"type": "mine.Mine"}
+    evaluation["versions"]["commit"] = "def"
+    arrays = dict(np.load(workdir / "embeddings.npz"))
+    for number, split in enumerate(SPLITS):
+        found = evaluation["splits"][split]
+        rows = _rows(method, seed, number)
+        arrays |= {f"{split}/{name}": x for name, x in rows.items()}
+        own = one_image_a_group(np.arange(ITEMS))
+        pair = rows["trained/image"][own], rows["trained/pair_text"][own]
+        found["gap"] = {name: x.as_json() for name, x in intervals(*pair).items()}
+        random = np.random.default_rng([seed, number])
+        for key, leaf in found["retrieval"].items():
+            items = (random.random(ITEMS) < RECALL[method]).astype(np.float32)
+            arrays[f"{split}/scores/retrieval/{key}"] = items
+            arrays[f"{split}/clusters/retrieval/{key}"] = np.arange(ITEMS)
+            leaf["value"] = float(items.mean())
+    np.savez(workdir / "embeddings.npz", **arrays)
+    (workdir / "evaluation.json").write_text(json.dumps(evaluation))
+    return workdir
+
+
+def _rows(method, seed, split):
+    meaning = np.random.default_rng(split).normal(size=(ITEMS, WIDTH))
+    noise = np.random.default_rng([seed, split]).normal(size=(2, ITEMS, WIDTH))
+    apart = GAPS[method] * np.eye(WIDTH)[0]
+    image, text = (unit(meaning + 0.3 * noise[i] + side * apart) for i, side in ((0, 2), (1, -2)))
+    place = np.arange(ITEMS)
+    return {
+        "trained/image": image,
+        "trained/pair_text": text,
+        "image_caption": place,
+        "caption_group": place,
+        "captions": np.array([f"thing {n}" for n in place]),
+    }
+
+
+@pytest.fixture(scope="module")
+def sweep(make_run, tmp_path_factory):
+    """Three seeds of CLIP and tied CUAXU, one of AlignCLIP, and one run that is not evaluated."""
+    folder = tmp_path_factory.mktemp("sweep")
+    made = [("cuaxu_tied", s) for s in range(3)] + [("clip", s) for s in range(3)]
+    names = [plant(make_run, folder, *each).name for each in [*made, ("alignclip", 0)]]
+    points = {name: {} for name in [*names, "alignclip-1"]}
+    (folder / "sweep.json").write_text(json.dumps({"points": points}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(sweep):
+    """The folder that the command has written, with free points that fly for a moment."""
+    output = sweep / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "PAIRS", 128)
+        patch.setattr(checks, "EPOCHS", 2)
+        assert cli.main(["study", f"--workdir={sweep}", f"--output={output}"]) == 0
+    return output
+
+
+def test_results_have_an_object_a_run(sweep, written):
+    found = json.loads((written / "results.json").read_text())
+    assert [(x["method"], x["seed"]) for x in found] == [
+        *(("clip", seed) for seed in range(3)),
+        ("alignclip", 0),
+        *(("cuaxu_tied", seed) for seed in range(3)),
+    ]
+    evaluation = json.loads((sweep / "clip-1" / "evaluation.json").read_text())
+    for split in SPLITS:
+        own = evaluation["splits"][split]
+        measures = found[1]["measures"][split]
+        assert measures["gap"] == {k: round(x["value"], 6) for k, x in own["gap"].items()}
+        assert measures["zero_shot"]["group/acc1"] == 0.431
+        assert measures["mine"] == {"shiny": 4.25, "of_ours/dull": 7.125}
+    assert found[0]["commit"] == {"training": ["abc"], "evaluation": "def"}
+    assert found[0]["config"]["optimizer.peak_lr"] == 0.002
+    assert "/somebody" not in (written / "results.json").read_text()
+
+
+def test_the_page_says_what_there_is_and_what_not(sweep, written):
+    page = (written / "README.md").read_text()
+    assert (
+        page.startswith("# The study") and "Runs: 3 of CLIP, tied CUAXU; 1 of AlignCLIP. " in page
+    )
+    assert "have **not been chosen yet**: these runs have 0.002" in page
+    assert "Not here yet: SharedCLIP" in page and "not evaluated yet: 1." in page
+    assert (written / "gap_against_quality.png").read_bytes().startswith(b"\x89PNG")
+    values = [
+        json.loads((sweep / f"clip-{s}" / "evaluation.json").read_text())["splits"][SPLITS[0]]
+        for s in range(3)
+    ]
+    gaps = [x["gap"]["centroid_distance"]["value"] for x in values]
+    cell = f"{np.mean(gaps):.3f} ± {np.std(gaps, ddof=1):.3f}"
+    assert f"| distance of the centroids | {cell} |" in page
+    assert "| CUA, paper, D 64 | 0.65 | 0.069 | −3.60 / −3.62 / 0.45 |" in page
+    assert all(len({row.count("|") for row in each}) == 1 for each in _tables(page))
+
+
+def _tables(page):
+    blocks = (block.splitlines() for block in page.split("\n\n"))
+    return [block for block in blocks if block[0].startswith("|")]
+
+
+def test_planted_differences_are_confirmed_and_too_few_runs_are_not_judged(sweep):
+    measured = Measured(runs.read([sweep]))
+    tried = [
+        claims.Claim("", "a", "", "cuaxu_tied", "clip", claims.GAP, higher=False),
+        claims.Claim("", "b", "", "cuaxu_tied", "clip", claims.RETRIEVAL, higher=True),
+        claims.Claim("", "c", "", "clip", "cuaxu_tied", claims.TO_TEXT, higher=True),
+        claims.Claim("", "d", "", "cuaxu_tied", "clip", claims.ZERO_SHOT, higher=True),
+        claims.Claim("", "e", "", "alignclip", "clip", claims.GAP, higher=False),
+        claims.Claim("", "f", "", "cua", "clip", claims.GAP, higher=False),
+    ]
+    found, comparisons = verdicts.judge(tried, measured)
+    assert [x.verdict for x in found] == [
+        *(verdicts.CONFIRMED, verdicts.CONFIRMED, verdicts.NOT_CONFIRMED, verdicts.UNDECIDED),
+        *(verdicts.OPEN, verdicts.OPEN),
+    ]
+    assert comparisons == 12 and [x.items for x in found[:4]] == [True, True, True, False]
+    for split in SPLITS:
+        values = [measured.values(m, split, claims.RETRIEVAL) for m in ("cuaxu_tied", "clip")]
+        own = found[1].found[split]
+        assert own.value == pytest.approx(values[0].mean() - values[1].mean())
+        assert own.low < own.value < own.high
+
+
+def test_draws_of_a_gap_lie_about_its_value(sweep):
+    measured = Measured(runs.read([sweep]))
+    for names in (claims.GAP, claims.SEPARABLE, claims.NEIGHBOURS, claims.ALIGNMENT):
+        one = measured.runs("clip", SPLITS[1], names)
+        spread = one.drawn.std(axis=1)
+        assert np.all(np.abs(one.drawn.mean(axis=1) - one.values) <= spread + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("ends", "higher", "margin", "wanted"),
+    [
+        ([(0.1, 0.3), (0.01, 0.2)], True, 0.0, verdicts.CONFIRMED),
+        ([(0.1, 0.3), (-0.01, 0.2)], True, 0.0, verdicts.UNDECIDED),
+        ([(0.1, 0.3), (-0.01, 0.2)], True, 0.02, verdicts.CONFIRMED),
+        ([(0.1, 0.3), (-0.2, -0.01)], True, 0.0, verdicts.NOT_CONFIRMED),
+        ([(0.1, 0.3), (-0.2, -0.01)], True, 0.02, verdicts.UNDECIDED),
+        ([(-0.3, -0.1)], False, 0.0, verdicts.CONFIRMED),
+        ([(-0.3, 0.01)], False, 0.02, verdicts.CONFIRMED),
+        ([(0.03, 0.1)], False, 0.02, verdicts.NOT_CONFIRMED),
+        ([], True, 0.0, verdicts.OPEN),
+    ],
+)
+def test_verdicts(ends, higher, margin, wanted):
+    claim = claims.Claim("", "", "", "a", "b", claims.GAP, higher, margin)
+    found = [Interval((low + high) / 2, low, high) for low, high in ends]
+    assert verdicts.verdict(claim, found) == wanted
+
+
+def test_claims_name_methods_and_measures_that_there_are():
+    assert {m for each in claims.CLAIMS for m in (each.first, each.second)} <= {*runs.LABELS}
+    entries = configs.load_evaluators("configs/study/evaluators.py")
+    measures = {name for each in claims.CLAIMS for name in each.measures}
+    assert {name.partition("/")[0] for name in measures} <= {*entries}
+    assert len({(c.first, c.second, c.measures) for c in claims.CLAIMS}) == len(claims.CLAIMS)
+
+
+def test_published_shifts_follow_from_the_published_gap():
+    """One row gives the height of the images; the other twelve are predicted."""
+    found = {each.what: each for each in checks.shifted()}
+    assert len(found) == sum(map(len, published.SHIFTED.values()))
+    for each in found.values():
+        assert float(each.ours.split()[0]) == pytest.approx(float(each.theirs), abs=0.008)
+
+
+def test_runs_that_are_no_seeds_are_told(make_run, sweep, tmp_path, capsys):
+    plant(make_run, tmp_path, "clip", 7, optimizer={"peak_lr": 0.004})
+    cases = [
+        ([tmp_path / "clip-7", sweep / "clip-0"], "are both called clip, and differ in more"),
+        ([sweep / "clip-0", sweep / "clip-0"], "clip has two runs of one seed"),
+        ([sweep / "alignclip-1"], "config.json is missing"),
+    ]
+    for folders, words in cases:
+        given = [f"--workdir={folder}" for folder in folders]
+        assert cli.main(["study", *given, f"--output={tmp_path / 'out'}"]) == 1
+        said = capsys.readouterr().err
+        assert words in said and said.count("\n") == 1, said
+    assert not (tmp_path / "out").exists()
