@@ -207,7 +207,7 @@ def _words(
 
 def _word(flags: Sequence[tuple[Array, Array | None]], slack: Array) -> UInt[Array, "n p"]:
     gaps = [abs(gap) for _, gap in flags if gap is not None]
-    nearest = functools.reduce(jnp.minimum, gaps, jnp.inf)
+    nearest = functools.reduce(jnp.minimum, gaps, jnp.asarray(jnp.inf))
     open_ = ~(nearest > slack)  # What is not a number is not sure.
     bits = [flag.astype(jnp.uint32) << place for place, (flag, _) in enumerate(flags, 1)]
     return functools.reduce(jnp.bitwise_or, bits, open_.astype(jnp.uint32))
@@ -245,15 +245,15 @@ def _add_sums(counts: Counts, sums: Int[np.ndarray, "B r"]) -> None:
     sums, subsets = sums.astype(np.int64), _subsets(modalities)
     items, ahead = sums[0], sums[1 + modalities :]
     for right in range(modalities):
-        at_least = np.empty((len(items), *[2] * modalities), np.int64)
-        at_least[(slice(None), *[0] * modalities)] = items
+        at_least = np.empty((*[2] * modalities, len(items)), np.int64)
+        at_least[(0,) * modalities] = items
         for kept, found in zip(subsets, ahead[right * len(subsets) :], strict=False):
-            at_least[(slice(None), *(int(m in kept) for m in range(modalities)))] = found
-        for axis in range(1, 1 + modalities):
+            at_least[tuple(int(m in kept) for m in range(modalities))] = found
+        for axis in range(modalities):
             at_least = -np.diff(at_least, axis=axis, append=0)
         for way in itertools.product((0, 1), repeat=modalities):
             place = mixed_ranks.standing(*((BEHIND, AHEAD)[each] for each in way))
-            counts.mixed[:, right, place] += at_least[(slice(None), *way)]
+            counts.mixed[:, right, place] += at_least[way]
     fused = ahead[modalities * len(subsets) :][:ways].T
     counts.fused[..., AHEAD] += fused
     counts.fused[..., BEHIND] += items[:, None] - fused
