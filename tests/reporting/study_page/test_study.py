@@ -1,6 +1,7 @@
 """`aligngap study` of planted runs: what it writes, its verdicts, its bad input."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,7 +187,8 @@ def test_verdicts(ends, higher, margin, wanted):
 
 def test_claims_name_methods_and_measures_that_there_are():
     assert {m for each in claims.CLAIMS for m in (each.first, each.second)} <= {*runs.LABELS}
-    entries = configs.load_evaluators("configs/study/evaluators.py")
+    file = Path(__file__).parents[3] / "configs" / "study" / "evaluators.py"
+    entries = configs.load_evaluators(str(file))
     measures = {name for each in claims.CLAIMS for name in each.measures}
     assert {name.partition("/")[0] for name in measures} <= {*entries}
     assert len({(c.first, c.second, c.measures) for c in claims.CLAIMS}) == len(claims.CLAIMS)
