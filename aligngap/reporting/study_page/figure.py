@@ -46,6 +46,7 @@ def draw(measured: Measured, splits: Sequence[str]) -> bytes:
                 for method in measured.study.methods:
                     _point(each, measured, method, split, names)
                 each.set(xlabel=words)
+                each.locator_params(axis="x", nbins=5)
         for each, split in zip(axes[0], splits, strict=True):
             each.set_title(measured.study.title(split), fontsize=9, loc="left")
         for row in axes:
