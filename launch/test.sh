@@ -14,14 +14,17 @@ say "ruff"
 say "mypy, while the rest is installed"
 .venv/bin/mypy &
 types=$!
-environment_beside s3
-if .venv/bin/python -c 'import torch' 2>/dev/null; then
-  environment_beside open_clip
-else
-  say "No torch: no .venv-open_clip"
-fi
-environment_beside beam
-environment_beside stores
+{
+  environment_beside s3
+  if .venv/bin/python -c 'import torch' 2>/dev/null; then
+    environment_beside open_clip
+  else
+    say "No torch: no .venv-open_clip"
+  fi
+  environment_beside beam
+  environment_beside stores
+} &
+beside=$!
 
 allocator
 command -v chromium >/dev/null || debian_package chromium ||
@@ -32,6 +35,7 @@ command -v chromium >/dev/null || debian_package chromium ||
 
 say "Preparing the pictograms corpus and CLIP's tokenizer"
 .venv/bin/aligngap prepare --corpus=pictograms --tokenizer=clip
+wait "$beside"
 wait "$types"
 # The tests start hundreds of programs, and where Python writes no bytecode each would compile all.
 .venv/bin/python -m compileall -q aligngap tests
