@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from aligngap.config import evaluator
 
 HERE = Path(__file__).parent
-METHODS: dict[str, dict[str, Any]] = runpy.run_path(str(HERE / "study.py"))["METHODS"]
+STUDY = runpy.run_path(str(HERE / "study.py"))
 RECIPE = runpy.run_path(str(HERE.parent / "alignclip_vit_b16_cc12m.py"))["get_config"]
 RATES = (5e-4, 1e-3, 2e-3)
 SEEDS = range(3)
@@ -34,16 +34,9 @@ def get_config(part: str = "main") -> ConfigDict:
 
 
 def sweep(part: str = "main") -> dict[str, dict[str, Any]]:
-    """The points of a part; seed by seed, so that what is there is complete for some seeds."""
+    """The points of a part."""
     rates, seeds = (RATES, (0,)) if part == "rates" else ((1e-3,), SEEDS)
-    return {
-        f"{method}-lr{rate:g}-seed{seed}": {
-            "name": method,
-            "optimizer.peak_lr": rate,
-            "seed": seed,
-            **changes,
-        }
-        for seed in seeds
-        for method, changes in METHODS.items()
-        for rate in rates
-    }
+    found: dict[str, dict[str, Any]] = STUDY["points"](
+        seeds, dict.fromkeys(STUDY["METHODS"], rates)
+    )
+    return found

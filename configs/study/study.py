@@ -14,6 +14,7 @@ makes README.md and results.json here.
 """
 
 import runpy
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,23 @@ def get_config(part: str = "main") -> ConfigDict:
 
 
 def sweep(part: str = "main") -> dict[str, dict[str, Any]]:
-    """The points of a part; seed by seed, so that what is there is complete for some seeds."""
-    seeds = SEEDS if part == "main" else (0,)
+    """The points of a part."""
+    if part == "rates":
+        return points((0,), dict.fromkeys(METHODS, RATES))
+    chosen = {method: (CHOSEN.get(method, QUICKSTART),) for method in METHODS}
+    return points(SEEDS if part == "main" else (0,), chosen)
+
+
+def points(seeds: Iterable[int], rates: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Each method with its rates; seed by seed, so that what is there is complete for some."""
     return {
         f"{method}-lr{rate:g}-seed{seed}": {
             "name": method,
             "optimizer.peak_lr": rate,
             "seed": seed,
-            **changes,
+            **METHODS[method],
         }
         for seed in seeds
-        for method, changes in METHODS.items()
-        for rate in (RATES if part == "rates" else (CHOSEN.get(method, QUICKSTART),))
+        for method, own in rates.items()
+        for rate in own
     }
