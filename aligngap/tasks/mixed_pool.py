@@ -10,7 +10,7 @@ from aligngap.errors import AligngapError
 from aligngap.tasks import mixed_counts, mixed_ranks, standings
 from aligngap.tasks.first_places import Best
 from aligngap.tasks.mixed_copies import Copies
-from aligngap.tasks.mixed_counts import Part, Tally
+from aligngap.tasks.mixed_counts import Counts, Part, Tally
 from aligngap.tasks.mixed_device import OnDevice
 
 PAIR = ("image", "text")
@@ -105,14 +105,13 @@ def scan(
         count(part)
     rivals = mixed_counts.rivals(right.query, bars, weights)
     itself = mixed_counts.one_each(bars, bars, weights)
-    others = (x - y - z for x, y, z in zip(tally.counts, rivals, itself, strict=True))
-    others_mixed, others_fused = others
+    others = Counts(*(x - y - z for x, y, z in zip(tally.counts, rivals, itself, strict=True)))
     best_items, best_scores = tally.best.found()
     return Seen(
         items,
-        others_mixed,
+        others.mixed,
         rivals.mixed,
-        others_fused,
+        others.fused,
         rivals.fused,
         best_items,
         best_scores,

@@ -18,11 +18,12 @@ Draws = Float[np.ndarray, "R"]
 
 
 class Measured:
-    """Reads the measures of a study; draws of the gap's, which take a second each, are kept."""
+    """Reads the measures of a study; draws, which take up to a second each, are kept."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
         self._gaps: dict[tuple[Path, str], dict[str, Draws]] = {}
+        self._others: dict[tuple[Path, str, str], Draws | None] = {}
 
     def values(
         self, method: str, split: str, names: Sequence[str]
@@ -59,8 +60,11 @@ class Measured:
         evaluator, _, key = name.partition("/")
         if run.evaluators[evaluator]["type"] == "gap":
             return self._gap(run, split).get(key)
-        scores = run.scores(split, evaluator, key)
-        return None if scores is None else scores.drawn(SEED)
+        place = run.workdir, split, name
+        if place not in self._others:
+            scores = run.scores(split, evaluator, key)
+            self._others[place] = None if scores is None else scores.drawn(SEED)
+        return self._others[place]
 
     def _gap(self, run: Evaluated, split: str) -> dict[str, Draws]:
         """As the evaluator measures it: one image a group, with its text."""
