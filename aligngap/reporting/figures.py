@@ -136,6 +136,12 @@ def reach(projections: Sequence[Projected]) -> float:
 def cloud(found: Projected, own: Int[np.ndarray, "N"], half: float) -> str:
     """Both modalities in one square plane of ±half, thin lines joining some images to captions."""
     figure, axes = _panel(*SQUARE)
+    draw_cloud(axes, found, own, half)
+    return _svg(figure)
+
+
+def draw_cloud(axes: Axes, found: Projected, own: Int[np.ndarray, "N"], half: float) -> None:
+    """`cloud` on axes of somebody's own."""
     images = sample(len(found.image), MAX_POINTS, SEED)
     # A line never ends on an image that is not drawn.
     for row in images[sample(len(images), MAX_LINKS, SEED)]:
@@ -155,7 +161,6 @@ def cloud(found: Projected, own: Int[np.ndarray, "N"], half: float) -> str:
     axes.set(**dict(zip(("xlabel", "ylabel"), axis_titles(found.shares), strict=True)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5, symmetric=True))
-    return _svg(figure)
 
 
 def axis_titles(shares: tuple[float, float]) -> list[str]:

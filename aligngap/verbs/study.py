@@ -8,7 +8,10 @@ from typing import Any
 from aligngap import flags
 
 # name: what `aligngap study --help` says of it. The room is `verbs/study_NAME`.
-NAMED = {"rates": "each method's learning rate, chosen on validation by a sweep over rates"}
+NAMED = {
+    "rates": "each method's learning rate, chosen on validation by a sweep over rates",
+    "why": "what each part of tied CUAXU does, and what it is trained with",
+}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

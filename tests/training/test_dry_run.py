@@ -34,6 +34,7 @@ def test_the_papers_model():
         ("contrastive_gap_vit_b32_coco.py:clip", 3 * 3 * 3),
         ("mind_the_gap_vit_b16_coco.py:temperature", 6),
         ("mind_the_gap_vit_b16_coco.py:scratch", 3),
+        ("study/why.py", 44 * 2),
         ("study/cc12m.py:main", 16 * 3),
         ("study/cc12m.py:rates", 16 * 3),
     ],

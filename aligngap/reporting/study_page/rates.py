@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,15 +66,20 @@ def _reached(folder: Path) -> tuple[str, float, float] | None:
     if not (folder / "config.json").is_file():
         return None
     config = workdir.read_config(folder)
+    found = last_with(folder, DECIDES[0])
+    if found is None or found["step"] != config.steps:
+        return None
+    value = float(np.mean([found[name] for name in DECIDES]))
+    return str(config.name), float(config.optimizer.peak_lr), value
+
+
+def last_with(folder: Path, name: str) -> dict[str, Any] | None:
+    """The last record of a run's metrics.jsonl that has this metric."""
     with reading(folder / "metrics.jsonl", TRAIN) as path:
         lines = path.read_text("utf-8").splitlines(keepends=True)
-        # A step may have a line of its training too; a line without an end is being written.
+        # A line without an end is being written.
         records = (json.loads(line) for line in reversed(lines) if line.endswith("\n"))
-        last = (x for x in records if x["step"] == config.steps and DECIDES[0] in x)
-        if (found := next(last, None)) is None:
-            return None
-        value = float(np.mean([found[name] for name in DECIDES]))
-    return str(config.name), float(config.optimizer.peak_lr), value
+        return next((dict(x) for x in records if name in x), None)
 
 
 def _choice(rates: Mapping[float, Sequence[float]]) -> Choice:

@@ -1,0 +1,109 @@
+"""Effects of the parts, what turning a knob does, and the pairs' own clouds."""
+
+import io
+from collections.abc import Iterator, Mapping
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aligngap.intervals import Interval
+from aligngap.reporting import figures
+from aligngap.reporting.figures import PALETTE, RUN_DASHES, STYLE, run_colour, run_marker
+from aligngap.reporting.why_page.points import MEASURES, SCALE, Points, Series
+
+DOTS = 144  # An inch.
+ROWS = tuple(MEASURES)[:2]  # The gap, and quality.
+KNOBS = {"scale": "logit scale 1/τ, fixed", "batch": "batch", "size": "dimension of the embedding"}
+WHITE = {"figure.facecolor": "white", "axes.facecolor": "white"}
+Effects = Mapping[str, Interval]
+
+
+def draw(points: Points, effects: Mapping[str, Effects]) -> bytes:
+    """A PNG: a row a measure; its effects, then tied CUAXU's weights, then each knob."""
+    columns = 2 + len(KNOBS)
+    with matplotlib.rc_context(STYLE | WHITE):
+        figure = Figure(figsize=(3.1 * columns, 2.7 * len(ROWS)), layout="constrained", dpi=DOTS)
+        axes = figure.subplots(len(ROWS), columns, squeeze=False)
+        for row, measure in zip(axes, ROWS, strict=True):
+            _effects(row[0], effects.get(measure, {}))
+            row[0].set_xlabel(f"effect on the {measure}")
+            _lines(row[1], points.weighed(), measure, "weight in tied CUAXU, the others 1")
+            row[1].set_xscale("symlog", linthresh=0.25, base=2)
+            for each, (knob, words) in zip(row[2:], KNOBS.items(), strict=True):
+                _lines(each, points.turned(knob), measure, words)
+                each.set_xscale("log", base=2)
+                if knob == "scale":
+                    _learnt(each, points, measure)
+            for each in row[1:]:
+                each.set_ylabel(measure)
+                each.xaxis.set_major_formatter("{x:g}")
+        return _png(figure)
+
+
+def clouds(found: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """A PNG: title → images and their texts, each in the plane of its own greatest variance, all on
+    one scale."""
+    own = {title: np.arange(len(image)) for title, (image, _) in found.items()}
+    planes = {title: figures.project(*pair, own[title]) for title, pair in found.items()}
+    half = figures.reach([*planes.values()])
+    with matplotlib.rc_context(STYLE | WHITE):
+        figure = Figure(figsize=(3.3 * len(found), 3.5), layout="constrained", dpi=DOTS)
+        row = figure.subplots(1, len(found), squeeze=False)[0]
+        for each, (title, plane) in zip(row, planes.items(), strict=True):
+            figures.draw_cloud(each, plane, own[title], half)
+            each.set_title(title, fontsize=9, loc="left")
+        return _png(figure)
+
+
+def _effects(axes: Axes, found: Effects) -> None:
+    for place, x in enumerate(found.values()):
+        colour = PALETTE["ink" if place < 4 else "muted"][0]
+        axes.plot([x.low, x.high], [place, place], color=colour, lw=1.3)
+        axes.plot(x.value, place, "o", color=colour, ms=4)
+    axes.axvline(0, color=PALETTE["muted"][0], lw=0.8)
+    axes.set_yticks(range(len(found)), [*found])
+    axes.invert_yaxis()
+    axes.locator_params(axis="x", nbins=4)
+
+
+def _lines(axes: Axes, series: Mapping[str, Series], measure: str, words: str) -> None:
+    for number, (name, found) in enumerate(series.items()):
+        colour = run_colour(number)
+        drawn = [*_values(found, measure)]
+        if not drawn:
+            continue
+        for x, values in drawn:
+            axes.plot([x] * len(values), values, ".", color=colour, ms=3, alpha=0.5)
+        xs, means = zip(*((x, values.mean()) for x, values in drawn), strict=True)
+        axes.plot(
+            xs, means, color=colour, marker=run_marker(number)[0], ms=4, lw=1.3, label=name,
+            linestyle=RUN_DASHES[number % len(RUN_DASHES)],
+        )  # fmt: skip
+    axes.set_xlabel(words)
+    if series:
+        axes.legend(frameon=False, fontsize=7)
+
+
+def _learnt(axes: Axes, points: Points, measure: str) -> None:
+    """Where the models end that learn their scale."""
+    for number, name in enumerate(points.turned("scale")):
+        model = points.model(name)
+        if model is not None and measure in model.values:
+            axes.plot(
+                model.values[SCALE].mean(), model.values[measure].mean(), "*", ms=11,
+                color=run_colour(number), markeredgecolor="white",
+            )  # fmt: skip
+
+
+def _values(found: Series, measure: str) -> Iterator[tuple[float, np.ndarray]]:
+    for x, point in found.items():
+        if measure in point.values:
+            yield x, point.values[measure]
+
+
+def _png(figure: Figure) -> bytes:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    return drawn.getvalue()

@@ -1,0 +1,150 @@
+"""`aligngap study why`: why.md and its pictures, of whatever runs are there by now."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from aligngap import atomic
+from aligngap.errors import AligngapError
+from aligngap.intervals import Interval
+from aligngap.reporting.study_page import runs, tables
+from aligngap.reporting.study_page.measured import Measured, pairs
+from aligngap.reporting.why_page import effects, figure, points
+from aligngap.reporting.why_page.points import MEASURES, PARTS, SCALE, SPLIT, Point, Points
+
+PAGE, PICTURE, CLOUDS = "why.md", "why.png", "why_clouds.png"
+COLUMNS = (*MEASURES, SCALE)
+CORNERS = {  # Which of PARTS are there.
+    "CLIP": (False, False, False, False),
+    "SharedCLIP": (True, False, False, False),
+    "CUAXU": (False, True, True, True),
+    "tied CUAXU": (True, True, True, True),
+}
+KNOBS = {"scale": "Temperature", "batch": "Batch", "size": "Dimension of the embedding"}
+
+
+def build(workdirs: Sequence[Path], output: Path) -> str:
+    """Writes the page and its pictures into `output`; returns the effects, a line each."""
+    study = runs.read(workdirs)
+    if SPLIT not in study.splits:
+        raise AligngapError(f"these runs are not evaluated on {SPLIT}: run `aligngap evaluate`")
+    measured = Measured(study)
+    found = points.read(measured)
+    by_measure = _effects(found)
+    content = {
+        "cells": _cells(found),
+        "effects": _table(by_measure),
+        "weights": {name: _series(name, x) for name, x in found.weighed().items() if x},
+        "knobs": {
+            title: _turned(found, knob) for knob, title in KNOBS.items() if found.turned(knob)
+        },
+        "seeds": sorted({len(each) for each in study.methods.values()}),
+        "left": study.left,
+        "picture": PICTURE,
+        "clouds": CLOUDS,
+        "steps": next(iter(study.methods.values()))[0].step,
+    }
+    drawn, clouds = figure.draw(found, by_measure), figure.clouds(_corners(study, found))
+    page = _render(content)
+    atomic.write(output / PICTURE, drawn)
+    atomic.write(output / CLOUDS, clouds)
+    atomic.write(output / PAGE, page)
+    return "\n".join(_lines(by_measure))
+
+
+def _effects(found: Points) -> dict[str, dict[str, Interval]]:
+    """Measure → part, or two of them → effect; nothing of a measure that a cell lacks."""
+    cells, named = found.cells(), [*PARTS]
+    if len(cells) < 2 ** len(PARTS):
+        return {}
+    return {
+        measure: {
+            " × ".join(named[part] for part in which): x
+            for which, x in effects.effects(
+                {cell: point.values[measure] for cell, point in cells.items()}
+            ).items()
+        }
+        for measure in COLUMNS
+        if all(measure in point.values for point in cells.values())
+    }
+
+
+def _table(by_measure: Mapping[str, Mapping[str, Interval]]) -> str:
+    """Effects as rows; in bold where the interval leaves 0 out."""
+    if not by_measure:
+        return ""
+    rows = [
+        [name, *(_effect(found[name]) for found in by_measure.values())]
+        for name in next(iter(by_measure.values()))
+    ]
+    return tables.markdown(["effect of", *by_measure], rows)
+
+
+def _effect(x: Interval) -> str:
+    if np.isnan(x.low):
+        return f"{x.value:+.3f}".replace("-", "−")
+    apart = "**" if x.low > 0 or x.high < 0 else ""
+    return f"{apart}{tables.interval(x)}{apart}"
+
+
+def _cells(found: Points) -> str:
+    """All combinations of parts, from none to all four."""
+    rows = [
+        [*("yes" if part else "" for part in cell), *_values(point)]
+        for cell, point in sorted(found.cells().items())
+    ]
+    return tables.markdown([*PARTS, *COLUMNS], rows, len(PARTS))
+
+
+def _series(name: str, series: Mapping[float, Point]) -> str:
+    rows = [[f"{x:g}", *_values(point)] for x, point in series.items()]
+    return tables.markdown([f"weight of {name}", *COLUMNS], rows)
+
+
+def _turned(found: Points, knob: str) -> str:
+    rows = [
+        [model, f"{x:g}", *_values(point)]
+        for model, series in found.turned(knob).items()
+        for x, point in series.items()
+    ]
+    if knob == "scale":
+        learnt = {name: found.model(name) for name in points.MODELS}
+        rows += [[name, "learnt", *_values(x)] for name, x in learnt.items() if x is not None]
+    return tables.markdown(["", KNOBS[knob].lower(), *COLUMNS], rows)
+
+
+def _values(point: Point) -> Iterable[str]:
+    digits = {**dict.fromkeys(COLUMNS, 3), SCALE: 1}
+    digits |= dict.fromkeys((name for name in COLUMNS if name.startswith("effective")), 1)
+    return (tables.said(point.values.get(name), digits[name]) for name in COLUMNS)
+
+
+def _corners(study: runs.Study, found: Points) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The validation pairs of the first run of each corner that is there."""
+    cells = found.cells()
+    return {
+        title: pairs(study.methods[cells[cell].method][0], SPLIT)[:2]
+        for title, cell in CORNERS.items()
+        if cell in cells
+    }
+
+
+def _render(content: Mapping[str, object]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # Markdown; of runs it has numbers alone.
+    )
+    return environment.get_template("why.md.j2").render(content).rstrip() + "\n"
+
+
+def _lines(by_measure: Mapping[str, Mapping[str, Interval]]) -> list[str]:
+    return [
+        f"{measure:<32}  {name:<30}  {_effect(x).replace('**', '')}"
+        for measure, found in by_measure.items()
+        for name, x in found.items()
+    ]
