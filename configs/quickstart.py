@@ -1,14 +1,22 @@
 """The main job on one small machine: CLIP against AlignCLIP on pictograms.
 
-    aligngap train --config=configs/quickstart.py:clip --workdir=runs/quickstart/clip
+    aligngap train --config=configs/quickstart.py --sweep --workdir=runs/quickstart
+    aligngap train --config=configs/quickstart.py:sharedclip --workdir=runs/sharedclip
 
-Presets: clip (two towers), sharedclip (one tied transformer), alignclip (tied, with IMSep).
+The sweep has both; a preset is any of aligngap/presets.py.
 """
+
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from aligngap.config import evaluator, tower
-from aligngap.presets import preset
+from aligngap.presets import PRESETS, preset
+
+
+def sweep() -> dict[str, dict[str, Any]]:
+    """Two towers, and a tied transformer with IMSep."""
+    return {name: {"name": name, **PRESETS[name]} for name in ("clip", "alignclip")}
 
 
 def get_config(name: str = "clip") -> ConfigDict:

@@ -1,4 +1,4 @@
-"""The points of a sweep one after another, each in a process of its own.
+"""The points of a sweep one after another, or some at once, each in a process of its own.
 
 So each starts with all of a device's memory and with the XLA flags that its config asks for, and
 one that is killed for its memory, or ended by its watchdog, does not end the others. This process
@@ -7,21 +7,20 @@ never asks for an accelerator.
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 import jax
 
 from aligngap import lock, progress
-from aligngap.errors import AligngapError, Preempted
+from aligngap.errors import AligngapError, Preempted, UsageError
 from aligngap.runs import workdir
 from aligngap.runs.checkpoints import Checkpoints, Damaged
 from aligngap.runs.sweep import Point
-from aligngap.training.interruption import PASSED_ON, SIGNALS
+from aligngap.training.children import Children
 
 
 def on_cpu() -> None:
@@ -29,39 +28,89 @@ def on_cpu() -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
-def train(points: Sequence[Point], folder: Path, command: Sequence[str]) -> None:
-    """Trains those that are not finished and that no other process has taken.
+def train(points: Sequence[Point], folder: Path, command: Sequence[str], at_once: int = 1) -> None:
+    """Trains those that are not finished and that no other process has taken; several at once on a
+    CPU, each on its share of the cores.
 
-    Preempted after a signal, when the point in hand has saved; AligngapError, naming them, where
-    some have failed. `command` is this one's, to which `--sweep=NAME` is added.
+    Preempted after a signal, when the points in hand have saved; AligngapError, naming them, where
+    some have failed; UsageError for fewer cores than points at once. `command` is this one's, to
+    which `--sweep=NAME` is added.
     """
-    failed, taken = [], []
-    with Child() as child:
-        for number, point in enumerate(points):
+    shares = _shares(at_once)
+    with Children() as children:
+        work = _Work(points, folder, command, children)
+        if at_once == 1:
+            work.go_on()
+        else:
+            with ThreadPoolExecutor(at_once) as pool:
+                for each in [pool.submit(work.go_on, cores) for cores in shares]:
+                    each.result()
+    work.end()
+
+
+class _Work:
+    """What is left of a sweep; any number of threads go on with it."""
+
+    def __init__(
+        self, points: Sequence[Point], folder: Path, command: Sequence[str], children: Children
+    ) -> None:
+        self._points, self._folder, self._command = points, folder, command
+        self._children, self._left = children, iter(enumerate(points))
+        self._alone = threading.Lock()  # With what is left, and with Orbax.
+        self._failed: list[str] = []
+        self._taken: list[str] = []
+        self._stopped: list[str] = []
+
+    def go_on(self, cores: Collection[int] | None = None) -> None:
+        """Trains one point after another: with `cores` on these alone, and without a terminal."""
+        if cores is not None:
+            os.sched_setaffinity(0, cores)  # Of this thread, from which its processes have it.
+        while True:
             with ExitStack() as stack:
-                held = _claimed(stack, folder, point)
-                if held is None:
-                    taken.append(point.name)
-                    continue
-                if step(folder, point) == point.config.steps:
-                    continue
-                progress.say(f"Point {point.name}, {number + 1} of {len(points)}")
-                code = child.run([*command, f"--sweep={point.name}"], held)
-            if child.received or code == Preempted.exit_code:
-                raise Preempted(
-                    f"{child.received or 'a signal'}: stopped at point {point.name}; the same "
-                    "command goes on from there"
-                )
-            if code:
-                failed.append(point.name)
-                progress.say(f"Point {point.name} failed ({_ended(code)}); the others go on")
-    if taken:
-        progress.say(f"In other processes' hands: {', '.join(taken)}")
-    if failed:
-        raise AligngapError(
-            f"{len(failed)} of {len(points)} points failed: {', '.join(failed)}; the same command "
-            "tries them again"
-        )
+                with self._alone:
+                    found = self._next(stack)
+                if found is None:
+                    return
+                point, held = found
+                words = [*self._command, f"--sweep={point.name}"]
+                code = self._children.run(words, held, None if cores is None else point.name)
+                if self._children.received or code == Preempted.exit_code:
+                    self._stopped.append(point.name)
+                    return
+                if code:
+                    self._failed.append(point.name)
+                    progress.say(f"Point {point.name} failed ({_ended(code)}); the others go on")
+
+    def end(self) -> None:
+        """Says how it ended, or raises it."""
+        if self._stopped:
+            raise Preempted(
+                f"{self._children.received or 'a signal'}: stopped at point "
+                f"{', '.join(self._stopped)}; the same command goes on from there"
+            )
+        if self._taken:
+            progress.say(f"In other processes' hands: {', '.join(self._taken)}")
+        if self._failed:
+            raise AligngapError(
+                f"{len(self._failed)} of {len(self._points)} points failed: "
+                f"{', '.join(self._failed)}; the same command tries them again"
+            )
+
+    def _next(self, stack: ExitStack) -> tuple[Point, int] | None:
+        """The next point that is to be trained, and its lock, held as long as the stack."""
+        for number, point in self._left:
+            if self._stopped or self._children.received:
+                return None
+            own = ExitStack()
+            held = _claimed(own, self._folder, point)
+            if held is None:
+                self._taken.append(point.name)
+            elif step(self._folder, point) < point.config.steps:
+                stack.enter_context(own)
+                progress.say(f"Point {point.name}, {number + 1} of {len(self._points)}")
+                return point, held
+            own.close()
+        return None
 
 
 def check(points: Sequence[Point], folder: Path) -> None:
@@ -97,37 +146,15 @@ def step(folder: Path, point: Point) -> int:
     return 0
 
 
-class Child:
-    """A context manager that runs one command at a time, and passes this process's signals on."""
-
-    def __init__(self) -> None:
-        self.received: str | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> "Child":
-        self._before = {each: signal.signal(each, self._hear) for each in SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
-
-    def run(self, arguments: Sequence[str], held: int) -> int:
-        """Exit code of `aligngap ARGUMENTS`; that process keeps the lock `held`, should this one be
-        killed."""
-        command = [sys.executable, "-m", "aligngap.cli", *arguments]
-        self._process = subprocess.Popen(command, pass_fds=[held])
-        if self.received:  # Between the last point and this one.
-            self._process.send_signal(PASSED_ON)
-        return self._process.wait()
-
-    def _hear(self, number: int, _: FrameType | None) -> None:
-        """The first asks the child to save and end, the second ends both at once."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL if self.received else PASSED_ON)
-        if self.received:
-            os._exit(128 + number)
-        self.received = signal.Signals(number).name
+def _shares(count: int) -> list[Collection[int] | None]:
+    """This process's cores in so many parts of one size; None each where they are not known."""
+    if not hasattr(os, "sched_getaffinity"):
+        return [None] * count
+    cores = sorted(os.sched_getaffinity(0))
+    size = len(cores) // count
+    if not size:
+        raise UsageError(f"--at_once={count}: there are {len(cores)} cores; give at most as many")
+    return [cores[part * size : (part + 1) * size] for part in range(count)]
 
 
 def _claimed(stack: ExitStack, folder: Path, point: Point) -> int | None:

@@ -1,8 +1,8 @@
 """The study: the papers' methods, and newer ones, trained alike on pictograms at quickstart's size.
 
-    aligngap train --config=configs/study/study.py:rates --sweep --workdir=runs/study/rates
+    aligngap train --config=configs/study/study.py:rates --sweep --at_once=2 --workdir=runs/study/rates
     aligngap study rates --workdir=runs/study/rates
-    aligngap train --config=configs/study/study.py:main --sweep --workdir=runs/study/main
+    aligngap train --config=configs/study/study.py:main --sweep --at_once=2 --workdir=runs/study/main
 
 `rates`: each method at each learning rate, half as many steps, one seed. `study rates` says which
 rate it is to have in `main` (CHOSEN), by the mean of R@10 in both directions on `validation`.

@@ -1,6 +1,6 @@
 """Why a tied encoder with CUAXU: its parts alone and together, and what it is trained with.
 
-    aligngap train --config=configs/study/why.py --sweep --workdir=runs/study/why
+    aligngap train --config=configs/study/why.py --sweep --at_once=2 --workdir=runs/study/why
     for run in runs/study/why/*/; do aligngap evaluate --workdir="$run"; done
     aligngap study why --workdir=runs/study/why --output=configs/study
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from aligngap import config as configs
 from aligngap.errors import AligngapError, UsageError
 from aligngap.runs import sweep
 
@@ -77,14 +78,21 @@ def test_what_is_wrong_with_a_sweep_is_one_line(tmp_path, points, words):
 
 
 def test_a_file_without_a_sweep_and_one_that_fails(tmp_path, file):
-    quickstart = str(Path(__file__).parents[2] / "configs" / "quickstart.py")
-    with pytest.raises(UsageError, match=r"quickstart.py has no sweep\(\)"):
-        sweep.points(quickstart, [])
+    own = tmp_path / "own.py"
+    own.write_text("from configs.quickstart import get_config\n")
+    with pytest.raises(UsageError, match=r"own.py has no sweep\(\)"):
+        sweep.points(str(own), [])
     with pytest.raises(UsageError, match="does not exist"):
         sweep.points(str(tmp_path / "none.py"), [])
     file.write_text(file.read_text() + "\ndef sweep():\n    return 1 / 0\n")
     with pytest.raises(UsageError, match=r"sweep\(\): division by zero"):
         sweep.points(str(file), [])
+
+
+def test_quickstarts_points_are_its_presets():
+    quickstart = str(Path(__file__).parents[2] / "configs" / "quickstart.py")
+    for point in sweep.points(quickstart, ["--config.seed=1"]):
+        assert point.config == configs.load(f"{quickstart}:{point.name}", ["--config.seed=1"])
 
 
 def test_the_folder_of_a_sweep_is_its_points_in_their_order(tmp_path, file):

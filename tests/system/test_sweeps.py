@@ -69,6 +69,39 @@ def test_a_sweep_is_stopped_goes_on_and_says_what_failed(
     assert shared.stderr.splitlines() == ["In other processes' hands: wild"]
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_two_points_at_once_each_on_its_cores(command, program, start, folder):
+    """A signal saves both; the third begins when one has ended."""
+    points = {"plain": {"seed": 0}, "other": {"seed": 1}, "third": {"seed": 2}}
+    words = command("--sweep", "--at_once=2", points=points)
+    running = start(program.command(*words))
+    running.wait_until(lambda: metrics(folder / "plain") and metrics(folder / "other"))
+    assert not (folder / "third").exists()
+    cores = [os.sched_getaffinity(pid) for pid in running.children("aligngap")]
+    assert len(cores) == 2 and not cores[0] & cores[1]
+    assert len(cores[0]) == len(cores[1]) == len(os.sched_getaffinity(0)) // 2
+    running.process.send_signal(signal.SIGTERM)
+    assert running.end() == 75, running.said
+    assert "stopped at point " in running.said.splitlines()[-1]
+    for name in ("plain", "other"):
+        assert f"{name}: SIGUSR1: saving after this step" in running.said
+        assert metrics(folder / name)[-1]["step"] == saved_steps(folder / name)[-1] < 8
+
+    again = program.run(*words)
+    assert again.returncode == 0, again.stderr
+    assert [metrics(folder / name)[-1]["step"] for name in points] == [8, 8, 8]
+    assert "third: Training alignclip: 256/256" in again.stderr
+
+
+def test_points_at_once_that_cannot_be(command, folder, capsys):
+    assert cli.main(command("--sweep", "--at_once=4096")) == 2
+    assert "--at_once=4096: there are" in capsys.readouterr().err
+    assert cli.main(command("--sweep=plain", "--at_once", "2")) == 2
+    assert cli.main(command("--sweep", "--at_once=0")) == 2
+    assert capsys.readouterr().err.count("points of --sweep, at least 1") == 2
+    assert not any((folder / name).exists() for name in POINTS)
+
+
 def test_another_sweep_in_the_folder_is_refused(command, copied, folder, capsys):
     """Before anything is trained: one point's folder holds another seed's run."""
     folder.mkdir()
