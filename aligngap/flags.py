@@ -1,6 +1,7 @@
 """What the flags of several verbs have in common."""
 
 import argparse
+from collections.abc import Sequence
 
 from aligngap import modalities
 from aligngap.errors import UsageError
@@ -44,6 +45,28 @@ def by_name(given: list[tuple[str, str]]) -> dict[str, str]:
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"--modality={twice} was given twice; expected one file a modality")
     return found
+
+
+def add_at_once(parser: argparse.ArgumentParser) -> None:
+    """How many points of a sweep at a time."""
+    parser.add_argument(
+        "--at_once",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="of a sweep, on a CPU: N points at a time, each on its share of the cores",
+    )
+
+
+def without(command: Sequence[str], *valued: str, alone: str = "") -> list[str]:
+    """A command without these flags and their values, and without `alone`, which has none."""
+    words, kept = iter(command), []
+    for word in words:
+        if word in valued:
+            next(words, None)
+        elif word != alone and word.partition("=")[0] not in valued:
+            kept.append(word)
+    return kept
 
 
 def add_step(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@
 #   bash launch/quickstart.sh [--config.key=value ...]      further arguments go to `aligngap train`
 #   RUNS=runs/seed1 bash launch/quickstart.sh --config.seed=1       other runs, in a folder of their own
 #
-# Run it again to go on where it was stopped; a finished run only evaluates and draws again.
+# Run it again to go on where it was stopped; what is finished is not done again.
 # RUNS (default runs/quickstart) is where the runs go.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,10 +24,8 @@ print(min(2, os.cpu_count()) if jax.default_backend() == "cpu" else 1)')
 say "Training clip and alignclip in $runs"
 .venv/bin/aligngap train --config=configs/quickstart.py --sweep --at_once="$at_once" \
   --workdir="$runs" "$@"
-for preset in clip alignclip; do
-  say "Evaluating $preset"
-  .venv/bin/aligngap evaluate --workdir="$runs/$preset"
-done
+say "Evaluating them"
+.venv/bin/aligngap evaluate --workdir="$runs" --at_once="$at_once"
 say "Drawing the report"
 .venv/bin/aligngap report --workdir="$runs" --output="$runs/report.html"
 say "Done in $((SECONDS / 60)) min $((SECONDS % 60)) s. Open $(realpath "$runs")/report.html in a browser"

@@ -46,7 +46,7 @@ def evaluate(
             f"import --source={folder} --workdir=DIR`, then evaluate DIR"
         )
     model = opening.load(folder, step)
-    config = _configured(model.config, data_dir, entries, overrides)
+    config = configured(model.config, data_dir, entries, overrides)
     evaluator.check(config, training=False)
     moments = _moments(config, model)
     subject = Subject(config, model.module, model.tokenizer, model.mesh, intervals=True)
@@ -62,7 +62,7 @@ def evaluate(
     return "\n".join(results.table(config, model.step, found))
 
 
-def _configured(
+def configured(
     config: ConfigDict, data_dir: str, entries: str, overrides: tuple[str, ...]
 ) -> ConfigDict:
     """The model's own config, with what is asked for now."""

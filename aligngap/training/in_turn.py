@@ -1,26 +1,20 @@
 """The points of a sweep one after another, or some at once, each in a process of its own.
 
-So each starts with all of a device's memory and with the XLA flags that its config asks for, and
-one that is killed for its memory, or ended by its watchdog, does not end the others. This process
-never asks for an accelerator.
+This process never asks for an accelerator.
 """
 
-import os
-import signal
-import threading
-from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import jax
 
-from aligngap import lock, progress
-from aligngap.errors import AligngapError, Preempted, UsageError
+from aligngap import children, lock, progress
+from aligngap.children import Job
+from aligngap.errors import AligngapError
 from aligngap.runs import workdir
 from aligngap.runs.checkpoints import Checkpoints, Damaged
 from aligngap.runs.sweep import Point
-from aligngap.training.children import Children
 
 
 def on_cpu() -> None:
@@ -29,88 +23,30 @@ def on_cpu() -> None:
 
 
 def train(points: Sequence[Point], folder: Path, command: Sequence[str], at_once: int = 1) -> None:
-    """Trains those that are not finished and that no other process has taken; several at once on a
-    CPU, each on its share of the cores.
+    """Trains those that are not finished and that no other process has taken, by `children.run`.
 
-    Preempted after a signal, when the points in hand have saved; AligngapError, naming them, where
-    some have failed; UsageError for fewer cores than points at once. `command` is this one's, to
-    which `--sweep=NAME` is added.
+    `command` is this one's, to which `--sweep=NAME` is added.
     """
-    shares = _shares(at_once)
-    with Children() as children:
-        work = _Work(points, folder, command, children)
-        if at_once == 1:
-            work.go_on()
-        else:
-            with ThreadPoolExecutor(at_once) as pool:
-                for each in [pool.submit(work.go_on, cores) for cores in shares]:
-                    each.result()
-    work.end()
+    taken: list[str] = []
+    children.run(_left(points, folder, command, taken), at_once)
+    if taken:
+        progress.say(f"In other processes' hands: {', '.join(taken)}")
 
 
-class _Work:
-    """What is left of a sweep; any number of threads go on with it."""
-
-    def __init__(
-        self, points: Sequence[Point], folder: Path, command: Sequence[str], children: Children
-    ) -> None:
-        self._points, self._folder, self._command = points, folder, command
-        self._children, self._left = children, iter(enumerate(points))
-        self._alone = threading.Lock()  # With what is left, and with Orbax.
-        self._failed: list[str] = []
-        self._taken: list[str] = []
-        self._stopped: list[str] = []
-
-    def go_on(self, cores: Collection[int] | None = None) -> None:
-        """Trains one point after another: with `cores` on these alone, and without a terminal."""
-        if cores is not None:
-            os.sched_setaffinity(0, cores)  # Of this thread, from which its processes have it.
-        while True:
-            with ExitStack() as stack:
-                with self._alone:
-                    found = self._next(stack)
-                if found is None:
-                    return
-                point, held = found
-                words = [*self._command, f"--sweep={point.name}"]
-                code = self._children.run(words, held, None if cores is None else point.name)
-                if self._children.received or code == Preempted.exit_code:
-                    self._stopped.append(point.name)
-                    return
-                if code:
-                    self._failed.append(point.name)
-                    progress.say(f"Point {point.name} failed ({_ended(code)}); the others go on")
-
-    def end(self) -> None:
-        """Says how it ended, or raises it."""
-        if self._stopped:
-            raise Preempted(
-                f"{self._children.received or 'a signal'}: stopped at point "
-                f"{', '.join(self._stopped)}; the same command goes on from there"
-            )
-        if self._taken:
-            progress.say(f"In other processes' hands: {', '.join(self._taken)}")
-        if self._failed:
-            raise AligngapError(
-                f"{len(self._failed)} of {len(self._points)} points failed: "
-                f"{', '.join(self._failed)}; the same command tries them again"
-            )
-
-    def _next(self, stack: ExitStack) -> tuple[Point, int] | None:
-        """The next point that is to be trained, and its lock, held as long as the stack."""
-        for number, point in self._left:
-            if self._stopped or self._children.received:
-                return None
-            own = ExitStack()
-            held = _claimed(own, self._folder, point)
-            if held is None:
-                self._taken.append(point.name)
-            elif step(self._folder, point) < point.config.steps:
-                stack.enter_context(own)
-                progress.say(f"Point {point.name}, {number + 1} of {len(self._points)}")
-                return point, held
-            own.close()
-        return None
+def _left(
+    points: Sequence[Point], folder: Path, command: Sequence[str], taken: list[str]
+) -> Iterator[Job]:
+    """What is to be trained, each point claimed; those that others have go to `taken`."""
+    for number, point in enumerate(points, start=1):
+        held = ExitStack()
+        file = claimed(held, folder / point.name)
+        if file is None:
+            taken.append(point.name)
+        elif step(folder, point) < point.config.steps:
+            progress.say(f"Point {point.name}, {number} of {len(points)}")
+            yield Job(point.name, [*command, f"--sweep={point.name}"], held, (file,))
+            continue
+        held.close()
 
 
 def check(points: Sequence[Point], folder: Path) -> None:
@@ -146,22 +82,10 @@ def step(folder: Path, point: Point) -> int:
     return 0
 
 
-def _shares(count: int) -> list[Collection[int] | None]:
-    """This process's cores in so many parts of one size; None each where they are not known."""
-    if not hasattr(os, "sched_getaffinity"):
-        return [None] * count
-    cores = sorted(os.sched_getaffinity(0))
-    size = len(cores) // count
-    if not size:
-        raise UsageError(f"--at_once={count}: there are {len(cores)} cores; give at most as many")
-    return [cores[part * size : (part + 1) * size] for part in range(count)]
-
-
-def _claimed(stack: ExitStack, folder: Path, point: Point) -> int | None:
-    """The lock of a point, held as long as the stack; None where another process trains it."""
-    own = folder / point.name
+def claimed(stack: ExitStack, own: Path) -> int | None:
+    """The lock of a point's folder, held as long as the stack; None where a process has it."""
     try:
-        held = stack.enter_context(lock.alone(folder / f".{point.name}.lock", "taken"))
+        held = stack.enter_context(lock.alone(own.with_name(f".{own.name}.lock"), "taken"))
         if own.is_dir():  # One that was given this point alone has no other lock.
             with workdir.alone(own):
                 pass
@@ -176,7 +100,3 @@ def _stands(folder: Path | None, point: Point) -> str:
     if found == steps:
         return "finished"
     return f"{found:,} of {steps:,}" if found else "nothing saved"
-
-
-def _ended(code: int) -> str:
-    return f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"

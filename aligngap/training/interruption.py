@@ -9,9 +9,8 @@ import signal
 import threading
 
 from aligngap import progress
+from aligngap.children import PASSED_ON, SIGNALS
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-PASSED_ON = signal.SIGUSR1  # By the process that trains a sweep (in_turn.py).
 HEARD = (*SIGNALS, PASSED_ON)
 
 

@@ -16,8 +16,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--workdir",
         required=True,
         action="append",
-        help="of a run or an import, or an exported model's folder; with --compare several, or a "
-        "sweep's",
+        help="of a run or an import, an exported model's folder, or a sweep's: its finished points "
+        "that were not evaluated so; with --compare several",
     )
     parser.add_argument(
         "--compare",
@@ -36,6 +36,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="a config file's, in place of the run's; --config.evaluators.NAME.FIELD=value of both",
     )
     flags.add_step(parser)
+    flags.add_at_once(parser)
     processes.add_flags(parser)
 
 
@@ -48,6 +49,13 @@ def run(arguments: argparse.Namespace) -> None:
     if len(workdirs) > 1 or arguments.output:
         given = "--output" if arguments.output else "more than one --workdir"
         raise UsageError(f"{given} goes with --compare, which reads what was evaluated")
+    from aligngap.runs import sweep
+
+    if sweep.workdirs(workdirs[0]) != workdirs:
+        _sweep(workdirs[0], arguments)
+        return
+    if arguments.at_once > 1:
+        raise UsageError(f"--at_once={arguments.at_once}: {workdirs[0]} is no sweep's folder")
     processes.start(arguments)
     import jax
 
@@ -62,6 +70,22 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if jax.process_index() == 0:
         print(table)
+
+
+def _sweep(folder: Path, arguments: argparse.Namespace) -> None:
+    """Its points, each by a process of its own."""
+    if arguments.step is not None or arguments.num_processes is not None:
+        raise UsageError(f"{folder} is a sweep's: --step and several processes are for one point")
+    from aligngap.evaluation import of_sweep
+
+    of_sweep.evaluate_all(
+        folder,
+        flags.without(arguments.command, "--workdir", "--at_once"),
+        arguments.at_once,
+        arguments.data_dir,
+        arguments.evaluators,
+        tuple(arguments.overrides),
+    )
 
 
 def _compare(workdirs: list[Path], arguments: argparse.Namespace) -> None:

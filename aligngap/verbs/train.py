@@ -2,11 +2,10 @@
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aligngap import xla_flags
+from aligngap import flags, xla_flags
 from aligngap.errors import UsageError
 from aligngap.verbs import processes
 
@@ -28,13 +27,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="train the points that sweep() of the config file names, each in WORKDIR/NAME, or one "
         "of them: its name, or its number from 0",
     )
-    parser.add_argument(
-        "--at_once",
-        type=int,
-        default=1,
-        metavar="N",
-        help="of --sweep, on a CPU: train N points at a time, each on its share of the cores",
-    )
+    flags.add_at_once(parser)
     parser.add_argument(
         "--topology", default="", metavar="KIND-N", help="of --dry_run, e.g. v5e-256 or h100-64"
     )
@@ -48,8 +41,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """The whole run or sweep, or with --dry_run what it would cost and which points there are."""
     folder = Path(arguments.workdir) if arguments.workdir else None
-    if arguments.at_once < 1 or (arguments.at_once > 1 and arguments.sweep != ALL):
-        raise UsageError(f"--at_once={arguments.at_once}: points of --sweep, at least 1")
+    if arguments.at_once > 1 and arguments.sweep != ALL:
+        raise UsageError(f"--at_once={arguments.at_once} goes with --sweep, without a point")
     overrides = list(arguments.overrides)
     if arguments.init_from:
         overrides.append(f"--config.init_from={arguments.init_from}")
@@ -113,17 +106,5 @@ def _sweep(points: list[Any], folder: Path | None, arguments: argparse.Namespace
             "of its jobs one: docs/training.md)"
         )
     sweep.record(folder, points)
-    command = _without(arguments.command, "--sweep", "--at_once")
+    command = flags.without(arguments.command, "--at_once", alone="--sweep")
     in_turn.train(points, folder, command, arguments.at_once)
-
-
-def _without(command: Sequence[str], flag: str, valued: str) -> list[str]:
-    """A command without a flag that stands alone, and without one and its value."""
-    words = iter(command)
-    kept = []
-    for word in words:
-        if word == valued:
-            next(words, None)
-        elif word != flag and not word.startswith(f"{valued}="):
-            kept.append(word)
-    return kept

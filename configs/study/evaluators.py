@@ -2,7 +2,7 @@
 each test split, once. Out of domain: the held-out stamps, which have a sentence each, so that
 nothing asks a pool of them, and drawings.
 
-    aligngap evaluate --workdir=RUN --evaluators=configs/study/evaluators.py
+    aligngap evaluate --workdir=SWEEP --evaluators=configs/study/evaluators.py
 """
 
 from ml_collections import ConfigDict

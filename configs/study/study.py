@@ -1,13 +1,13 @@
 """The study: the papers' methods, and newer ones, trained alike on pictograms at quickstart's size.
 
-    aligngap train --config=configs/study/study.py:rates --sweep --at_once=2 --workdir=runs/study/rates
+    aligngap train --config=configs/study/study.py:rates --sweep --workdir=runs/study/rates
     aligngap study rates --workdir=runs/study/rates
-    aligngap train --config=configs/study/study.py:main --sweep --at_once=2 --workdir=runs/study/main
+    aligngap train --config=configs/study/study.py:main --sweep --workdir=runs/study/main
 
 `rates`: each method at each learning rate, half as many steps, one seed. `study rates` says which
 rate it is to have in `main` (CHOSEN), by the mean of R@10 in both directions on `validation`.
 `main` has five seeds and, until a method's rate is chosen, quickstart's. Both can be stopped and
-started again.
+started again, and on two cores `--at_once=2` takes two thirds of the time.
 
 Then, also while runs are still to come: evaluators.py beside this file, and `aligngap study`, which
 makes README.md and results.json here.

@@ -1,7 +1,7 @@
 """Why a tied encoder with CUAXU: its parts alone and together, and what it is trained with.
 
     aligngap train --config=configs/study/why.py --sweep --at_once=2 --workdir=runs/study/why
-    for run in runs/study/why/*/; do aligngap evaluate --workdir="$run"; done
+    aligngap evaluate --workdir=runs/study/why --at_once=2
     aligngap study why --workdir=runs/study/why --output=configs/study
 
 Half of quickstart's length, one learning rate, `validation` alone: 44 points for each of two seeds.

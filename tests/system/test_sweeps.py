@@ -1,5 +1,6 @@
 """`aligngap train --sweep`: stopped, begun again, a point that fails, processes that share it."""
 
+import json
 import os
 import signal
 
@@ -44,15 +45,15 @@ def test_a_sweep_is_stopped_goes_on_and_says_what_failed(
     running.wait_until(lambda: "SIGUSR1: saving after this step" in running.said)
     os.kill(running.children("aligngap")[0], signal.SIGTERM)
     assert running.end() == 75, running.said
-    assert "stopped at point plain" in running.said.splitlines()[-1]
+    assert "stopped at plain;" in running.said.splitlines()[-1]
     step = saved_steps(folder / "plain")[-1]
     assert step < 8 and metrics(folder / "plain")[-1]["step"] == step
 
     again = program.run(*command("--sweep"))
     assert again.returncode == 1, again.stderr
     assert f"Continuing {folder / 'plain'} from step {step}" in again.stderr
-    assert "Point wild failed (exit code 1); the others go on" in again.stderr
-    assert "aligngap: 1 of 3 points failed: wild" in again.stderr.splitlines()[-1]
+    assert "wild failed (exit code 1); the others go on" in again.stderr
+    assert "aligngap: 1 of 3 failed: wild" in again.stderr.splitlines()[-1]
     assert metrics(folder / "plain") == metrics(finished)
     assert final_state(folder / "plain") == final_state(finished)
     assert metrics(folder / "other")[-1]["step"] == 8
@@ -82,7 +83,7 @@ def test_two_points_at_once_each_on_its_cores(command, program, start, folder):
     assert len(cores[0]) == len(cores[1]) == len(os.sched_getaffinity(0)) // 2
     running.process.send_signal(signal.SIGTERM)
     assert running.end() == 75, running.said
-    assert "stopped at point " in running.said.splitlines()[-1]
+    assert "stopped at " in running.said.splitlines()[-1]
     for name in ("plain", "other"):
         assert f"{name}: SIGUSR1: saving after this step" in running.said
         assert metrics(folder / name)[-1]["step"] == saved_steps(folder / name)[-1] < 8
@@ -91,14 +92,39 @@ def test_two_points_at_once_each_on_its_cores(command, program, start, folder):
     assert again.returncode == 0, again.stderr
     assert [metrics(folder / name)[-1]["step"] for name in points] == [8, 8, 8]
     assert "third: Training alignclip: 256/256" in again.stderr
+    evaluated_once(program, folder, [*points])
+
+
+def evaluated_once(program, folder, names):
+    """`evaluate` of the sweep: two points that are not evaluated, one that is, one unfinished."""
+    done = program.run("evaluate", f"--workdir={folder / names[0]}")
+    assert done.returncode == 0, done.stderr
+    before = (folder / names[0] / "evaluation.json").stat().st_mtime_ns
+    (folder / "sweep.json").write_text(json.dumps({"points": {key: {} for key in [*names, "new"]}}))
+    words = ("evaluate", f"--workdir={folder}", "--at_once", "2")
+    done = program.run(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "Left out, not begun: new"
+    found = [json.loads((folder / n / "evaluation.json").read_text()) for n in names]
+    assert [x["step"] for x in found] == [8, 8, 8]
+    assert (folder / names[0] / "evaluation.json").stat().st_mtime_ns == before
+    again = program.run(*words)
+    assert (again.returncode, again.stdout) == (0, "")
+    assert again.stderr.splitlines() == ["Left out, not begun: new"]
+    # By other evaluators it is to be done again: each fails, and says why.
+    none = program.run(*words, "--config.evaluators.gap.final=nowhere")
+    assert none.returncode == 1
+    assert f"{names[2]} failed (exit code 2); the others go on" in none.stderr
+    assert none.stderr.splitlines()[-1].startswith("aligngap: 3 of 3 failed: ")
 
 
 def test_points_at_once_that_cannot_be(command, folder, capsys):
     assert cli.main(command("--sweep", "--at_once=4096")) == 2
     assert "--at_once=4096: there are" in capsys.readouterr().err
     assert cli.main(command("--sweep=plain", "--at_once", "2")) == 2
+    assert "--at_once=2 goes with --sweep, without a point" in capsys.readouterr().err
     assert cli.main(command("--sweep", "--at_once=0")) == 2
-    assert capsys.readouterr().err.count("points of --sweep, at least 1") == 2
+    assert "'0' is no whole number of at least 1" in capsys.readouterr().err
     assert not any((folder / name).exists() for name in POINTS)
 
 
