@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
-
 from aligngap import atomic
+from aligngap.reporting import template
 from aligngap.reporting.study_page import checks, claims, figure, rates, runs, tables, verdicts
 from aligngap.reporting.study_page.measured import Measured
 from aligngap.reporting.study_page.rates import Choice
@@ -37,22 +36,11 @@ def build(workdirs: Sequence[Path], rated: Sequence[Path], output: Path) -> str:
         "rates": _rates(study, chosen),
     }
     drawn = figure.draw(measured, held_out)
-    page = _render(content)
+    page = template.markdown("study_page/study.md.j2", content)
     atomic.write(output / PICTURE, drawn)
     atomic.write(output / "results.json", runs.results(study))
     atomic.write(output / "README.md", page)
     return "\n".join(_lines(judged))
-
-
-def _render(content: Mapping[str, object]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # Markdown; of runs it has names of methods alone.
-    )
-    return environment.get_template("study.md.j2").render(content).rstrip() + "\n"
 
 
 def _counts(study: Study) -> str:

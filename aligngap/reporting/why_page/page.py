@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from aligngap import atomic
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
+from aligngap.reporting import template
 from aligngap.reporting.study_page import runs, tables
 from aligngap.reporting.study_page.measured import Measured, pairs
 from aligngap.reporting.why_page import effects, figure, points
@@ -47,7 +47,7 @@ def build(workdirs: Sequence[Path], output: Path) -> str:
         "steps": next(iter(study.methods.values()))[0].step,
     }
     drawn, clouds = figure.draw(found, by_measure), figure.clouds(_corners(study, found))
-    page = _render(content)
+    page = template.markdown("why_page/why.md.j2", content)
     atomic.write(output / PICTURE, drawn)
     atomic.write(output / CLOUDS, clouds)
     atomic.write(output / PAGE, page)
@@ -129,17 +129,6 @@ def _corners(study: runs.Study, found: Points) -> dict[str, tuple[np.ndarray, np
         for title, cell in CORNERS.items()
         if cell in cells
     }
-
-
-def _render(content: Mapping[str, object]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # Markdown; of runs it has numbers alone.
-    )
-    return environment.get_template("why.md.j2").render(content).rstrip() + "\n"
 
 
 def _lines(by_measure: Mapping[str, Mapping[str, Interval]]) -> list[str]:
