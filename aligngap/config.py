@@ -4,7 +4,8 @@ The papers: [AC] AlignCLIP (Eslami & de Melo 2025), [CLIP] Radford et al. 2021,
 [CG] It's Not a Modality Gap (Fahim et al. 2024), [SL] SigLIP (Zhai et al. 2023),
 [YA] Yaras et al. 2024, [LI] Lion (Chen et al. 2023), [AF] Adafactor (Shazeer & Stern 2018),
 [FL] FLIP (Li et al. 2023), [FLYP] Goyal et al. 2023, [CL] CL_gap (arXiv 2601.18525),
-[CS] CS-Aligner (2502.17028), [RB] SigLIP's relative bias (2509.18552).
+[CS] CS-Aligner (2502.17028), [RB] SigLIP's relative bias (2509.18552), [CR] CLIP-Refine
+(2504.12717).
 """
 
 import contextlib
@@ -27,7 +28,7 @@ TIES = ("none", "transformer", "transformer+projection")
 MODALITIES = ("image", "text")
 TERMS = (
     *("contrastive", "sigmoid", "separation", "alignment", "uniformity", "cross_uniformity"),
-    *("centroid_uniformity", "cauchy_schwarz"),
+    *("centroid_uniformity", "cauchy_schwarz", "random_alignment", "distillation"),
 )
 CLIP_VOCABULARY = 49_408  # Tokens, start and end included. [CLIP]
 ONE_OF = {
@@ -72,7 +73,8 @@ AT_LEAST_ZERO = (
     *("health.roll_backs", "watchdog.report_after_s", "watchdog.end_after_s"),
 )
 BELOW_ONE = (
-    *("objective.label_smoothing", "optimizer.ema_decay", "optimizer.b1", "optimizer.b2"),
+    *("objective.label_smoothing", "objective.distillation_alpha", "optimizer.ema_decay"),
+    *("optimizer.b1", "optimizer.b2"),
     "model.image.patch_dropout",
 )
 ABOUT = ("title", "note", "num_images", "num_captions")  # Of a split, beside its evaluators.
@@ -200,6 +202,11 @@ def default() -> ConfigDict:
     # σ of its kernel; 0: σ² is half the median of ‖image - text‖² in the batch, a third party's
     # rule. What [CS] took is not known.
     objective.cauchy_schwarz_sigma = 0.0
+    # Both read embeddings before they are brought to length 1: how far they are from noise, and
+    # from softmaxes of the model that --init_from names, which stays as it was. [CR]: 1 each.
+    objective.random_alignment_weight = 0.0
+    objective.distillation_weight = 0.0
+    objective.distillation_alpha = 0.5  # Share of the pair itself in what is distilled. [CR]
     # none | group (the corpus's) | caption: pairs that share it are no negatives of each other.
     objective.mask_duplicates = "none"
     objective.label_smoothing = 0.0

@@ -1,7 +1,8 @@
 """The published models and sizes by name: what each changes in the default config.
 
 [AC] AlignCLIP (Eslami & de Melo 2025), [CG] It's Not a Modality Gap (Fahim et al. 2024),
-[SL] SigLIP (Zhai et al. 2023), [RB] its relative bias (arXiv 2509.18552), [CL] CL_gap (2601.18525).
+[SL] SigLIP (Zhai et al. 2023), [RB] its relative bias (arXiv 2509.18552), [CL] CL_gap (2601.18525),
+[CR] CLIP-Refine (2504.12717).
 """
 
 from typing import Any
@@ -38,6 +39,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "objective.centroid_uniformity_weight": 1.0,
         "objective.temperature": "fixed",
         "model.scale_init": 10.0,
+    },
+    # [CR] The losses, for a model that --init_from names; its authors: AdamW, constantly at 1e-6.
+    "clip_refine": {
+        "objective.contrastive_weight": 0.0,
+        "objective.random_alignment_weight": 1.0,
+        "objective.distillation_weight": 1.0,
     },
     "siglip": _SIGMOID,  # [SL] The loss only: its towers are CLIP's.
     # [RB] r from 0, as in its experiments, which are on synthetic data.

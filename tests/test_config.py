@@ -11,7 +11,7 @@ from aligngap.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = str(ROOT / "configs" / "quickstart.py")
-UNTIED = ("clip", "cua", "cuaxu", "cl_gap", "siglip", "siglip_relative")
+UNTIED = ("clip", "cua", "cuaxu", "cl_gap", "clip_refine", "siglip", "siglip_relative")
 PAPER = str(ROOT / "configs" / "alignclip_vit_b16_cc12m.py")
 
 
@@ -32,6 +32,7 @@ def test_presets_are_valid_and_say_what_they_are(path, preset):
         "cua": {"contrastive": 1.0, "alignment": 1.0, "uniformity": 1.0},
         "cuaxu": {"contrastive": 1, "alignment": 1, "uniformity": 1, "cross_uniformity": 1},
         "cl_gap": {"contrastive": 1, "alignment": 1, "centroid_uniformity": 1},
+        "clip_refine": {"random_alignment": 1, "distillation": 1},
         "siglip": {"sigmoid": 1.0},
         "siglip_relative": {"sigmoid": 1.0},
     }[preset]

@@ -16,8 +16,9 @@ import optax
 
 from aligngap.benchmarks import timing
 from aligngap.benchmarks.measured_step import MeasuredStep
+from aligngap.objectives.objective import distils
 from aligngap.parallel import mesh as meshes
-from aligngap.training.step import key_of, make_encode, make_loss
+from aligngap.training.step import TAUGHT, key_of, make_encode, make_loss
 from aligngap.unit import unit_rows
 
 REPEATS = 3
@@ -61,6 +62,8 @@ def _loss(step: MeasuredStep, batch: Any) -> float:
     if encoder is not None:
         width = encoder.module.shape.hidden_size
         batch = {**batch, "semantics": _random(step, (config.batch_size, width))}
+    if distils(config):
+        batch |= {name: _random(step, shape, seed=2 + n) for n, name in enumerate(TAUGHT)}
     scalars = {name: x for name, x in params.items() if name.startswith("logit_")}
 
     def scored(scalars: Any, embeddings: Any, batch: Any) -> Any:

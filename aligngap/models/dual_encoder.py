@@ -24,16 +24,17 @@ from aligngap.unit import unit_rows
 
 
 class Projection(nn.Module):
-    """The map into the space of both modalities; L2-normalised rows in float32."""
+    """The map into the space of both modalities; rows in float32, L2-normalised if `unit`."""
 
     embed_dim: int
     form: str  # linear | affine | none
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B W"]) -> Float[Array, "B D"]:
+    def __call__(self, x: Float[Array, "B W"], unit: bool = True) -> Float[Array, "B D"]:
         embedding = x.astype(jnp.float32) if self.form == "none" else self._mapped(x)
-        return nn.with_logical_constraint(unit_rows(embedding), ("batch", "activation"))
+        rows = unit_rows(embedding) if unit else embedding
+        return nn.with_logical_constraint(rows, ("batch", "activation"))
 
     def _mapped(self, x: Float[Array, "B W"]) -> Float[Array, "B D"]:
         init = nn.initializers.normal(parameter_std(x.shape[-1]))
@@ -106,26 +107,31 @@ class DualEncoder(nn.Module):
             self.bias = self.param("logit_bias", initial, (), jnp.float32)
 
     def encode_image(
-        self, images: Float[Array, "B R R 3"], rows: Int[Array, "B"] | None = None
+        self,
+        images: Float[Array, "B R R 3"],
+        rows: Int[Array, "B"] | None = None,
+        unit: bool = True,
     ) -> Float[Array, "B D"]:
-        """L2-normalised embeddings; images are already normalised by mean and std.
+        """L2-normalised embeddings if `unit`; images are already normalised by mean and std.
 
         With an rng "train", what is random in a row is a function of it and the row's number.
         """
         if self.config.image.stages:
-            return self._projection("image")(self.image_resnet(images))
+            return self._projection("image")(self.image_resnet(images), unit)
         x = self._blocks("image")(self.image_input(images, rows), causal=False)
         by_attention = self.config.image.pooling == "attention"
         pooled = self.image_pooling(x) if by_attention else pool_class_token(x)
-        return self._projection("image")(pooled)
+        return self._projection("image")(pooled, unit)
 
-    def encode_text(self, ids: Int[Array, "B L"]) -> Float[Array, "B D"]:
-        """L2-normalised embeddings; a causal mask, if any, is on the text pass only."""
+    def encode_text(self, ids: Int[Array, "B L"], unit: bool = True) -> Float[Array, "B D"]:
+        """L2-normalised embeddings if `unit`; a causal mask, if any, is on the text pass only."""
         text = self.config.text
         x = self._blocks("text")(self.text_input(ids), causal=text.causal)
-        return self._projection("text")(TEXT_POOLINGS[text.pooling](x, ids))
+        return self._projection("text")(TEXT_POOLINGS[text.pooling](x, ids), unit)
 
-    def encode_packed_text(self, packed: PackedText[Array]) -> Float[Array, "B D"]:
+    def encode_packed_text(
+        self, packed: PackedText[Array], unit: bool = True
+    ) -> Float[Array, "B D"]:
         """What `encode_text` makes of the same captions, for a causal tower that pools at the end
         of the text: what follows it is seen by nobody."""
         groups, rows, length = packed.ids.shape  # G, R, P: S = R·P slots a group.
@@ -137,7 +143,7 @@ class DualEncoder(nn.Module):
         x_GRxPxW = self._blocks("text")(embedded, causal=True, segments=segments)
         x_GxSxW = x_GRxPxW.reshape(groups, rows * length, -1)
         pooled_GxNxW = jnp.take_along_axis(x_GxSxW, packed.ends[:, :, None], axis=1)
-        return self._projection("text")(pooled_GxNxW.reshape(-1, pooled_GxNxW.shape[-1]))
+        return self._projection("text")(pooled_GxNxW.reshape(-1, pooled_GxNxW.shape[-1]), unit)
 
     def encode(
         self,
@@ -145,11 +151,14 @@ class DualEncoder(nn.Module):
         ids: Int[Array, "B L"],
         packed: PackedText[Array] | None = None,
         rows: Int[Array, "B"] | None = None,
+        unit: bool = True,
     ) -> tuple[Float[Array, "B D"], Float[Array, "B D"]]:
         """Both modalities; the text from `packed` where the batch has it. `rows` are the places of
         these in their batch, from 0 on."""
-        text = self.encode_text(ids) if packed is None else self.encode_packed_text(packed)
-        return self.encode_image(images, rows), text
+        image = self.encode_image(images, rows, unit)
+        if packed is None:
+            return image, self.encode_text(ids, unit)
+        return image, self.encode_packed_text(packed, unit)
 
     def scale_and_bias(
         self, scale: Number | None = None

@@ -38,10 +38,11 @@ class Pass(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A reduction's results of one side, and the loss's derivative with respect to them."""
+    """A reduction's results of one side, [N] each, and the loss's derivative with respect to
+    them."""
 
-    results: Float[Array, "N"]
-    cotangents: Float[Array, "N"]
+    results: Any
+    cotangents: Any
 
 
 KnownSides = tuple[tuple[Known, ...], tuple[Known | None, ...]]  # Of the rows, of the columns.
@@ -158,16 +159,18 @@ def _weigh(
     weights_AxB, of_scalars = jnp.zeros_like(cosines_AxB), jax.tree.map(jnp.zeros_like, scalars)
     for reduction, row, column in zip(one.reductions, *known, strict=True):
 
-        def values_of(x: Array, s: Scalars, values: Values = reduction.values) -> Array:
+        def values_of(x: Array, s: Scalars, values: Values = reduction.values) -> Any:
             return values(x, meaning_AxB, s)
 
         values_AxB, pull = jax.vjp(values_of, cosines_AxB, scalars)
-        slope = reduction.fold.derivative
-        of_values_AxB = row.cotangents[:, None] * slope(values_AxB, row.results[:, None])
+        pulled = reduction.fold.pulled
+        of_values_AxB = pulled(values_AxB, *jax.tree.map(lambda x: x[:, None], tuple(row)))
         if column is not None:
-            of_values_AxB += column.cotangents[None, :] * slope(values_AxB, column.results[None, :])
+            of_columns = pulled(values_AxB, *jax.tree.map(lambda x: x[None, :], tuple(column)))
+            of_values_AxB = jax.tree.map(jnp.add, of_values_AxB, of_columns)
         mask_AxB = negatives(reduction, a, b, pairs_AxB)
-        share_AxB, share_of_scalars = pull(jnp.where(mask_AxB, of_values_AxB, 0.0))
+        masked = jax.tree.map(lambda x, m=mask_AxB: jnp.where(m, x, 0.0), of_values_AxB)
+        share_AxB, share_of_scalars = pull(masked)
         weights_AxB += share_AxB
         of_scalars = jax.tree.map(jnp.add, of_scalars, share_of_scalars)
     return weights_AxB, of_scalars

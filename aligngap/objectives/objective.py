@@ -9,9 +9,19 @@ from ml_collections import ConfigDict
 from aligngap.config import MODALITIES
 from aligngap.objectives.contrastive import Contrastive
 from aligngap.objectives.divergence import CauchySchwarz, median_sigma
+from aligngap.objectives.refinement import Distillation, RandomAlignment
 from aligngap.objectives.separation import Separation
 from aligngap.objectives.sigmoid import Sigmoid
-from aligngap.objectives.terms import CENTROIDS, CROSS, Between, Pairs, Term, evaluate, make_pairs
+from aligngap.objectives.terms import (
+    CENTROIDS,
+    CROSS,
+    Between,
+    Pairs,
+    Raw,
+    Term,
+    evaluate,
+    make_pairs,
+)
 from aligngap.objectives.uniformity import Alignment, Uniformity
 
 Terms = dict[str, Float[Array, ""]]
@@ -19,10 +29,11 @@ Objective = Callable[..., tuple[Float[Array, ""], Terms]]
 
 
 def total(config: ConfigDict) -> Objective:
-    """f(image, text, scale, bias, semantics, groups) → (loss, terms before their weights).
+    """f(image, text, scale, bias, semantics, groups, raw) → (loss, terms before their weights).
 
     `config` is the run's config or its `objective` part. A term of weight 0 is not computed. Equal
-    `groups` are no negatives of each other where `mask_duplicates` asks for it.
+    `groups` are no negatives of each other where `mask_duplicates` asks for it. `raw` is for terms
+    that read embeddings before they are brought to length 1.
     """
     objective = config.get("objective", config)
 
@@ -33,10 +44,13 @@ def total(config: ConfigDict) -> Objective:
         bias: Float[Array, ""] | None = None,
         semantics: Float[Array, "B S"] | None = None,
         groups: Int[Array, "B"] | None = None,
+        raw: Raw | None = None,
     ) -> tuple[Float[Array, ""], Terms]:
         semantics = semantics if objective.semantic_rescaling else None
         groups = groups if objective.mask_duplicates != "none" else None
-        batch = make_pairs(image, text, scale, bias=bias, semantics=semantics, groups=groups)
+        batch = make_pairs(
+            image, text, scale, bias=bias, semantics=semantics, groups=groups, raw=raw
+        )
         batch = _with_sigma(objective, batch)
         weighed = list(_terms(objective, semantics is not None, groups is not None))
         values = evaluate([term for _, _, term in weighed], batch, objective.tile or None)
@@ -57,6 +71,16 @@ def matrices(config: ConfigDict) -> dict[Between, bool]:
             own = any(reduction.semantics for reduction in reductions)
             found[between] = found.get(between, False) or own
     return found
+
+
+def reads_raw(config: ConfigDict) -> bool:
+    """Whether a term reads embeddings before they are brought to length 1."""
+    return bool(config.objective.random_alignment_weight) or distils(config)
+
+
+def distils(config: ConfigDict) -> bool:
+    """Whether a term reads what the model made of the pairs before it was trained."""
+    return bool(config.objective.distillation_weight)
 
 
 def _with_sigma(objective: ConfigDict, batch: Pairs) -> Pairs:
@@ -90,6 +114,12 @@ def _terms(
             Uniformity(CENTROIDS, objective.uniformity_t),
         ),
         ("cauchy_schwarz", objective.cauchy_schwarz_weight, CauchySchwarz()),
+        ("random_alignment", objective.random_alignment_weight, RandomAlignment()),
+        (
+            "distillation",
+            objective.distillation_weight,
+            Distillation(objective.distillation_alpha),
+        ),
     ]
     for modality in objective.separated:
         separation = Separation(modality, rescaled)

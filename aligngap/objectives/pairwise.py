@@ -71,9 +71,9 @@ class LogSumExp:
         largest, total = state
         return jnp.where(total > 0, largest + jnp.log(total), -jnp.inf)
 
-    def derivative(self, values: Array, result: Array) -> Array:
-        """∂result/∂value; meaningless where the mask is False."""
-        return jnp.exp(values - result)
+    def pulled(self, values: Array, result: Array, cotangent: Array) -> Array:
+        """The values' cotangents; meaningless where the mask is False."""
+        return cotangent * jnp.exp(values - result)
 
     def dense(self, values: Array, mask: Array, axis: int) -> Array:
         some = mask.any(axis, keepdims=True)  # log 0 would have no derivative.
@@ -97,15 +97,51 @@ class Sum:
     def result(self, state: Any) -> Array:
         return state
 
-    def derivative(self, values: Array, result: Array) -> Array:
+    def pulled(self, values: Array, result: Array, cotangent: Array) -> Array:
         del result
-        return jnp.ones_like(values)
+        return cotangent * jnp.ones_like(values)
 
     def dense(self, values: Array, mask: Array, axis: int) -> Array:
         return jnp.sum(values, axis=axis, where=mask)
 
 
-Values = Callable[[Array, Array | None, Scalars], Array]
+@dataclass(frozen=True)
+class Expectation:
+    """Of values (a, x): (log Σ exp a, Σ softmax(a)·x), streamed; a is constant."""
+
+    def empty(self, shape: Any) -> Any:
+        return *LogSumExp().empty(shape), jnp.zeros(shape, jnp.float32)
+
+    def add(self, state: Any, values: Any, mask: Array, axis: int) -> Any:
+        (largest, total, weighted), (logits, x) = state, values
+        masked = jnp.where(mask, logits, -jnp.inf)
+        new = jnp.maximum(largest, masked.max(axis))
+        weights, kept = jnp.exp(masked - jnp.expand_dims(new, axis)), jnp.exp(largest - new)
+        return new, total * kept + weights.sum(axis), weighted * kept + (weights * x).sum(axis)
+
+    def merge(self, a: Any, b: Any) -> Any:
+        largest = jnp.maximum(a[0], b[0])
+        kept = [jnp.exp(each[0] - largest) for each in (a, b)]
+        return largest, *(a[n] * kept[0] + b[n] * kept[1] for n in (1, 2))
+
+    def result(self, state: Any) -> tuple[Array, Array]:
+        """(-inf, 0) where there was nothing to add."""
+        largest, total, weighted = state
+        return LogSumExp().result((largest, total)), weighted / jnp.where(total > 0, total, 1.0)
+
+    def pulled(self, values: Any, result: Any, cotangent: Any) -> Any:
+        logits, _ = values
+        return jnp.zeros_like(logits), cotangent[1] * jnp.exp(logits - result[0])
+
+    def dense(self, values: Any, mask: Array, axis: int) -> tuple[Array, Array]:
+        logits, x = jax.lax.stop_gradient(values[0]), values[1]
+        log_total = LogSumExp().dense(logits, mask, axis)
+        weights = jnp.where(mask, jnp.exp(logits - jnp.expand_dims(log_total, axis)), 0.0)
+        return log_total, jnp.sum(weights * x, axis=axis)
+
+
+# One array, or as many as the fold takes.
+Values = Callable[[Array, Array | None, Scalars], Any]
 
 
 @dataclass(frozen=True)
@@ -117,7 +153,7 @@ class Reduction:
     """
 
     values: Values
-    fold: LogSumExp | Sum
+    fold: LogSumExp | Sum | Expectation
     columns: bool = False
     other_groups: bool = False  # Leave out negatives of the same group.
     semantics: bool = False  # `values` reads the cosines of the semantics.
@@ -132,18 +168,22 @@ class Matrix(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Something of the images, of the texts and, where a loss asks for them, of their centroids."""
+    """Something of the images, of the texts and, where a loss asks for them, of their centroids and
+    of both before they are brought to length 1."""
 
     image: Any
     text: Any
     centroid: Any = None
+    raw_image: Any = None
+    raw_text: Any = None
 
 
 class Reduced(NamedTuple):
-    """A reduction's result for each row and, where asked for, each column."""
+    """A reduction's result for each row and, where asked for, each column; [N] each, as many as its
+    fold finds."""
 
-    rows: Float[Array, "N"]
-    columns: Float[Array, "N"] | None
+    rows: Any
+    columns: Any
 
 
 class Reductions(NamedTuple):

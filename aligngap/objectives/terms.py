@@ -29,6 +29,18 @@ Number = Float[Array, ""] | float
 Between = tuple[str, str]  # Whose rows and whose columns a matrix of cosines has.
 CROSS: Between = ("image", "text")
 CENTROIDS: Between = ("centroid", "centroid")
+RAW: Between = ("raw_image", "raw_text")
+
+
+class Raw(NamedTuple):
+    """Embeddings before they are brought to length 1; those of a teacher, and noise that both are
+    to be like, where a loss asks for them."""
+
+    image: Float[Array, "B D"]
+    text: Float[Array, "B D"]
+    taught_image: Float[Array, "B D"] | None = None
+    taught_text: Float[Array, "B D"] | None = None
+    noise: Float[Array, "B D"] | None = None
 
 
 class Pairs(NamedTuple):
@@ -39,6 +51,7 @@ class Pairs(NamedTuple):
     scalars: Scalars
     semantics: Float[Array, "B S"] | None
     groups: Int[Array, "B"] | None
+    raw: Raw | None = None
 
 
 class Seen(NamedTuple):
@@ -66,8 +79,10 @@ def make_pairs(
     sigma: Number = 1.0,
     semantics: Float[Array, "B S"] | None = None,
     groups: Int[Array, "B"] | None = None,
+    raw: Raw | None = None,
 ) -> Pairs:
-    """A batch with its shapes checked. No gradient flows into the semantics."""
+    """A batch with its shapes checked. No gradient flows into the semantics, a teacher's rows or
+    noise."""
     chex.assert_rank([image, text], 2)
     chex.assert_equal_shape([image, text])
     for array in (semantics, groups):
@@ -76,9 +91,14 @@ def make_pairs(
     image, text = jnp.asarray(image), jnp.asarray(text)
     if semantics is not None:
         semantics = jax.lax.stop_gradient(jnp.asarray(semantics).astype(image.dtype))
+    if raw is not None:
+        chex.assert_equal_shape([image, *(rows for rows in raw if rows is not None)])
+        held = jax.lax.stop_gradient(raw)
+        raw = held._replace(image=jnp.asarray(raw.image), text=jnp.asarray(raw.text))
     numbers = (scale, 0.0 if bias is None else bias, sigma)
     scalars = Scalars(*(jnp.asarray(number, jnp.float32) for number in numbers))
-    return Pairs(image, text, scalars, semantics, None if groups is None else jnp.asarray(groups))
+    groups = None if groups is None else jnp.asarray(groups)
+    return Pairs(image, text, scalars, semantics, groups, raw)
 
 
 def evaluate(terms: Sequence[Term], pairs: Pairs, tile: int | None) -> list[Float[Array, ""]]:
@@ -105,6 +125,11 @@ def reduce(matrices: tuple[Matrix, ...], pairs: Pairs, tile: int | None) -> Redu
     sides = Sides(image, image._replace(embeddings=pairs.text))
     if any("centroid" in (matrix.rows, matrix.columns) for matrix in matrices):
         sides = sides._replace(centroid=image._replace(embeddings=_centroids(pairs)))
+    if raw := pairs.raw if any(matrix[:2] == RAW for matrix in matrices) else None:
+        sides = sides._replace(
+            raw_image=image._replace(embeddings=raw.image, semantics=raw.taught_image),
+            raw_text=image._replace(embeddings=raw.text, semantics=raw.taught_text),
+        )
     if tile is None:
         return dense(matrices, sides, pairs.scalars)
     return tiled.reduce(matrices, tile, sides, pairs.scalars)

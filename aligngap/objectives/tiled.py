@@ -89,9 +89,8 @@ def _backward_part(
 ) -> tuple[Sides, Scalars]:
     """One device's gradients of its rows, and the sum of all devices' of the scalars."""
     image, text = (rows.embeddings.astype(jnp.float32) for rows in (sides.image, sides.text))
-    of = {"image": cotangents.paired[:, None] * text, "text": cotangents.paired[:, None] * image}
-    if sides.centroid is not None:
-        of["centroid"] = jnp.zeros_like(image)
+    of = {n: jnp.zeros_like(image) for n, rows in sides._asdict().items() if rows is not None}
+    of |= {"image": cotangents.paired[:, None] * text, "text": cotangents.paired[:, None] * image}
     of_scalars = jax.tree.map(jnp.zeros_like, scalars)
     for matrix, results, derivatives in zip(
         plan.matrices, found.reduced, cotangents.reduced, strict=True

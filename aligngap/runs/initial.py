@@ -53,6 +53,11 @@ def find(config: ConfigDict) -> InitialModel | None:
     UsageError with the flags to give where the two models are not of one kind, and for parameters
     of other shapes that are not named in `fresh`.
     """
+    if config.objective.distillation_weight and (config.fresh or not config.init_from):
+        raise UsageError(
+            "objective.distillation_weight needs --init_from=DIR, a model that teaches as it is: "
+            f"given {config.init_from!r} and fresh={config.fresh}"
+        )
     if not config.init_from:
         if config.fresh:
             raise UsageError(f"fresh={config.fresh} says what --init_from=DIR does not give")

@@ -16,8 +16,9 @@ from ml_collections import ConfigDict
 from aligngap.config import REMAT
 from aligngap.data import records
 from aligngap.models import dual_encoder, parameters
+from aligngap.objectives.objective import distils
 from aligngap.training import remat
-from aligngap.training.step import key_of, make_encode, make_loss
+from aligngap.training.step import TAUGHT, key_of, make_encode, make_loss
 
 
 def of_step(config: ConfigDict, width: int = 0) -> float:
@@ -87,6 +88,8 @@ def _saved(config: ConfigDict, width: int) -> int:
         key = key_of(config, step)
         of_part = jax.vjp(lambda p: encode(p, part, key), params)[1]
         embeddings = (jnp.zeros((config.batch_size, config.model.embed_dim)),) * 2
+        if distils(config):
+            batch = {**batch, **dict(zip(TAUGHT, embeddings, strict=True))}
         of_loss = jax.vjp(lambda e: loss_of(params, e, batch, step)[0], embeddings)[1]
         return of_part, of_loss
 

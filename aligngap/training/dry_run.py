@@ -54,6 +54,8 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     ]
     if abstract.averaged is not None:
         kept.append(("average", _bytes(abstract.averaged, layout.averaged)))
+    if isinstance(abstract, state.Taught):
+        kept.append(("teacher", _bytes(abstract.teacher, layout.teacher)))
     if encoder:
         kept.append(("encoder", 4 * _size(inputs[0])))
     always = sum(size for _, size in kept)

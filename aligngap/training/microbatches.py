@@ -46,8 +46,12 @@ def gradients(encode: Encode, loss: Loss, count: int) -> Callable[..., Any]:
 
 
 def by_parts(function: Callable[[Any], Any], x: Any, count: int) -> Any:
-    """A function of rows, given one of `count` parts of them at a time."""
-    return function(x) if count == 1 else _join(lax.map(function, _split(x, count)))
+    """A function of rows, of an array or of a tree of them, given one of `count` parts of them at
+    a time."""
+    if count == 1:
+        return function(x)
+    parts = jax.tree.map(lambda rows: _split(rows, count), x)
+    return jax.tree.map(_join, lax.map(function, parts))
 
 
 def _split(x: Any, count: int) -> Any:

@@ -21,6 +21,7 @@ from aligngap.data.bert import Bert
 from aligngap.data.packing_plan import Plan
 from aligngap.models import dual_encoder, parameters, towers
 from aligngap.objectives import objective
+from aligngap.objectives.terms import RAW
 from aligngap.training.optimizer import lr_factors
 
 # A product's backward pass is two products of its size: the gradients of both factors.
@@ -30,14 +31,16 @@ BOTH, OF_ONE, NEITHER = 3, 2, 1  # Times the forward pass.
 def parts(
     config: ConfigDict, sentences: Bert | None = None, packing: Plan | None = None
 ) -> dict[str, float]:
-    """FLOP of a step by part: "image tower", "text tower", "loss" and, where the step embeds
-    captions with `sentences`, "sentence encoder"; over all devices. `packing`: of its captions, in
-    the rows that nearly all steps have."""
+    """FLOP of a step by part: "image tower", "text tower", "loss" and, where the step has them,
+    "teacher" and, for captions that it embeds with `sentences`, "sentence encoder"; over all
+    devices. `packing`: of its captions, in the rows that nearly all steps have."""
     batch, learns = config.batch_size, _learning(config)
     image, text = _image(config, learns["image"]), _text(config, learns["text"], packing)
     semantics = sentences.shape.hidden_size if sentences else records.SEMANTICS
     loss = _loss(config, learns, semantics)
     found = {"image tower": batch * image, "text tower": text, "loss": loss}
+    if objective.distils(config):
+        found["teacher"] = batch * _image(config, False) + _text(config, False, packing)
     if sentences is not None:
         found["sentence encoder"] = batch * _sentence(sentences, config.data.semantics_tokens)
     return found
@@ -116,12 +119,15 @@ def _resnet(config: ConfigDict, learns: bool) -> float:
 
 def _loss(config: ConfigDict, learns: dict[str, bool], semantics: int) -> float:
     """2·B²·D and the gradient of each side that learns, for each matrix of cosines that a term
-    reads; 2·B²·S for those of what captions mean, through which no gradient flows."""
+    reads; 2·B²·S for those of what captions mean and 2·B²·D for a teacher's, through which no
+    gradient flows."""
     width, pairs = config.model.embed_dim, config.batch_size**2
-    learns = {**learns, "centroid": any(learns.values())}
+    raw = {f"raw_{modality}": learnt for modality, learnt in learns.items()}
+    learns = {**learns, **raw, "centroid": any(learns.values())}
     return sum(
-        2 * pairs * (width * (1 + sum(learns[side] for side in sides)) + own * semantics)
+        2 * pairs * (width * (1 + sum(learns[side] for side in sides)) + own * beside)
         for sides, own in objective.matrices(config).items()
+        for beside in [width if sides == RAW else semantics]
     )
 
 

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from aligngap.models import parameters
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.models.parameters import path_name
+from aligngap.objectives.objective import distils
 from aligngap.parallel import mesh as meshes
 from aligngap.runs import initial
 from aligngap.runs.initial import InitialModel
@@ -37,13 +38,22 @@ class TrainState:
         return self.params if self.averaged is None else self.averaged
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Taught(TrainState):
+    """Where a loss reads what the model at step 0 makes of a batch. A class of its own: the
+    checkpoints of all others have no such part."""
+
+    teacher: Any  # Its parameters.
+
+
 def _boxed(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformation) -> TrainState:
     """The state at step 0, its parameters still boxed."""
     params = parameters.initial(config, model)
     averaged = jax.tree.map(jnp.copy, params) if config.optimizer.ema_decay else None
-    return TrainState(
-        jnp.zeros((), jnp.int32), params, _described(tx.init(params), params), averaged
-    )
+    opt_state = _described(tx.init(params), params)
+    own = (jnp.zeros((), jnp.int32), params, opt_state, averaged)
+    return Taught(*own, jax.tree.map(jnp.copy, params)) if distils(config) else TrainState(*own)
 
 
 def _described(opt_state: Any, params: Any) -> Any:
@@ -114,5 +124,6 @@ def start(
     """The state at step 0, with the parameters of the model that it starts from."""
     fresh = create(config, model, tx, mesh)
     params = initial.taken_over(config, fresh.params, mesh, source)
-    averaged = None if fresh.averaged is None else jax.tree.map(jnp.copy, params)
-    return dataclasses.replace(fresh, params=params, averaged=averaged)
+    copies = [name for name in ("averaged", "teacher") if getattr(fresh, name, None) is not None]
+    parts = {name: jax.tree.map(jnp.copy, params) for name in copies}
+    return dataclasses.replace(fresh, params=params, **parts)

@@ -16,18 +16,22 @@ from aligngap.data import packing
 from aligngap.models import towers
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.models.logit_scale import parameter_of
+from aligngap.objectives.objective import distils, reads_raw
 from aligngap.objectives.swapping import swap
+from aligngap.objectives.terms import Raw
 from aligngap.training import microbatches, statistics
 from aligngap.training.health import WATCHED
 from aligngap.training.optimizer import locked, schedule
-from aligngap.training.state import TrainState
+from aligngap.training.state import Taught, TrainState
+from aligngap.unit import unit_rows
 
 Batch = dict[str, Array]
 Key = KeyArray[Array, ""]
 Embeddings = tuple[Float[Array, "B D"], Float[Array, "B D"]]
 Metrics = dict[str, Float[Array, ""]]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-Encode = Callable[[Any, Batch, Key], Embeddings]
+Encode = Callable[[Any, Batch, Key | None], Embeddings]
+TAUGHT = ("taught_image", "taught_text")  # What the teacher makes of a batch.
 
 
 def make_encode(config: ConfigDict, model: DualEncoder) -> Encode:
@@ -36,16 +40,37 @@ def make_encode(config: ConfigDict, model: DualEncoder) -> Encode:
 
     Whatever is random in training, on the device (augmentation) or in a module (patch dropout),
     draws from the key, folded with the row's place: `self.make_rng("train")` in a module. So it is
-    the same however the batch is split over devices and in parts.
-    """
+    the same however the batch is split over devices and in parts. Without a key nothing is random.
 
-    def encode(params: Any, batch: Batch, key: Key) -> Embeddings:
+    Rows are L2-normalised, unless a loss reads them as they are before.
+    """
+    unit = not reads_raw(config)
+
+    def encode(params: Any, batch: Batch, key: Key | None) -> Embeddings:
         params = locked(config, params)
         pixels = towers.normalise(batch["image"], config.data.mean, config.data.std)
-        given = (pixels, batch["text"], packing.of_batch(batch), batch.get("row"))
-        return model.apply({"params": params}, *given, method="encode", rngs={"train": key})
+        given = (pixels, batch["text"], packing.of_batch(batch), batch.get("row"), unit)
+        rngs = None if key is None else {"train": key}
+        return model.apply({"params": params}, *given, method="encode", rngs=rngs)
 
     return encode
+
+
+def make_taught(config: ConfigDict, model: DualEncoder) -> Callable[[TrainState, Batch], Batch]:
+    """(state, batch) → the batch with what the teacher makes of it, where a loss reads that; in as
+    many parts as the model itself sees."""
+    encode = make_encode(config, model)
+
+    def taught(state: TrainState, batch: Batch) -> Batch:
+        if not isinstance(state, Taught):
+            return batch
+        teacher = state.teacher
+        rows = microbatches.by_parts(
+            lambda part: encode(teacher, part, None), batch, config.microbatches
+        )
+        return {**batch, **dict(zip(TAUGHT, rows, strict=True))}
+
+    return taught
 
 
 def key_of(config: ConfigDict, step: Int[Array, ""]) -> Key:
@@ -60,12 +85,16 @@ def make_loss(config: ConfigDict, model: DualEncoder) -> Callable[..., tuple[Arr
     def loss(
         params: Any, embeddings: Embeddings, batch: Batch, step: Int[Array, ""]
     ) -> tuple[Array, Metrics]:
+        raw = None
+        if reads_raw(config):
+            raw = _raw(config, embeddings, batch, step)
+            embeddings = unit_rows(embeddings[0]), unit_rows(embeddings[1])
         image, text = _swapped(config, embeddings, step)
         own = {"params": locked(config, params)}
         scale, bias = model.apply(own, _scale_at(config, step), method="scale_and_bias")
         image, text = (x.astype(config.compute_dtype) for x in (image, text))
         groups = duplicates(config, batch)
-        value, terms = objective(image, text, scale, bias, batch.get("semantics"), groups)
+        value, terms = objective(image, text, scale, bias, batch.get("semantics"), groups, raw)
         more = statistics.embeddings(*embeddings) if config.log.statistics else {}
         return value, {"loss": value, **terms, "scale": scale, **more}
 
@@ -89,9 +118,11 @@ def make_gradients(config: ConfigDict, model: DualEncoder) -> Callable[..., Any]
 def make_step(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransformation) -> Step:
     """(state, batch) → (state, metrics of the state before the step)."""
     gradients_of, learning_rate = make_gradients(config, model), schedule(config)
+    taught = make_taught(config, model)
     decay, skips = config.optimizer.ema_decay, config.health.skip_nonfinite > 0
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        batch = taught(state, batch)
         (_, metrics), gradients = gradients_of(state.params, batch, state.step)
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
         params = clamp_scale(optax.apply_updates(state.params, updates), config.model)
@@ -104,7 +135,9 @@ def make_step(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransfor
         if config.log.statistics:
             metrics |= statistics.norms_by_layer(gradients, "gradient_norm")
             metrics |= statistics.norms_by_layer(state.params, "parameter_norm")
-        after = TrainState(state.step + 1, params, opt_state, averaged)
+        after = dataclasses.replace(
+            state, step=state.step + 1, params=params, opt_state=opt_state, averaged=averaged
+        )
         return (_unless_finite(state, after, metrics) if skips else after), metrics
 
     return step
@@ -140,6 +173,18 @@ def _scale_at(config: ConfigDict, step: Int[Array, ""]) -> Array | None:
         return jnp.asarray(config.model.scale_init, jnp.float32)
     first, last = config.objective.temperature_schedule
     return 1.0 / (first + (last - first) * step / max(config.steps - 1, 1))
+
+
+def _raw(config: ConfigDict, embeddings: Embeddings, batch: Batch, step: Int[Array, ""]) -> Raw:
+    """As the terms of `refinement` read them; z ~ N(0, I) of a pair is a function of (seed, step)
+    and its place."""
+    raw = Raw(*(x.astype(config.compute_dtype) for x in embeddings))
+    if distils(config):
+        taught = (batch[name].astype(config.compute_dtype) for name in TAUGHT)
+        raw = raw._replace(**dict(zip(TAUGHT, taught, strict=True)))
+    # The first place that no row has: `make_encode` folds the key with those of rows.
+    key = jax.random.fold_in(key_of(config, step), config.batch_size)
+    return raw._replace(noise=jax.random.normal(key, raw.image.shape))
 
 
 def _swapped(config: ConfigDict, embeddings: Embeddings, step: Int[Array, ""]) -> Embeddings:

@@ -174,3 +174,23 @@ def test_a_run_of_an_average_starts_it_at_the_source(train, finished, tmp_path):
         assert np.all(
             np.abs(averaged[name] - start[name]) <= np.abs(now[name] - start[name]) + 1e-6
         )
+
+
+def test_clip_refine_is_taught_by_the_model_it_starts_from(train, refused, finished, tmp_path):
+    """The teacher is that model to the bit, the student is not."""
+    own = {"objective__contrastive_weight": 0.0, "objective__random_alignment_weight": 1.0,
+           "objective__distillation_weight": 1.0, "optimizer__warmup_steps": 1}  # fmt: skip
+    said = str(refused("--config.fresh=('projection',)", **own).value)
+    assert said.startswith("objective.distillation_weight needs --init_from=DIR")
+    code, said = train(steps=3, **own)
+    assert code == 0, said
+    run = runs.reopen(tmp_path / "run")
+    with Checkpoints(tmp_path / "run", run.config) as checkpoints:
+        saved, _ = run.load(checkpoints, 3)
+    wanted = flat(aligngap.load(finished).params)
+    teacher, student = flat(saved.teacher), flat(saved.params)
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(teacher[name], array, name)
+    assert any((student[name] != array).any() for name, array in wanted.items())
+    losses = [x for x in metrics(tmp_path / "run") if "train/distillation" in x]
+    assert losses and all(x["train/distillation"] > 0 < x["train/random_alignment"] for x in losses)

@@ -12,8 +12,10 @@ from ml_collections import ConfigDict
 
 from aligngap import flops
 from aligngap.data import pipeline
+from aligngap.interop import importing
 from aligngap.models import dual_encoder, towers
 from aligngap.models.logit_scale import scale_of
+from aligngap.objectives.objective import distils
 from aligngap.parallel import mesh as meshes
 from aligngap.presets import PRESETS
 from aligngap.training import agreement, optimizer, state
@@ -25,12 +27,17 @@ from aligngap.training.step import (
     make_encode,
     make_gradients,
     make_step,
+    make_taught,
 )
+
+import reference
 
 pytestmark = pytest.mark.corpus
 
 
 def start(config, folder):
+    if distils(config) and not config.init_from:
+        config.init_from = beginning(config, folder.with_name("beginning"))
     run = runs.prepare(config, folder)
     batches = pipeline.batches(config, run.source, run.tokenizer)
     return (
@@ -38,6 +45,15 @@ def start(config, folder):
         state.create(config, run.module, run.tx, run.mesh),
         list(itertools.islice(batches, 4)),
     )
+
+
+def beginning(config, folder):
+    """A workdir that holds this model at step 0."""
+    plain = config.copy_and_resolve_references()
+    plain.objective.update(contrastive_weight=1.0, distillation_weight=0.0)
+    run = runs.prepare(plain, folder)
+    importing.save(folder, plain, state.create(plain, run.module, run.tx, run.mesh).params)
+    return str(folder)
 
 
 def test_a_step_is_gradient_update_clamp_and_average(small, tmp_path):
@@ -188,8 +204,10 @@ def gradients(config, folder, mesh=None):
     """((loss, metrics), gradients) of the first batch of 256."""
     run, state_, (batch, *_) = start(config, folder)
     function = jax.jit(meshes.with_rules(make_gradients(config, run.module)))
+    taught = jax.jit(meshes.with_rules(make_taught(config, run.module)))
     with jax.set_mesh(run.mesh) if mesh else contextlib.nullcontext():
         batch = meshes.global_batch(batch, run.config.batch_size, run.mesh) if mesh else batch
+        batch = taught(state_, batch)
         params = state_.params if mesh else jax.device_get(state_.params)
         return jax.device_get(function(params, batch, state_.step))
 
@@ -214,7 +232,7 @@ def test_four_parts_of_64_have_the_gradient_of_256(small, tmp_path, name):
     assert_same(gradients(small, tmp_path / "parts"), wanted)
 
 
-@pytest.mark.parametrize("name", ["alignclip", "cuaxu"])
+@pytest.mark.parametrize("name", ["alignclip", "cuaxu", "clip_refine"])
 def test_parts_and_tiles_on_a_mesh(small, tmp_path, name):
     small.batch_size = 256
     small.update_from_flattened_dict({"model.tie": "none"} | PRESETS[name])
@@ -243,6 +261,29 @@ def test_temperature_that_is_not_learned(small, tmp_path, fields, wanted):
         scales.append(float(metrics["scale"]))
         assert float(found["logit_scale"]) == 0.0
     np.testing.assert_allclose(scales, wanted, rtol=1e-5)
+
+
+def test_noise_is_a_function_of_the_step_and_the_teacher_stays(small, tmp_path):
+    """Losses are those of NumPy's formula on rows before they are of length 1."""
+    small.update_from_flattened_dict({"model.tie": "none"} | PRESETS["clip_refine"])
+    run, before, (batch, *_) = start(small, tmp_path)
+    step = jax.jit(make_step(small, run.module, run.tx))
+    middle, first = step(before, batch)
+    after, second = step(middle, batch)
+    jax.tree.map(np.testing.assert_array_equal, after.teacher, before.params)
+    assert float(step(before, batch)[1]["loss"]) == float(first["loss"])
+    # The first rate is 0: what differs is the noise.
+    assert float(first["random_alignment"]) != float(second["random_alignment"])
+    assert float(first["distillation"]) == pytest.approx(float(second["distillation"]), rel=1e-6)
+    v, t = (np.asarray(x, float) for x in make_encode(small, run.module)(
+        jax.device_get(before.params), batch, key_of(small, before.step)))  # fmt: skip
+    assert np.abs(np.linalg.norm(v, axis=1) - 1).max() > 0.1
+    wanted = reference.hybrid_distillation(v, t, v, t, 0.5)[0]
+    assert float(first["distillation"]) == pytest.approx(wanted, rel=1e-4)
+    # E (f − z)² = f² + 1; z is the same of both.
+    wanted = np.mean(v**2 + t**2) + 2
+    error = np.sqrt(np.mean(8 + 4 * (v + t) ** 2) / v.size)
+    assert float(first["random_alignment"]) == pytest.approx(wanted, abs=4 * error)
 
 
 def test_swapping_is_in_the_loss_and_a_function_of_the_step(small, tmp_path):
