@@ -7,8 +7,9 @@
 Parts: `smoothing`, label smoothing or none, two seeds; `rates`, each method at each learning rate,
 one seed; both with half as many steps. `study rates` prints what each reached, and which rate a
 method is to have in `main` (CHOSEN): by the mean of R@10 in both directions on `validation`. `main`
-has five seeds and, until a method's rate is chosen, quickstart's. All can be stopped and started
-again, and on two cores `--at_once=2` takes two thirds of the time.
+has five seeds (eight of the methods that are compared by name) and, until a method's rate is
+chosen, quickstart's. All can be stopped and started again, and on two cores `--at_once=2` takes two
+thirds of the time.
 
 Then, also while runs are still to come: evaluators.py beside this file, and `aligngap study`, which
 makes README.md and results.json here.
@@ -24,7 +25,9 @@ from ml_collections import ConfigDict
 from aligngap.presets import PRESETS
 
 RATES = (5e-4, 1e-3, 2e-3)  # 4e-3 was the best of none of six methods.
-SEEDS = range(5)
+SEEDS, FURTHER_SEEDS = range(5), range(5, 8)
+SHORT = ("rates", "smoothing")  # Half as long.
+HEADLINE = ("clip", "alignclip", "cuaxu_tied")  # These have the further seeds.
 QUICKSTART = 2e-3
 CHOSEN: dict[str, float] = {}  # Method → rate, as `aligngap study rates` prints it.
 TIED = PRESETS["sharedclip"]
@@ -50,10 +53,12 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 def get_config(part: str = "main") -> ConfigDict:
-    """Quickstart's CLIP, half as long for `rates`."""
+    """Quickstart's CLIP, half as long where something is chosen."""
+    if part not in ("main", *SHORT):
+        raise ValueError(f"no part {part!r}: main, {', '.join(SHORT)}")
     quickstart = Path(__file__).parents[1] / "quickstart.py"
     config: ConfigDict = runpy.run_path(str(quickstart))["get_config"]("clip")
-    if part in ("rates", "smoothing"):
+    if part in SHORT:
         config.steps //= 2
     return config
 
@@ -65,7 +70,8 @@ def sweep(part: str = "main") -> dict[str, dict[str, Any]]:
     if part == "smoothing":
         return _smoothing()
     chosen = {method: (CHOSEN.get(method, QUICKSTART),) for method in METHODS}
-    return points(SEEDS if part == "main" else (0,), chosen)
+    further = {method: chosen[method] for method in HEADLINE}
+    return points(SEEDS, chosen) | points(FURTHER_SEEDS, further)
 
 
 def points(seeds: Iterable[int], rates: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
