@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from aligngap import config as configs
+from aligngap import weights
 from aligngap.data import tokenizers
 from aligngap.data.tokenizers.tokenizer import Tokenizer
 from aligngap.errors import AligngapError, UsageError
@@ -62,7 +63,12 @@ def find(config: ConfigDict) -> InitialModel | None:
         if config.fresh:
             raise UsageError(f"fresh={config.fresh} says what --init_from=DIR does not give")
         return None
-    folder = Path(config.init_from)
+    folder = weights.find(config.init_from)
+    if weights.holds(folder):
+        raise UsageError(
+            f"--init_from={config.init_from} comes with aligngap and is no workdir: `aligngap "
+            f"import --source={config.init_from} --workdir=DIR`, then --init_from=DIR"
+        )
     held = workdir.read_config(folder)
     with Checkpoints(folder, held) as checkpoints:
         source = InitialModel(held, folder, checkpoints.choose(None))

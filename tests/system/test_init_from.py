@@ -176,6 +176,12 @@ def test_a_run_of_an_average_starts_it_at_the_source(train, finished, tmp_path):
         )
 
 
+def test_a_model_that_comes_with_it_is_to_be_imported_first(refused):
+    said = str(refused(source="clip-pictograms").value)
+    assert "`aligngap import --source=clip-pictograms --workdir=DIR`" in said
+    assert "is none of the models that come with aligngap" in str(refused(source="clap").value)
+
+
 def test_clip_refine_is_taught_by_the_model_it_starts_from(train, refused, finished, tmp_path):
     """The teacher is that model to the bit, the student is not."""
     own = {"objective__contrastive_weight": 0.0, "objective__random_alignment_weight": 1.0,
