@@ -20,7 +20,8 @@ say "Preparing the pictograms corpus"
 # Models this small use two cores together worse than one each: side by side they need two thirds
 # of the time. An accelerator takes one after the other.
 at_once=$(.venv/bin/python -c 'import jax, os
-print(min(2, os.cpu_count()) if jax.default_backend() == "cpu" else 1)')
+cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+print(min(2, cores) if jax.default_backend() == "cpu" else 1)')
 say "Training clip and alignclip in $runs"
 .venv/bin/aligngap train --config=configs/quickstart.py --sweep --at_once="$at_once" \
   --workdir="$runs" "$@"
