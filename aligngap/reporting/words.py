@@ -59,3 +59,8 @@ def decimal(value: float, digits: int = 2) -> str:
     if not math.isfinite(value):
         return "not measured"
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """As `decimal`, with its sign, which 0 has too: +0.213, −0.050."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")

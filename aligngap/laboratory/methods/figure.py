@@ -10,6 +10,7 @@ from aligngap.laboratory.methods.curves import BEFORE
 from aligngap.laboratory.shared.band import draw_band
 from aligngap.laboratory.shared.result import style
 from aligngap.reporting.figures import PALETTE
+from aligngap.reporting.words import signed
 from aligngap.tasks.search import GRID
 
 ENDS = (0.0, 0.5, 1.0)  # Shares of images that are said.
@@ -122,13 +123,8 @@ def _gained(values: Mapping[str, Any]) -> str:
     """+0.0046 [+0.0004, +0.0088] [−0.0012, +0.0104]: alone, and all together."""
     alone, together = values["over_mean"], values["over_mean_together"]
     bold = "**" if together["low"] > 0 or together["high"] < 0 else ""
-    ends = (f"[{_signed(x['low'])}, {_signed(x['high'])}]" for x in (alone, together))
-    return " ".join([f"{bold}{_signed(alone['value'])}{bold}", *ends])
-
-
-def _signed(value: float) -> str:
-    """Without a minus before zero."""
-    return f"{round(value, 4) + 0.0:+.4f}".replace("-", "−")
+    ends = (f"[{signed(x['low'], 4)}, {signed(x['high'], 4)}]" for x in (alone, together))
+    return " ".join([f"{bold}{signed(alone['value'], 4)}{bold}", *ends])
 
 
 def _options(values: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from aligngap.reporting.study_page.claims import HELD_OUT
 from aligngap.reporting.study_page.measured import Measured, pairs
 from aligngap.reporting.study_page.runs import label
 from aligngap.reporting.study_page.verdicts import Judged
+from aligngap.reporting.words import signed
 from aligngap.tasks import seeds
 
 MAIN = "test_unseen_concept"
@@ -59,9 +60,7 @@ def interval(found: Interval | None) -> str:
     """+0.018 [+0.004, +0.031]"""
     if found is None:
         return NONE
-    middle, low, high = (
-        f"{x:+.3f}".replace("-", "−") for x in (found.value, found.low, found.high)
-    )
+    middle, low, high = (signed(x) for x in (found.value, found.low, found.high))
     return f"{middle} [{low}, {high}]"
 
 

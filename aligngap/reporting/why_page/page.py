@@ -13,6 +13,7 @@ from aligngap.reporting.study_page import runs, tables
 from aligngap.reporting.study_page.measured import Measured, pairs
 from aligngap.reporting.why_page import effects, figure, points
 from aligngap.reporting.why_page.points import MEASURES, PARTS, SCALE, SPLIT, Point, Points
+from aligngap.reporting.words import signed
 
 PAGE, PICTURE, CLOUDS = "why.md", "why.png", "why_clouds.png"
 COLUMNS = (*MEASURES, SCALE)
@@ -84,7 +85,7 @@ def _table(by_measure: Mapping[str, Mapping[str, Interval]]) -> str:
 
 def _effect(x: Interval) -> str:
     if np.isnan(x.low):
-        return f"{x.value:+.3f}".replace("-", "−")
+        return signed(x.value)
     apart = "**" if x.low > 0 or x.high < 0 else ""
     return f"{apart}{tables.interval(x)}{apart}"
 
