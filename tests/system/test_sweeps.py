@@ -27,9 +27,9 @@ def command(program, tmp_path, folder):
     """(POINT or nothing) → `train --sweep` of the three points in `folder`."""
     file = sweeps.write(tmp_path / "points.py", POINTS)
 
-    def words(*further, points=POINTS):
+    def words(*further, points=POINTS, **overrides):
         sweeps.write(file, points)
-        return sweeps.arguments(program, file, folder, *further)
+        return sweeps.arguments(program, file, folder, *further, **overrides)
 
     return words
 
@@ -70,14 +70,16 @@ def test_a_sweep_is_stopped_goes_on_and_says_what_failed(
     assert shared.stderr.splitlines() == ["In other processes' hands: wild"]
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-def test_two_points_at_once_each_on_its_cores(command, program, start, folder):
-    """A signal saves both; the third begins when one has ended."""
-    points = {"plain": {"seed": 0}, "other": {"seed": 1}, "third": {"seed": 2}}
-    words = command("--sweep", "--at_once=2", points=points)
-    running = start(program.command(*words))
+TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+SEEDS = {"plain": {"seed": 0}, "other": {"seed": 1}, "third": {"seed": 2}}
+
+
+@TWO_CORES
+def test_two_points_at_once_are_stopped_each_on_its_cores(command, program, start, folder):
+    """Neither would end by itself, so that the third does not begin."""
+    endless = {"steps": 100_000, "evaluated_every": 100_000, "checkpoint__every_steps": 100_000}
+    running = start(program.command(*command("--sweep", "--at_once", "2", points=SEEDS, **endless)))
     running.wait_until(lambda: metrics(folder / "plain") and metrics(folder / "other"))
-    assert not (folder / "third").exists()
     cores = [os.sched_getaffinity(pid) for pid in running.children("aligngap")]
     assert len(cores) == 2 and not cores[0] & cores[1]
     assert len(cores[0]) == len(cores[1]) == len(os.sched_getaffinity(0)) // 2
@@ -86,13 +88,17 @@ def test_two_points_at_once_each_on_its_cores(command, program, start, folder):
     assert "stopped at " in running.said.splitlines()[-1]
     for name in ("plain", "other"):
         assert f"{name}: SIGUSR1: saving after this step" in running.said
-        assert metrics(folder / name)[-1]["step"] == saved_steps(folder / name)[-1] < 8
+        assert metrics(folder / name)[-1]["step"] == saved_steps(folder / name)[-1]
+    assert not (folder / "third").exists()
 
-    again = program.run(*words)
-    assert again.returncode == 0, again.stderr
-    assert [metrics(folder / name)[-1]["step"] for name in points] == [8, 8, 8]
-    assert "third: Training alignclip: 256/256" in again.stderr
-    evaluated_once(program, folder, [*points])
+
+@TWO_CORES
+def test_all_points_are_trained_and_evaluated_two_at_once(command, program, folder):
+    done = program.run(*command("--sweep", "--at_once=2", points=SEEDS, evaluated_every=0))
+    assert done.returncode == 0, done.stderr
+    assert [metrics(folder / name)[-1]["step"] for name in SEEDS] == [8, 8, 8]
+    assert "third: Training alignclip: 256/256" in done.stderr
+    evaluated_once(program, folder, [*SEEDS])
 
 
 def evaluated_once(program, folder, names):
