@@ -25,7 +25,14 @@ from ml_collections import ConfigDict
 from aligngap.presets import PRESETS
 
 RATES = (1e-3, 2e-3)
-BEYOND: dict[str, tuple[float, ...]] = {}  # By factors of two, where the best was at an end.
+# By factors of two, where the best was at an end.
+BEYOND: dict[str, tuple[float, ...]] = {
+    **dict.fromkeys(("clip", "sharedclip", "alignclip_both", "cua", "cua_tied"), (5e-4,)),
+    **dict.fromkeys(("alignclip", "alignclip_unscaled", "separation_untied", "cuaxu"), (4e-3,)),
+    **dict.fromkeys(("scheduled", "soft_swap", "siglip", "cauchy_schwarz"), (5e-4,)),
+    **dict.fromkeys(("siglip_relative", "cl_gap"), (4e-3,)),
+    "cuaxu_tied": (4e-3, 8e-3),
+}
 SEEDS, FURTHER_SEEDS = range(5), range(5, 8)
 SHORT = ("rates", "smoothing")  # Half as long.
 HEADLINE = ("clip", "alignclip", "cuaxu_tied")  # These have the further seeds.
@@ -33,7 +40,8 @@ QUICKSTART = 2e-3
 # By `smoothing`: R@10 of 0 and of 0.1, mean of two seeds, was .258 and .241 of CLIP, .218 and .222
 # of AlignCLIP, .220 and .217 of tied CUAXU.
 SMOOTHING = 0.0
-CHOSEN: dict[str, float] = {}  # Method → rate, as `aligngap study rates` prints it.
+# Method → rate, as `aligngap study rates` prints it; of those whose best lies between two others.
+CHOSEN = {"clip": 1e-3, "alignclip": 2e-3, "cuaxu": 2e-3, "cuaxu_tied": 4e-3}
 TIED = PRESETS["sharedclip"]
 # Name → what it changes in CLIP. [AC], [CG], [YA], [SL], [CL], [CS], [RB]: aligngap/config.py.
 METHODS: dict[str, dict[str, Any]] = {
