@@ -41,7 +41,11 @@ QUICKSTART = 2e-3
 # of AlignCLIP, .220 and .217 of tied CUAXU.
 SMOOTHING = 0.0
 # Method → rate, as `aligngap study rates` prints it; of those whose best lies between two others.
-CHOSEN = {"clip": 1e-3, "alignclip": 2e-3, "cuaxu": 2e-3, "cuaxu_tied": 4e-3}
+CHOSEN = {
+    **dict.fromkeys(("clip", "sharedclip", "cua", "cua_tied"), 1e-3),
+    **dict.fromkeys(("alignclip", "separation_untied", "cuaxu"), 2e-3),
+    "cuaxu_tied": 4e-3,
+}
 TIED = PRESETS["sharedclip"]
 # Name → what it changes in CLIP. [AC], [CG], [YA], [SL], [CL], [CS], [RB]: aligngap/config.py.
 METHODS: dict[str, dict[str, Any]] = {
