@@ -11,7 +11,6 @@ from aligngap import children, progress
 from aligngap.children import Job
 from aligngap.evaluation import evaluate
 from aligngap.runs import sweep, workdir
-from aligngap.runs.checkpoints import Checkpoints
 from aligngap.training import in_turn
 
 
@@ -56,9 +55,7 @@ def _not_to_be(own: Path) -> str:
     if not (own / "config.json").is_file():
         return "not begun"
     config = workdir.read_config(own)
-    with Checkpoints(own, config) as checkpoints:
-        finished = config.steps in checkpoints.steps()
-    return "" if finished else "not finished"
+    return "" if in_turn.step(own, config) == config.steps else "not finished"
 
 
 def _evaluated(own: Path, asked: ConfigDict) -> bool:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import jax
+from ml_collections import ConfigDict
 
 from aligngap import children, lock, progress
 from aligngap.children import Job
@@ -42,7 +43,7 @@ def _left(
         file = claimed(held, folder / point.name)
         if file is None:
             taken.append(point.name)
-        elif step(folder, point) < point.config.steps:
+        elif step(folder / point.name, point.config) < point.config.steps:
             progress.say(f"Point {point.name}, {number} of {len(points)}")
             yield Job(point.name, [*command, f"--sweep={point.name}"], held, (file,))
             continue
@@ -65,15 +66,14 @@ def listing(points: Sequence[Point], folder: Path | None) -> str:
     )
 
 
-def step(folder: Path, point: Point) -> int:
-    """The step up to which a point's run is saved, and measured where that was due.
+def step(own: Path, config: ConfigDict) -> int:
+    """The step up to which the run in a point's folder is saved, and measured where that was due.
 
     A last step whose evaluation was cut short counts as the step before it.
     """
-    own = folder / point.name
     if not (own / "checkpoints").is_dir():
         return 0
-    with Checkpoints(own, point.config) as checkpoints:
+    with Checkpoints(own, config) as checkpoints:
         for kept in reversed(checkpoints.steps()):
             try:
                 return kept if checkpoints.position(kept).get("evaluated") else kept - 1
@@ -96,7 +96,7 @@ def claimed(stack: ExitStack, own: Path) -> int | None:
 
 def _stands(folder: Path | None, point: Point) -> str:
     steps = point.config.steps
-    found = step(folder, point) if folder else 0
+    found = step(folder / point.name, point.config) if folder else 0
     if found == steps:
         return "finished"
     return f"{found:,} of {steps:,}" if found else "nothing saved"

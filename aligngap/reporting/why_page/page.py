@@ -73,7 +73,7 @@ def _effects(found: Points) -> dict[str, dict[str, Interval]]:
 
 
 def _table(by_measure: Mapping[str, Mapping[str, Interval]]) -> str:
-    """Effects as rows; in bold where the interval leaves 0 out."""
+    """Effects as rows."""
     if not by_measure:
         return ""
     rows = [
@@ -84,10 +84,13 @@ def _table(by_measure: Mapping[str, Mapping[str, Interval]]) -> str:
 
 
 def _effect(x: Interval) -> str:
-    if np.isnan(x.low):
-        return signed(x.value)
+    """In bold where the interval leaves 0 out."""
     apart = "**" if x.low > 0 or x.high < 0 else ""
-    return f"{apart}{tables.interval(x)}{apart}"
+    return f"{apart}{_said(x)}{apart}"
+
+
+def _said(x: Interval) -> str:
+    return signed(x.value) if np.isnan(x.low) else tables.interval(x)
 
 
 def _cells(found: Points) -> str:
@@ -134,7 +137,7 @@ def _corners(study: runs.Study, found: Points) -> dict[str, tuple[np.ndarray, np
 
 def _lines(by_measure: Mapping[str, Mapping[str, Interval]]) -> list[str]:
     return [
-        f"{measure:<32}  {name:<30}  {_effect(x).replace('**', '')}"
+        f"{measure:<32}  {name:<30}  {_said(x)}"
         for measure, found in by_measure.items()
         for name, x in found.items()
     ]
