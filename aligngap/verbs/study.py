@@ -19,23 +19,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     flags.list_named(parser, "study", "further", NAMED)
     parser.add_argument(
         "--workdir",
-        required=True,
         action="append",
-        help="a sweep or a run, evaluated by --evaluators=configs/study/evaluators.py; may be "
-        "repeated",
+        default=[],
+        help="a sweep or a run, evaluated by --evaluators=configs/study/evaluators.py, that is "
+        "added to what the folder of the page keeps; may be repeated",
     )
     parser.add_argument(
         "--rates",
         action="append",
         default=[],
         metavar="DIR",
-        help="the sweep by which rates were chosen: the page then shows the choice",
+        help="a sweep by which rates were chosen: the page then shows the choice",
     )
     parser.add_argument(
         "--output",
         required=True,
         metavar="DIR",
-        help="folder for README.md, results.json and the picture",
+        help="folder of README.md and its picture, and of what they are made of: results.json, "
+        "rates.json and draws/ keep what they have of other runs",
     )
 
 

@@ -21,4 +21,4 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints what each rate reached, and the choice as configs/study/study.py takes it."""
     from aligngap.reporting.study_page import rates
 
-    print("\n".join(rates.lines(rates.choose(list(map(Path, arguments.workdir))))))
+    print("\n".join(rates.lines(rates.choose(rates.read(list(map(Path, arguments.workdir)))))))

@@ -8,12 +8,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Which runs, and the folder of the page."""
     parser.add_argument(
         "--workdir",
-        required=True,
         action="append",
-        help="the sweep of configs/study/why.py, evaluated on validation; may be repeated",
+        default=[],
+        help="the sweep of configs/study/why.py, evaluated on validation, that is added to what "
+        "the folder of the page keeps; may be repeated",
     )
     parser.add_argument(
-        "--output", required=True, metavar="DIR", help="folder for why.md and its pictures"
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="folder of README.md, its pictures, and what they are made of",
     )
 
 

@@ -12,7 +12,7 @@ half as many steps. `study rates` prints what each reached, and which rate a met
 All can be stopped and started again, and on two cores `--at_once=2` takes two thirds of the time.
 
 Then, also while runs are still to come: evaluators.py beside this file, and `aligngap study`, which
-makes README.md and results.json here.
+makes README.md here and keeps what it is made of: runs that it has once read need not be there.
 """
 
 import runpy

@@ -2,7 +2,7 @@
 
     aligngap train --config=configs/study/why.py --sweep --at_once=2 --workdir=runs/study/why
     aligngap evaluate --workdir=runs/study/why --at_once=2
-    aligngap study why --workdir=runs/study/why --output=configs/study
+    aligngap study why --workdir=runs/study/why --output=configs/study/why
 
 Half of quickstart's length, one learning rate, `validation` alone: 44 points for each of two seeds.
 """

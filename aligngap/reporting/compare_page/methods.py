@@ -49,7 +49,7 @@ class Evaluated:
     def fields(self) -> dict[str, str]:
         """The config's fields that make a method, and the step of the checkpoint."""
         flat = configs.keys(self.config)
-        learnt = {key: x for key, x in flat.items() if not _is_one_of(key, APART)}
+        learnt = {key: x for key, x in flat.items() if not is_one_of(key, APART)}
         named = {"name": self.name, **learnt, "step": self.step}
         return {key: json.dumps(x, ensure_ascii=False) for key, x in named.items()}
 
@@ -111,7 +111,8 @@ def _label(run: Evaluated, same: Sequence[Evaluated]) -> str:
     return f"{run.name} ({', '.join(said + more)})" if said else run.name
 
 
-def _is_one_of(key: str, fields: Sequence[str]) -> bool:
+def is_one_of(key: str, fields: Sequence[str]) -> bool:
+    """Whether a dotted key is a field of these, or below one."""
     return any(key == field or key.startswith(f"{field}.") for field in fields)
 
 

@@ -5,9 +5,19 @@ from pathlib import Path
 
 from aligngap import atomic
 from aligngap.reporting import template
-from aligngap.reporting.study_page import checks, claims, figure, rates, runs, tables, verdicts
+from aligngap.reporting.study_page import (
+    checks,
+    claims,
+    figure,
+    rates,
+    records,
+    runs,
+    tables,
+    verdicts,
+)
 from aligngap.reporting.study_page.measured import Measured
 from aligngap.reporting.study_page.rates import Choice
+from aligngap.reporting.study_page.records import Wanted
 from aligngap.reporting.study_page.runs import Study
 from aligngap.reporting.study_page.verdicts import Judged
 
@@ -15,10 +25,12 @@ PICTURE = "gap_against_quality.png"
 
 
 def build(workdirs: Sequence[Path], rated: Sequence[Path], output: Path) -> str:
-    """Writes the three files into `output`; `rated` are sweeps by which rates were chosen. Returns
-    the claims and their verdicts, a line each."""
-    study = runs.read(workdirs)
-    chosen = rates.choose(rated) if rated else {}
+    """Writes README.md and its picture into `output`, beside what it keeps of these and of earlier
+    runs. `rated` are sweeps by which rates were chosen. Returns the claims and their verdicts, a
+    line each."""
+    study = runs.gather(workdirs, output, wanted())
+    records.save(output, study.runs)
+    chosen = rates.gather(rated, output)
     measured = Measured(study)
     judged, comparisons = verdicts.judge(claims.CLAIMS, measured)
     held_out = [split for split in claims.HELD_OUT if split in study.splits]
@@ -38,9 +50,20 @@ def build(workdirs: Sequence[Path], rated: Sequence[Path], output: Path) -> str:
     drawn = figure.draw(measured, held_out)
     page = template.markdown("study_page/study.md.j2", content)
     atomic.write(output / PICTURE, drawn)
-    atomic.write(output / "results.json", runs.results(study))
     atomic.write(output / "README.md", page)
     return "\n".join(_lines(judged))
+
+
+def wanted() -> Wanted:
+    """Draws of what the claims and the recipe's comparison are about; which pairs are shifted."""
+    drawn: dict[str, dict[str, None]] = {}
+    for claim in claims.CLAIMS:
+        for split in claim.splits:
+            drawn.setdefault(split, {}).update(dict.fromkeys(claim.measures))
+    for split in (*claims.HELD_OUT, *tables.OUTSIDE):
+        for measures in tables.COMPARED.values():
+            drawn.setdefault(split, {}).update(dict.fromkeys(measures))
+    return Wanted({split: [*own] for split, own in drawn.items()}, shifted=tables.MAIN)
 
 
 def _counts(study: Study) -> str:
@@ -55,14 +78,13 @@ def _counts(study: Study) -> str:
 def _rates(study: Study, chosen: Mapping[str, Choice]) -> str:
     """How the learning rates came about, as a sentence or a table with one."""
     own = {
-        name: float(found[0].config["optimizer"]["peak_lr"])
-        for name, found in study.methods.items()
+        name: float(found[0].config["optimizer.peak_lr"]) for name, found in study.methods.items()
     }
     if not chosen:
         listed = ", ".join(f"{rate:g}" for rate in sorted({*own.values()}))
         return (
-            f"Learning rates have **not been chosen yet**: these runs have {listed}, whatever the "
-            "method."
+            f"These runs have learning rates of {listed}; which of them a method has is in the "
+            "last table."
         )
     tried = sorted({rate for each in chosen.values() for rate in each.reached})
     rows = [

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aligngap import progress
+from aligngap import atomic, progress
 from aligngap.errors import AligngapError
 from aligngap.reporting.run_page.runs import TRAIN, reading
 from aligngap.runs import sweep, workdir
@@ -16,6 +16,18 @@ from aligngap.runs import sweep, workdir
 DECIDES = tuple(
     f"validation/retrieval/{direction}_retrieval_recall@10" for direction in ("text", "image")
 )
+
+
+FILE = "rates.json"  # In the folder of a study: what each run of the grid has reached.
+
+
+class Reached(NamedTuple):
+    """A finished run, and what decides after its last step."""
+
+    method: str
+    rate: float
+    seed: int
+    value: float
 
 
 class Choice(NamedTuple):
@@ -30,23 +42,45 @@ class Choice(NamedTuple):
         return self.rate in (min(self.reached), max(self.reached))
 
 
-def choose(folders: Sequence[Path]) -> dict[str, Choice]:
-    """Method → its rate, by the mean of R@10 image → text and text → image on `validation` after
-    the last step, as training has written it into metrics.jsonl; of equals the lower rate.
+def read(folders: Sequence[Path]) -> list[Reached]:
+    """The mean of R@10 image → text and text → image on `validation` after the last step, as
+    training has written it into metrics.jsonl.
 
     Runs that are not finished are told and left out. AligngapError where none is finished.
     """
-    reached: dict[str, dict[float, list[float]]] = {}
+    found = []
     for folder in (point for each in folders for point in sweep.workdirs(each)):
-        found = _reached(folder)
-        if found is None:
+        run = _reached(folder)
+        if run is None:
             progress.say(f"{folder} is not finished, and left out")
-            continue
-        method, rate, value = found
-        reached.setdefault(method, {}).setdefault(rate, []).append(value)
-    if not reached:
+        else:
+            found.append(run)
+    if not found:
         raise AligngapError(f"no run of {', '.join(map(str, folders))} is finished: train them")
-    return {method: _choice(rates) for method, rates in reached.items()}
+    return found
+
+
+def choose(reached: Sequence[Reached]) -> dict[str, Choice]:
+    """Method → its rate, the best by the mean over its runs; of equals the lower one."""
+    values: dict[str, dict[float, list[float]]] = {}
+    for run in reached:
+        values.setdefault(run.method, {}).setdefault(run.rate, []).append(run.value)
+    return {method: _choice(rates) for method, rates in values.items()}
+
+
+def gather(folders: Sequence[Path], output: Path) -> dict[str, Choice]:
+    """The choice by the runs of these sweeps and those that `output` has kept, which then keeps
+    them all; nothing where there are none."""
+    file = output / FILE
+    kept: dict[tuple[str, float, int], Reached] = {}
+    if file.is_file():
+        with reading(file, "aligngap study --rates=SWEEP --output={workdir}"):
+            kept = {run[:3]: run for run in (Reached(**x) for x in json.loads(file.read_text()))}
+    if folders:
+        kept |= {run[:3]: run for run in read(folders)}
+        lines = (json.dumps(kept[key]._asdict()) for key in sorted(kept))
+        atomic.write(file, "[\n" + ",\n".join(lines) + "\n]\n")
+    return choose([*kept.values()])
 
 
 def lines(found: Mapping[str, Choice]) -> Iterator[str]:
@@ -61,8 +95,8 @@ def lines(found: Mapping[str, Choice]) -> Iterator[str]:
     yield f"CHOSEN = {json.dumps({method: each.rate for method, each in found.items()})}"
 
 
-def _reached(folder: Path) -> tuple[str, float, float] | None:
-    """Method, rate and what decides of a run after its last step; None where it is not there."""
+def _reached(folder: Path) -> Reached | None:
+    """None where the last step's is not there."""
     if not (folder / "config.json").is_file():
         return None
     config = workdir.read_config(folder)
@@ -70,7 +104,7 @@ def _reached(folder: Path) -> tuple[str, float, float] | None:
     if found is None or found["step"] != config.steps:
         return None
     value = float(np.mean([found[name] for name in DECIDES]))
-    return str(config.name), float(config.optimizer.peak_lr), value
+    return Reached(str(config.name), float(config.optimizer.peak_lr), int(config.seed), value)
 
 
 def last_with(folder: Path, name: str) -> dict[str, Any] | None:

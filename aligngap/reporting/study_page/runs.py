@@ -1,19 +1,16 @@
-"""The evaluated runs of a sweep, which of them are seeds of one method, and results.json."""
+"""The runs of a study, which of them are seeds of one method, and what the page calls each."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from aligngap import config as configs
+from aligngap import progress
 from aligngap.errors import AligngapError
 from aligngap.reporting.compare_page import methods
-from aligngap.reporting.compare_page.methods import Evaluated
-from aligngap.runs import provenance, sweep, workdir
+from aligngap.reporting.study_page import records
+from aligngap.reporting.study_page.records import Run, Wanted
+from aligngap.runs import sweep
 
-DIGITS = 6  # Of a measure in results.json.
-ELSEWHERE = ("data.data_dir", "init_from")  # Fields that say where things lie on one machine.
 # Name of a method → what the page calls it, in the order of its tables; configs/study/study.py says
 # what each is.
 LABELS = {
@@ -38,20 +35,23 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Study:
-    """Method → its evaluated runs by their seeds; the points of the sweep that are not there."""
+    """Method → its runs by their seeds."""
 
-    methods: dict[str, tuple[Evaluated, ...]]
-    left: tuple[str, ...]
+    methods: dict[str, tuple[Run, ...]]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them, method by method."""
+        return [run for each in self.methods.values() for run in each]
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Those that every run was evaluated on."""
-        return tuple(next(iter(self.methods.values()))[0].splits)
+        return tuple(self.runs[0].about["splits"])
 
     def title(self, split: str) -> str:
         """As tables call it."""
-        first = next(iter(self.methods.values()))[0]
-        return first.splits[split].title
+        return str(self.runs[0].about["splits"][split])
 
 
 def label(method: str) -> str:
@@ -59,57 +59,53 @@ def label(method: str) -> str:
     return LABELS.get(method, method)
 
 
-def read(folders: Sequence[Path]) -> Study:
-    """Of sweeps and runs; AligngapError where none is evaluated, or not alike, or where the runs of
-    a method differ in more than their seeds."""
-    points = [each for folder in folders for each in sweep.workdirs(folder)]
-    there = sweep.evaluated(folders)
-    left = tuple(each.name for each in points if each not in there)
-    found: dict[str, tuple[Evaluated, ...]] = {}
-    for method in methods.methods(methods.read(there)):
-        name = str(method.runs[0].config["name"])
-        if name in found:
-            one, other = found[name][0].workdir, method.runs[0].workdir
+def gather(folders: Sequence[Path], output: Path, wanted: Wanted) -> Study:
+    """The evaluated runs of sweeps and runs, and those that `output` keeps; of one method and seed
+    that of the workdirs.
+
+    AligngapError where there is none, or where they were not evaluated alike, or the runs of a
+    method differ in more than their seeds.
+    """
+    kept = {run.name: run for run in records.load(output)}
+    new: dict[str, Run] = {}
+    for run in _recorded(folders, kept, wanted):
+        if run.name in new:
             raise AligngapError(
-                f"{one} and {other} are both called {name}, and differ in more than their seeds "
-                f"({method.label}): name them apart, or give the folders of one of them"
+                f"{run.method} has two runs of seed {run.seed}: give each seed once"
             )
-        runs = sorted(method.runs, key=lambda run: int(run.config["seed"]))
-        seeds = [run.config["seed"] for run in runs]
-        if len({*seeds}) < len(seeds):
-            raise AligngapError(f"{name} has two runs of one seed ({seeds}): give each seed once")
-        found[name] = tuple(runs)
+        new[run.name] = run
+    found = [*(kept | new).values()]
+    if not found:
+        raise AligngapError(f"{output} keeps no run: give --workdir, a sweep that is evaluated")
+    records.check_alike(found)
+    return Study(_by_method(found))
+
+
+def _recorded(folders: Sequence[Path], kept: dict[str, Run], wanted: Wanted) -> Iterable[Run]:
+    if not folders:
+        return
+    runs = methods.read(sweep.evaluated(folders))
+    for run in progress.track(runs, "Reading", len(runs), "runs"):
+        name = f"{run.config['name']}-seed{run.config['seed']}"
+        yield records.of(run, wanted, kept.get(name))
+
+
+def _by_method(runs: Sequence[Run]) -> dict[str, tuple[Run, ...]]:
+    found: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda each: each.seed):
+        found.setdefault(run.method, []).append(run)
+    for own in found.values():
+        for other in own[1:]:
+            _check_seeds(own[0], other)
     order = [*(name for name in LABELS if name in found), *(n for n in found if n not in LABELS)]
-    return Study({name: found[name] for name in order}, left)
+    return {name: tuple(found[name]) for name in order}
 
 
-def results(study: Study) -> str:
-    """results.json: a list of objects, a line each."""
-    lines = (json.dumps(_object(run)) for runs in study.methods.values() for run in runs)
-    return "[\n" + ",\n".join(lines) + "\n]\n"
-
-
-def _object(run: Evaluated) -> dict[str, Any]:
-    """One run: all measures, split → evaluator → name; its config, and what it was made with."""
-    evaluation = workdir.read_json(run.workdir / "evaluation.json")
-    measures = {
-        split: {
-            evaluator: {name: round(x.value, DIGITS) for name, x in found.items()}
-            for evaluator, found in values.values.items()
-        }
-        for split, values in run.splits.items()
-    }
-    versions = dict(evaluation["versions"])
-    return {
-        "method": run.config["name"],
-        "seed": run.config["seed"],
-        "step": run.step,
-        "commit": {
-            "training": provenance.commits(run.workdir),
-            "evaluation": versions.pop("commit", ""),
-        },
-        "versions": versions,
-        "measures": measures,
-        "config": {k: x for k, x in configs.keys(run.config).items() if k not in ELSEWHERE},
-        "evaluators": run.evaluators,
-    }
+def _check_seeds(one: Run, other: Run) -> None:
+    fields = one.fields, other.fields
+    apart = [key for key in {**fields[0], **fields[1]} if fields[0].get(key) != fields[1].get(key)]
+    if apart:
+        raise AligngapError(
+            f"{one.name} and {other.name} differ in more than their seeds ({', '.join(apart)}): "
+            "name them apart, or write to a folder of their own"
+        )

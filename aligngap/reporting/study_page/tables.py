@@ -4,6 +4,7 @@ Ours are means over seeds ± their standard deviation, on pictograms at quicksta
 the papers are of their own models and data, so that what can be compared is how methods differ.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -11,11 +12,11 @@ import numpy as np
 
 from aligngap.evaluation.gap import SEED
 from aligngap.intervals import Interval
-from aligngap.reporting.compare_page.methods import Evaluated
 from aligngap.reporting.study_page import claims, published
-from aligngap.reporting.study_page.checks import Check, gaps
+from aligngap.reporting.study_page.checks import Check
 from aligngap.reporting.study_page.claims import HELD_OUT
-from aligngap.reporting.study_page.measured import Measured, pairs
+from aligngap.reporting.study_page.measured import Measured
+from aligngap.reporting.study_page.records import Run
 from aligngap.reporting.study_page.runs import label
 from aligngap.reporting.study_page.verdicts import Judged
 from aligngap.reporting.words import signed
@@ -79,8 +80,8 @@ class Tables:
                 f"`{method}`",
                 ", ".join(f"`{key}={x}`" for key, x in _changed(runs[0], *plain[:1])) or NONE,
                 str(len(runs)),
-                ", ".join(str(run.config["seed"]) for run in runs),
-                f"{runs[0].config['optimizer']['peak_lr']:g}",
+                ", ".join(str(run.seed) for run in runs),
+                f"{runs[0].config['optimizer.peak_lr']:g}",
                 f"{runs[0].step:,}",
             ]
             for method, runs in self.study.methods.items()
@@ -184,9 +185,9 @@ class Tables:
         rows = []
         for move, theirs in published.SHIFTED.items():
             curves = [
-                gaps(*pairs(run, MAIN)[:2], grid, move)
+                [run.about["shifted"][move][f"{d:g}"] for d in grid]
                 for run in self.study.methods.get("clip", ())
-                if MAIN in run.splits
+                if "shifted" in run.about
             ]
             if curves:
                 means = np.mean(curves, axis=0)
@@ -271,13 +272,13 @@ class Tables:
             yield _joined([mean(name) for name in names], 3)
 
 
-def _changed(run: Evaluated, plain: Evaluated | None = None) -> Iterator[tuple[str, str]]:
+def _changed(run: Run, plain: Run | None = None) -> Iterator[tuple[str, str]]:
     """Fields that make the method, as JSON, beside the learning rate, which has a column."""
     if plain is None:
         return
     for key, value in run.fields.items():
-        if key not in ("name", "optimizer.peak_lr") and value != plain.fields.get(key):
-            yield key, value
+        if key != "optimizer.peak_lr" and value != plain.fields.get(key):
+            yield key, json.dumps(value, ensure_ascii=False)
 
 
 def judged(found: Sequence[Judged], title: Callable[[str], str]) -> str:

@@ -42,17 +42,15 @@ def draw(points: Points, effects: Mapping[str, Effects]) -> bytes:
         return _png(figure)
 
 
-def clouds(found: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+def clouds(found: Mapping[str, figures.Projected]) -> bytes:
     """A PNG: title → images and their texts, each in the plane of its own greatest variance, all on
     one scale."""
-    own = {title: np.arange(len(image)) for title, (image, _) in found.items()}
-    planes = {title: figures.project(*pair, own[title]) for title, pair in found.items()}
-    half = figures.reach([*planes.values()])
+    half = figures.reach([*found.values()])
     with matplotlib.rc_context(STYLE | WHITE):
         figure = Figure(figsize=(3.3 * len(found), 3.5), layout="constrained", dpi=DOTS)
         row = figure.subplots(1, len(found), squeeze=False)[0]
-        for each, (title, plane) in zip(row, planes.items(), strict=True):
-            figures.draw_cloud(each, plane, own[title], half)
+        for each, (title, plane) in zip(row, found.items(), strict=True):
+            figures.draw_cloud(each, plane, np.arange(len(plane.image)), half)
             each.set_title(title, fontsize=9, loc="left")
         return _png(figure)
 

@@ -1,4 +1,4 @@
-"""`aligngap study why`: why.md and its pictures, of whatever runs are there by now."""
+"""`aligngap study why`: README.md and its pictures, of whatever runs are there by now."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,13 +9,15 @@ from aligngap import atomic
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
 from aligngap.reporting import template
-from aligngap.reporting.study_page import runs, tables
-from aligngap.reporting.study_page.measured import Measured, pairs
+from aligngap.reporting.figures import Projected
+from aligngap.reporting.study_page import records, runs, tables
+from aligngap.reporting.study_page.measured import Measured
+from aligngap.reporting.study_page.records import Wanted
 from aligngap.reporting.why_page import effects, figure, points
 from aligngap.reporting.why_page.points import MEASURES, PARTS, SCALE, SPLIT, Point, Points
 from aligngap.reporting.words import signed
 
-PAGE, PICTURE, CLOUDS = "why.md", "why.png", "why_clouds.png"
+PAGE, PICTURE, CLOUDS = "README.md", "why.png", "why_clouds.png"
 COLUMNS = (*MEASURES, SCALE)
 CORNERS = {  # Which of PARTS are there.
     "CLIP": (False, False, False, False),
@@ -27,12 +29,14 @@ KNOBS = {"scale": "Temperature", "batch": "Batch", "size": "Dimension of the emb
 
 
 def build(workdirs: Sequence[Path], output: Path) -> str:
-    """Writes the page and its pictures into `output`; returns the effects, a line each."""
-    study = runs.read(workdirs)
+    """Writes the page and its pictures into `output`, beside what it keeps of these and of earlier
+    runs. Returns the effects, a line each."""
+    study = runs.gather(workdirs, output, Wanted(plane=SPLIT))
     if SPLIT not in study.splits:
         raise AligngapError(f"these runs are not evaluated on {SPLIT}: run `aligngap evaluate`")
     measured = Measured(study)
     found = points.read(measured)
+    records.save(output, study.runs)
     by_measure = _effects(found)
     content = {
         "cells": _cells(found),
@@ -42,7 +46,6 @@ def build(workdirs: Sequence[Path], output: Path) -> str:
             title: _turned(found, knob) for knob, title in KNOBS.items() if found.turned(knob)
         },
         "seeds": sorted({len(each) for each in study.methods.values()}),
-        "left": study.left,
         "picture": PICTURE,
         "clouds": CLOUDS,
         "steps": next(iter(study.methods.values()))[0].step,
@@ -125,13 +128,17 @@ def _values(point: Point) -> Iterable[str]:
     return (tables.said(point.values.get(name), digits[name]) for name in COLUMNS)
 
 
-def _corners(study: runs.Study, found: Points) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _corners(study: runs.Study, found: Points) -> dict[str, Projected]:
     """The validation pairs of the first run of each corner that is there."""
     cells = found.cells()
-    return {
-        title: pairs(study.methods[cells[cell].method][0], SPLIT)[:2]
+    planes = {
+        title: study.methods[cells[cell].method][0].arrays
         for title, cell in CORNERS.items()
         if cell in cells
+    }
+    return {
+        title: Projected(x["plane_image"], x["plane_text"], tuple(x["plane_shares"].tolist()))
+        for title, x in planes.items()
     }
 
 

@@ -9,18 +9,17 @@ import numpy as np
 from jaxtyping import Float
 
 from aligngap.errors import AligngapError
-from aligngap.reporting.compare_page.methods import Evaluated
 from aligngap.reporting.study_page import claims
 from aligngap.reporting.study_page.measured import Measured
-from aligngap.reporting.study_page.rates import last_with
+from aligngap.reporting.study_page.records import Run
 from aligngap.reporting.study_page.runs import Study
 
 SPLIT = "validation"
 PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "tying": lambda c: c["model"]["tie"] != "none",
-    "alignment": lambda c: c["objective"]["alignment_weight"],
-    "uniformity": lambda c: c["objective"]["uniformity_weight"],
-    "cross-uniformity": lambda c: c["objective"]["cross_uniformity_weight"],
+    "tying": lambda c: c["model.tie"] != "none",
+    "alignment": lambda c: c["objective.alignment_weight"],
+    "uniformity": lambda c: c["objective.uniformity_weight"],
+    "cross-uniformity": lambda c: c["objective.cross_uniformity_weight"],
 }
 MEASURES = {
     "distance of the centroids": claims.GAP,
@@ -33,7 +32,7 @@ MEASURES = {
 SCALE = "logit scale at the end"
 # Fields in which these runs may differ: the parts, the knobs, and what goes with a batch.
 TURNED = (
-    *("name", "step", "steps", "batch_size", "model.tie", "model.embed_dim", "model.scale_init"),
+    *("step", "steps", "batch_size", "model.tie", "model.embed_dim", "model.scale_init"),
     *("objective.temperature", "optimizer.peak_lr", "optimizer.warmup_steps"),
     *(f"objective.{loss}_weight" for loss in ("alignment", "uniformity", "cross_uniformity")),
 )
@@ -125,11 +124,11 @@ def read(measured: Measured) -> Points:
 
 def _check(study: Study, plain: str) -> None:
     own = study.methods[plain][0].fields
-    for name, (run, *_) in study.methods.items():
+    for run, *_ in study.methods.values():
         others = {key for key in {*own} | {*run.fields} if own.get(key) != run.fields.get(key)}
         if further := sorted(others - {*TURNED}):
             raise AligngapError(
-                f"{run.workdir} ({name}) differs from CLIP in {', '.join(further)}: give runs of "
+                f"{run.name} differs from CLIP in {', '.join(further)}: give runs of "
                 "configs/study/why.py alone"
             )
 
@@ -141,18 +140,17 @@ def _point(measured: Measured, name: str) -> Point:
         for words, names in MEASURES.items()
         if (x := measured.values(name, SPLIT, names)) is not None
     }
-    logged = [last_with(run.workdir, "train/scale") for run in runs]
-    values[SCALE] = np.array([math.nan if x is None else x["train/scale"] for x in logged])
+    scales = [run.about["logit_scale"] for run in runs]
+    values[SCALE] = np.array([math.nan if x is None else x for x in scales])
     config = runs[0].config
     weights = tuple(float(weight(config)) for weight in PARTS.values())
     return Point(name, weights, _knobs(runs[0]), values)
 
 
-def _knobs(run: Evaluated) -> Knobs:
-    config: dict[str, Any] = run.config
-    learnt = config["objective"]["temperature"] == "learned"
-    scale = None if learnt else float(config["model"]["scale_init"])
-    return Knobs(scale, int(config["batch_size"]), int(config["model"]["embed_dim"]))
+def _knobs(run: Run) -> Knobs:
+    learnt = run.config["objective.temperature"] == "learned"
+    scale = None if learnt else float(run.config["model.scale_init"])
+    return Knobs(scale, int(run.config["batch_size"]), int(run.config["model.embed_dim"]))
 
 
 def _ascending(found: Iterator[tuple[float, Point]]) -> Series:

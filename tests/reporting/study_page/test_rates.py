@@ -1,6 +1,7 @@
 """`aligngap study rates`: the best of each method by validation, what is left out, what is said."""
 
 import json
+import shutil
 
 import pytest
 
@@ -20,7 +21,7 @@ def sweep(tmp_path):
             config = preset("clip")
             config.name, config.optimizer.peak_lr = method, rate
             config.steps, config.optimizer.warmup_steps = 100, 10
-            (tmp_path / name).mkdir()
+            (tmp_path / name).mkdir(parents=True)
             (tmp_path / name / "config.json").write_text(config.to_json())
             records = [
                 {"step": 50, TEXT: 0.9, IMAGE: 0.9},
@@ -45,7 +46,7 @@ def test_the_best_by_validation_after_the_last_step(sweep, capsys):
         e=("cua", 2e-3, 0.2, 0.2, 100),
         f=("cua", 4e-3, 0.9, 0.9, 99),
     )
-    found = rates.choose([folder])
+    found = rates.choose(rates.read([folder]))
     assert found["clip"].reached == pytest.approx({1e-3: 0.25, 2e-3: 0.3, 4e-3: 0.1})
     assert (found["clip"].rate, found["clip"].at_an_end) == (2e-3, False)
     assert (found["cua"].rate, found["cua"].at_an_end) == (1e-3, True)
@@ -61,3 +62,16 @@ def test_nothing_finished_is_one_line(sweep, capsys):
     folder = sweep(a=("clip", 1e-3, 0.2, 0.3, 60))
     assert cli.main(["study", "rates", f"--workdir={folder}"]) == 1
     assert "is finished: train them" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_runs_of_a_grid_are_kept_where_they_are_gone(sweep, tmp_path):
+    output = tmp_path / "out"
+    folder = sweep(a=("clip", 1e-3, 0.2, 0.3, 100), b=("clip", 2e-3, 0.5, 0.1, 100))
+    assert rates.gather([folder], output)["clip"].at_an_end
+    later = sweep(c=("clip", 4e-3, 0.1, 0.1, 100), d=("clip", 2e-3, 0.5, 0.3, 100))
+    for name in "ab":
+        shutil.rmtree(folder / name)
+    found = rates.gather([later], output)
+    assert found["clip"].reached == pytest.approx({1e-3: 0.25, 2e-3: 0.4, 4e-3: 0.1})
+    assert rates.gather([], output) == found and not found["clip"].at_an_end
+    assert rates.gather([], tmp_path / "other") == {}

@@ -1,6 +1,7 @@
 """`aligngap study` of planted runs: what it writes, its verdicts, its bad input."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,17 @@ from aligngap import config as configs
 from aligngap.evaluation.gap import one_image_a_group
 from aligngap.gap.intervals import intervals
 from aligngap.intervals import Interval
-from aligngap.reporting.study_page import checks, claims, published, runs, verdicts
+from aligngap.reporting.compare_page import methods
+from aligngap.reporting.study_page import (
+    checks,
+    claims,
+    drawing,
+    page,
+    published,
+    records,
+    runs,
+    verdicts,
+)
 from aligngap.reporting.study_page.measured import Measured
 
 SPLITS = claims.HELD_OUT
@@ -80,15 +91,27 @@ def sweep(make_run, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def written(sweep):
-    """The folder that the command has written, with free points that fly for a moment."""
-    output = sweep / "out"
+@pytest.fixture(autouse=True, scope="module")
+def short_flight():
+    """Free points fly for a moment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checks, "PAIRS", 128)
         patch.setattr(checks, "EPOCHS", 2)
-        assert cli.main(["study", f"--workdir={sweep}", f"--output={output}"]) == 0
+        yield
+
+
+@pytest.fixture(scope="module")
+def written(sweep):
+    """The folder that the command has written."""
+    output = sweep / "out"
+    assert cli.main(["study", f"--workdir={sweep}", f"--output={output}"]) == 0
     return output
+
+
+@pytest.fixture(scope="module")
+def measured(written):
+    """Of what that folder keeps."""
+    return Measured(runs.gather([], written, page.wanted()))
 
 
 def test_results_have_an_object_a_run(sweep, written):
@@ -115,8 +138,8 @@ def test_the_page_says_what_there_is_and_what_not(sweep, written):
     assert (
         page.startswith("# The study") and "Runs: 3 of CLIP, tied CUAXU; 1 of AlignCLIP. " in page
     )
-    assert "have **not been chosen yet**: these runs have 0.002" in page
-    assert "Not here yet: SharedCLIP" in page and "not evaluated yet: 1." in page
+    assert "These runs have learning rates of 0.002;" in page
+    assert "Not here yet: SharedCLIP" in page
     assert (written / "gap_against_quality.png").read_bytes().startswith(b"\x89PNG")
     values = [
         json.loads((sweep / f"clip-{s}" / "evaluation.json").read_text())["splits"][SPLITS[0]]
@@ -134,8 +157,7 @@ def _tables(page):
     return [block for block in blocks if block[0].startswith("|")]
 
 
-def test_planted_differences_are_confirmed_and_too_few_runs_are_not_judged(sweep):
-    measured = Measured(runs.read([sweep]))
+def test_planted_differences_are_confirmed_and_too_few_runs_are_not_judged(measured):
     tried = [
         claims.Claim("", "a", "", "cuaxu_tied", "clip", claims.GAP, higher=False),
         claims.Claim("", "b", "", "cuaxu_tied", "clip", claims.RETRIEVAL, higher=True),
@@ -157,8 +179,7 @@ def test_planted_differences_are_confirmed_and_too_few_runs_are_not_judged(sweep
         assert own.low < own.value < own.high
 
 
-def test_draws_of_a_gap_lie_about_its_value(sweep):
-    measured = Measured(runs.read([sweep]))
+def test_draws_of_a_gap_lie_about_its_value(measured):
     for names in (claims.GAP, claims.SEPARABLE, claims.NEIGHBOURS, claims.ALIGNMENT):
         one = measured.runs("clip", SPLITS[1], names)
         spread = one.drawn.std(axis=1)
@@ -202,16 +223,88 @@ def test_published_shifts_follow_from_the_published_gap():
         assert float(each.ours.split()[0]) == pytest.approx(float(each.theirs), abs=0.008)
 
 
-def test_runs_that_are_no_seeds_are_told(make_run, sweep, tmp_path, capsys):
+def test_kept_draws_are_those_of_the_items_to_a_sixteenth_of_their_spread(sweep, written):
+    kept = {run.name: run for run in records.load(written)}
+    for evaluated in methods.read([sweep / "clip-2", sweep / "cuaxu_tied-0"]):
+        run = kept[f"{evaluated.config['name']}-seed{evaluated.config['seed']}"]
+        for split, measures in page.wanted().drawn.items():
+            if split not in SPLITS:
+                continue
+            for measure, moved in drawing.moved(evaluated, split, measures).items():
+                apart = run.drawn(split, measure) - run.value(split, measure) - moved
+                assert np.abs(apart).max() <= moved.std() / 16 * (1 + 1e-6), measure
+
+
+def test_a_study_goes_on_where_its_runs_are_gone(sweep, written, tmp_path):
+    """Some runs, then the others on another machine: the page of all of them, to the letter."""
+    output, first, second = (tmp_path / name for name in ("out", "first", "second"))
+    for folder in (first, second):
+        folder.mkdir()
+    own = json.loads((sweep / "sweep.json").read_text())["points"]
+    for folder, names in ((first, [*own][:4]), (second, [*own][3:7])):
+        for name in names:
+            shutil.copytree(sweep / name, folder / name)
+        (folder / "sweep.json").write_text(json.dumps({"points": {name: {} for name in names}}))
+        assert cli.main(["study", f"--workdir={folder}", f"--output={output}"]) == 0
+        shutil.rmtree(folder)
+    assert cli.main(["study", f"--output={output}"]) == 0
+    files = {path.relative_to(written) for path in written.rglob("*") if path.is_file()}
+    assert len(files) == 3 + 7
+    assert {path.relative_to(output) for path in output.rglob("*") if path.is_file()} == files
+    for file in files:
+        assert (output / file).read_bytes() == (written / file).read_bytes(), file
+
+
+def test_a_run_that_is_evaluated_again_takes_its_own_place(sweep, written, tmp_path):
+    output, again = tmp_path / "out", tmp_path / "again"
+    shutil.copytree(written, output)
+    shutil.copytree(sweep / "clip-1", again)
+    evaluation = json.loads((again / "evaluation.json").read_text())
+    evaluation["splits"][SPLITS[0]]["gap"]["centroid_distance"]["value"] = 0.75
+    (again / "evaluation.json").write_text(json.dumps(evaluation))
+    assert cli.main(["study", f"--workdir={again}", f"--output={output}"]) == 0
+    found = runs.gather([], output, page.wanted()).methods["clip"]
+    gaps = [run.value(SPLITS[0], *claims.GAP) for run in found]
+    assert [run.seed for run in found] == [0, 1, 2] and gaps[1] == 0.75 and gaps[0] != 0.75
+
+
+def test_runs_that_are_no_seeds_are_told(make_run, sweep, written, tmp_path, capsys):
     plant(make_run, tmp_path, "clip", 7, optimizer={"peak_lr": 0.004})
+    plant(make_run, tmp_path, "clip", 8)
+    other = json.loads((tmp_path / "clip-8" / "evaluation.json").read_text())
+    other["evaluators"]["gap"]["sample"] = 7
+    (tmp_path / "clip-8" / "evaluation.json").write_text(json.dumps(other))
     cases = [
-        ([tmp_path / "clip-7", sweep / "clip-0"], "are both called clip, and differ in more"),
-        ([sweep / "clip-0", sweep / "clip-0"], "clip has two runs of one seed"),
+        ([tmp_path / "clip-7", sweep / "clip-0"], "clip-seed0 and clip-seed7 differ in more than"),
+        ([sweep / "clip-0", sweep / "clip-0"], "clip has two runs of seed 0"),
         ([sweep / "alignclip-1"], "config.json is missing"),
+        ([], "out keeps no run: give --workdir"),
     ]
     for folders, words in cases:
         given = [f"--workdir={folder}" for folder in folders]
         assert cli.main(["study", *given, f"--output={tmp_path / 'out'}"]) == 1
         said = capsys.readouterr().err
-        assert words in said and said.count("\n") == 1, said
+        assert words in said.splitlines()[-1] and "Traceback" not in said, said
     assert not (tmp_path / "out").exists()
+    shutil.copytree(written, tmp_path / "out")
+    before = (tmp_path / "out" / "results.json").read_bytes()
+    given = f"--workdir={tmp_path / 'clip-8'}", f"--output={tmp_path / 'out'}"
+    assert cli.main(["study", *given]) == 1
+    assert "were evaluated differently (evaluators): evaluate all" in capsys.readouterr().err
+    assert (tmp_path / "out" / "results.json").read_bytes() == before
+
+
+def test_what_is_damaged_is_told(written, tmp_path, capsys):
+    output = tmp_path / "out"
+    for name, content, words in (
+        ("draws/clip-seed1.npz", b"PK\x03\x04 and no more", "clip-seed1.npz cannot be read"),
+        ("results.json", b"[{", "results.json cannot be read"),
+        ("rates.json", b"[3]", "rates.json cannot be read"),
+    ):
+        shutil.copytree(written, output)
+        (output / name).write_bytes(content)
+        assert cli.main(["study", f"--output={output}"]) == 1
+        said = capsys.readouterr().err
+        assert words in said and len(said.strip().splitlines()) == 1, said
+        assert (output / name).read_bytes() == content
+        shutil.rmtree(output)

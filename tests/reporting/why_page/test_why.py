@@ -9,6 +9,7 @@ import pytest
 from aligngap import cli
 from aligngap.reporting.study_page import runs
 from aligngap.reporting.study_page.measured import Measured
+from aligngap.reporting.study_page.records import Wanted
 from aligngap.reporting.why_page import effects, points
 
 CELLS = [*itertools.product((False, True), repeat=4)]
@@ -112,7 +113,7 @@ def test_the_page_finds_what_was_planted(sweep, capsys):
     output = sweep / "out"
     assert cli.main(["study", "why", f"--workdir={sweep}", f"--output={output}"]) == 0
     said = capsys.readouterr().out
-    page = (output / "why.md").read_text()
+    page = (output / "README.md").read_text()
     for picture in ("why.png", "why_clouds.png"):
         assert (output / picture).read_bytes().startswith(b"\x89PNG") and f"({picture})" in page
     row = next(line for line in page.splitlines() if line.startswith("| tying × alignment |"))
@@ -123,7 +124,6 @@ def test_the_page_finds_what_was_planted(sweep, capsys):
     )
     # One column is constant: nothing has an effect on it.
     assert row.split("|")[-2].strip().startswith("+0.000 [")
-    assert "not evaluated yet: 1." in page
     assert "| yes | yes | yes | yes | " in page and "| 7.5 ± 0.0 |" in page
     temperature = page.partition("## Temperature")[2].partition("## ")[0]
     assert [line.split("|")[1:4] for line in temperature.splitlines() if "CUAXU" in line] == [
@@ -134,8 +134,8 @@ def test_the_page_finds_what_was_planted(sweep, capsys):
     assert "| 4 | 0.510 |" in page.partition("| weight of uniformity |")[2].partition("\n\n")[0]
 
 
-def test_points_are_sorted_by_what_they_are(sweep):
-    found = points.read(Measured(runs.read([sweep])))
+def test_points_are_sorted_by_what_they_are(sweep, tmp_path):
+    found = points.read(Measured(runs.gather([sweep], tmp_path, Wanted(plane=points.SPLIT))))
     assert found.base == points.Knobs(None, 256, 256)
     assert len(found.cells()) == 16
     turned = {knob: found.turned(knob) for knob in ("scale", "batch", "size")}
@@ -153,7 +153,7 @@ def test_another_sweeps_run_is_refused_by_what_it_differs_in(sweep, make_run, tm
     given = [f"--workdir={folder}" for folder in (sweep, tmp_path / "strange-0")]
     assert cli.main(["study", "why", *given, f"--output={tmp_path / 'out'}"]) == 1
     said = capsys.readouterr().err
-    assert "(strange) differs from CLIP in data.max_keywords: give runs of" in said
+    assert "strange-seed0 differs from CLIP in data.max_keywords: give runs of" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -1,0 +1,210 @@
+"""A run as the folder of a study keeps it: all measures, and how they move with the items drawn.
+
+results.json has an object a run, draws/METHOD-seedN.npz what each draw of a test's items would have
+given. So a page can be made of runs that were trained elsewhere and are gone.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from aligngap import atomic
+from aligngap import config as configs
+from aligngap.errors import AligngapError
+from aligngap.reporting.compare_page.methods import Evaluated, is_one_of
+from aligngap.reporting.run_page.runs import reading
+from aligngap.reporting.study_page import drawing
+from aligngap.runs import provenance, workdir
+
+RESULTS, DRAWS = "results.json", "draws"
+DIGITS = 6  # Of a measure in results.json.
+ELSEWHERE = ("data.data_dir", "init_from")  # Fields that say where things lie on one machine.
+# In these runs of one method may differ.
+APART = ("name", "seed", *configs.FREE_TO_CHANGE)
+# Draws are kept as int8, in so many steps a standard deviation: rounding adds 1 / (12 · 8²), an
+# eighth of a per cent, to their variance.
+STEPS = 8
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a page needs beside the measures: measures by split whose items are drawn, the split
+    whose pairs are shown in their plane, the one along whose gap CLIP is moved."""
+
+    drawn: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    plane: str = ""
+    shifted: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The object of results.json, and arrays beside it."""
+
+    about: dict[str, Any]
+    arrays: Arrays
+
+    @property
+    def name(self) -> str:
+        """METHOD-seedN, as its file is called."""
+        return f"{self.method}-seed{self.seed}"
+
+    @property
+    def method(self) -> str:
+        return str(self.about["method"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.about["seed"])
+
+    @property
+    def step(self) -> int:
+        return int(self.about["step"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """By dotted keys."""
+        return dict(self.about["config"])
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Those that make a method, and the step: equal for its seeds."""
+        own = {key: x for key, x in self.config.items() if not is_one_of(key, APART)}
+        return {**own, "step": self.step}
+
+    def value(self, split: str, measure: str) -> float | None:
+        """EVALUATOR/NAME on a split; None where it was not measured."""
+        evaluator, _, name = measure.partition("/")
+        found = self.about["measures"].get(split, {}).get(evaluator, {}).get(name)
+        return None if found is None else float(found)
+
+    def drawn(self, split: str, measure: str) -> Float[np.ndarray, "R"] | None:
+        """That measure in draws of its items; None where items are not known."""
+        row, value = self._rows.get(f"{split} {measure}"), self.value(split, measure)
+        if row is None or value is None:
+            return None
+        moved: np.ndarray = self.arrays["moved"][row] * self.arrays["step"][row]
+        return value + moved.astype(np.float64)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {str(name): row for row, name in enumerate(self.arrays.get("measures", ()))}
+
+
+def of(run: Evaluated, wanted: Wanted, kept: Run | None = None) -> Run:
+    """The record of an evaluated run. Of `kept`, an earlier one, arrays are taken over where it is
+    of the same evaluation: draws take a second a split and measure of the gap."""
+    about = _about(run, wanted)
+    if kept is not None and kept.about == about:
+        return kept
+    arrays = {} if not wanted.drawn else _draws(run, wanted.drawn)
+    if wanted.plane in run.splits:
+        arrays |= drawing.plane(run, wanted.plane)
+    return Run(about, arrays)
+
+
+def load(folder: Path) -> list[Run]:
+    """Those that the folder keeps, none where it has no results.json; AligngapError where one is
+    damaged."""
+    if not (folder / RESULTS).is_file():
+        return []
+    found = []
+    remedy = "study` of the runs' workdirs, without what is in {workdir},"
+    with reading(folder / RESULTS, f"aligngap {remedy}") as path:
+        for about in json.loads(path.read_text("utf-8")):
+            run = Run(dict(about), {})
+            with reading(folder / DRAWS / f"{run.name}.npz", f"aligngap {remedy}") as file:
+                arrays = np.load(file, allow_pickle=False)
+                found.append(Run(run.about, {name: arrays[name] for name in arrays.files}))
+    return found
+
+
+def save(folder: Path, runs: Iterable[Run]) -> None:
+    """Writes them; results.json, which says what there is, last."""
+    lines = []
+    for run in runs:
+        file = folder / DRAWS / f"{run.name}.npz"
+        packed = io.BytesIO()
+        np.savez_compressed(packed, allow_pickle=False, **run.arrays)
+        if not file.is_file() or file.read_bytes() != packed.getvalue():
+            atomic.write(file, packed.getvalue())
+        lines.append(json.dumps(run.about))
+    atomic.write(folder / RESULTS, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def check_alike(runs: Sequence[Run]) -> None:
+    """AligngapError where they were not evaluated on the same items by the same evaluators."""
+    for other in runs[1:]:
+        for what in ("items", "evaluators"):
+            if other.about[what] != runs[0].about[what]:
+                raise AligngapError(
+                    f"{runs[0].name} and {other.name} were evaluated differently ({what}): "
+                    "evaluate all of them alike, or write to another folder"
+                )
+
+
+def _about(run: Evaluated, wanted: Wanted) -> dict[str, Any]:
+    """All measures, split → evaluator → name; the config, and what it was made with."""
+    evaluation = workdir.read_json(run.workdir / "evaluation.json")
+    measures = {
+        split: {
+            evaluator: {name: round(x.value, DIGITS) for name, x in found.items()}
+            for evaluator, found in values.values.items()
+        }
+        for split, values in run.splits.items()
+    }
+    versions = dict(evaluation["versions"])
+    own = {
+        "method": run.config["name"],
+        "seed": run.config["seed"],
+        "step": run.step,
+        "commit": {
+            "training": provenance.commits(run.workdir),
+            "evaluation": versions.pop("commit", ""),
+        },
+        "versions": versions,
+        "measures": measures,
+        "logit_scale": drawing.logit_scale(run),
+        "config": {k: x for k, x in configs.keys(run.config).items() if k not in ELSEWHERE},
+        "evaluators": run.evaluators,
+        "splits": {split: values.title for split, values in run.splits.items()},
+        "items": {split: _digest(run.items(split)) for split in run.splits},
+    }
+    if wanted.shifted in run.splits:
+        own["shifted"] = drawing.shifted(run, wanted.shifted)
+    return dict(json.loads(json.dumps(own)))  # As it is read again.
+
+
+def _digest(arrays: Sequence[np.ndarray]) -> str:
+    """Of what a split is made of."""
+    found = hashlib.sha256()
+    for array in arrays:
+        text = array.dtype.kind == "U"
+        found.update("\0".join(array.tolist()).encode() if text else array.astype("<i8").tobytes())
+    return found.hexdigest()[:16]
+
+
+def _draws(run: Evaluated, wanted: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+    """Rows of draws less their value, as int8, with the size of a step of each."""
+    found = {
+        f"{split} {measure}": moved
+        for split, measures in wanted.items()
+        if split in run.splits
+        for measure, moved in drawing.moved(run, split, measures).items()
+    }
+    if not found:
+        return {}
+    rows = np.stack([*found.values()])
+    step = rows.std(axis=1, keepdims=True) / STEPS
+    step[step == 0] = 1.0
+    moved = np.clip(np.rint(rows / step), -127, 127).astype(np.int8)
+    return {"measures": np.array([*found]), "step": step[:, 0], "moved": moved}
