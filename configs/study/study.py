@@ -4,9 +4,9 @@
     aligngap study rates --workdir=runs/study/rates
     aligngap train --config=configs/study/study.py:main --sweep --workdir=runs/study/main
 
-Parts: `smoothing`, label smoothing or none, two seeds; `rates`, each method at two learning rates
-and at as many further ones as it takes for the best to lie between two others, one seed; both with
-half as many steps. `study rates` prints what each reached, and which rate a method is to have in
+Parts: `settings`, what methods have beside their learning rate; `rates`, each method at two
+learning rates and at as many further ones as it takes for the best to lie between two others, one
+seed; both with half as many steps. `study rates` prints what each reached, and which rate a method is to have in
 `main` (CHOSEN): by the mean of R@10 in both directions on `validation`. `main` has five seeds
 (eight of the methods that are compared by name) and, until a method's rate is chosen, quickstart's.
 All can be stopped and started again, and on two cores `--at_once=2` takes two thirds of the time.
@@ -34,12 +34,20 @@ BEYOND: dict[str, tuple[float, ...]] = {
     "cuaxu_tied": (4e-3, 8e-3),
 }
 SEEDS, FURTHER_SEEDS = range(5), range(5, 8)
-SHORT = ("rates", "smoothing")  # Half as long.
+SHORT = ("rates", "settings")  # Half as long.
 HEADLINE = ("clip", "alignclip", "cuaxu_tied")  # These have the further seeds.
 QUICKSTART = 2e-3
-# By `smoothing`: R@10 of 0 and of 0.1, mean of two seeds, was .258 and .241 of CLIP, .218 and .222
+# By `settings`: R@10 of 0 and of 0.1, mean of two seeds, was .258 and .241 of CLIP, .218 and .222
 # of AlignCLIP, .220 and .217 of tied CUAXU.
 SMOOTHING = 0.0
+# What `settings` tries, each at SETTINGS_RATE: methods, a field, its values, seeds. With weight 1
+# the divergence makes all embeddings one; from r = 0 the relative bias drives them apart for long.
+SETTINGS = (
+    (("clip", "alignclip", "cuaxu_tied"), "objective.label_smoothing", (0.0, 0.1), (0, 1)),
+    (("cauchy_schwarz",), "objective.cauchy_schwarz_weight", (1.0, 0.1, 0.01), (0,)),
+    (("siglip_relative",), "model.bias_init", (0.0, 0.6, 1.0), (0,)),
+)
+SETTINGS_RATE = 1e-3
 # Method → rate, as `aligngap study rates` prints it; of those whose best lies between two others.
 CHOSEN = {
     **dict.fromkeys(("clip", "sharedclip", "cua", "cua_tied"), 1e-3),
@@ -84,8 +92,8 @@ def sweep(part: str = "main") -> dict[str, dict[str, Any]]:
     """The points of a part."""
     if part == "rates":
         return points((0,), {m: sorted([*RATES, *BEYOND.get(m, ())]) for m in METHODS})
-    if part == "smoothing":
-        return _smoothing()
+    if part == "settings":
+        return _settings()
     chosen = {method: (CHOSEN.get(method, QUICKSTART),) for method in METHODS}
     further = {method: chosen[method] for method in HEADLINE}
     return points(SEEDS, chosen) | points(FURTHER_SEEDS, further)
@@ -106,17 +114,17 @@ def points(seeds: Iterable[int], rates: Mapping[str, Sequence[float]]) -> dict[s
     }
 
 
-def _smoothing() -> dict[str, dict[str, Any]]:
-    """At one learning rate, in which quickstart's three kinds of model have nearly their best."""
+def _settings() -> dict[str, dict[str, Any]]:
     return {
-        f"{method}-smoothing{share:g}-seed{seed}": {
-            "name": f"{method}_smoothing{share:g}",
-            "optimizer.peak_lr": 1e-3,
-            "objective.label_smoothing": share,
+        f"{method}-{field.rpartition('.')[2]}{value:g}-seed{seed}": {
+            "name": f"{method}_{value:g}",
+            "optimizer.peak_lr": SETTINGS_RATE,
             "seed": seed,
             **METHODS[method],
+            field: value,
         }
-        for seed in (0, 1)
-        for method in ("clip", "alignclip", "cuaxu_tied")
-        for share in (0.0, 0.1)
+        for methods, field, values, seeds in SETTINGS
+        for seed in seeds
+        for method in methods
+        for value in values
     }
