@@ -6,10 +6,11 @@
 
 Parts: `settings`, what methods have beside their learning rate; `rates`, each method at two
 learning rates and at as many further ones as it takes for the best to lie between two others, one
-seed; both with half as many steps. `study rates` prints what each reached, and which rate a method is to have in
-`main` (CHOSEN): by the mean of R@10 in both directions on `validation`. `main` has five seeds
-(eight of the methods that are compared by name) and, until a method's rate is chosen, quickstart's.
-All can be stopped and started again, and on two cores `--at_once=2` takes two thirds of the time.
+seed; both with half as many steps. `study rates` prints what each reached, and which rate a method
+is to have in `main` (CHOSEN): by the mean of R@10 in both directions on `validation`. `main` has
+five seeds (eight of the methods that are compared by name) and, until a method's rate is chosen,
+quickstart's. All can be stopped and started again, and on two cores `--at_once=2` takes two thirds
+of the time.
 
 Then, also while runs are still to come: evaluators.py beside this file, and `aligngap study`, which
 makes README.md here and keeps what it is made of: runs that it has once read need not be there.
@@ -29,7 +30,8 @@ RATES = (1e-3, 2e-3)
 BEYOND: dict[str, tuple[float, ...]] = {
     **dict.fromkeys(("clip", "sharedclip", "alignclip_both", "cua", "cua_tied"), (5e-4,)),
     **dict.fromkeys(("alignclip", "alignclip_unscaled", "separation_untied", "cuaxu"), (4e-3,)),
-    **dict.fromkeys(("scheduled", "soft_swap", "siglip", "cauchy_schwarz"), (5e-4,)),
+    **dict.fromkeys(("scheduled", "siglip", "cauchy_schwarz"), (5e-4,)),
+    "soft_swap": (2.5e-4, 5e-4),
     **dict.fromkeys(("siglip_relative", "cl_gap"), (4e-3,)),
     "cuaxu_tied": (4e-3, 8e-3),
 }
@@ -50,8 +52,9 @@ SETTINGS = (
 SETTINGS_RATE = 1e-3
 # Method → rate, as `aligngap study rates` prints it; of those whose best lies between two others.
 CHOSEN = {
-    **dict.fromkeys(("clip", "sharedclip", "cua", "cua_tied"), 1e-3),
-    **dict.fromkeys(("alignclip", "separation_untied", "cuaxu"), 2e-3),
+    **dict.fromkeys(("clip", "sharedclip", "alignclip_both", "cua", "cua_tied"), 1e-3),
+    **dict.fromkeys(("scheduled", "siglip"), 1e-3),
+    **dict.fromkeys(("alignclip", "alignclip_unscaled", "separation_untied", "cuaxu"), 2e-3),
     "cuaxu_tied": 4e-3,
 }
 TIED = PRESETS["sharedclip"]
