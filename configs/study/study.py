@@ -55,6 +55,7 @@ CHOSEN = {
     **dict.fromkeys(("clip", "sharedclip", "alignclip_both", "cua", "cua_tied"), 1e-3),
     **dict.fromkeys(("scheduled", "siglip"), 1e-3),
     **dict.fromkeys(("alignclip", "alignclip_unscaled", "separation_untied", "cuaxu"), 2e-3),
+    "cl_gap": 2e-3,
     "cuaxu_tied": 4e-3,
 }
 TIED = PRESETS["sharedclip"]

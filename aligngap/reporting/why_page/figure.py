@@ -20,14 +20,15 @@ WHITE = {"figure.facecolor": "white", "axes.facecolor": "white"}
 Effects = Mapping[str, Interval]
 
 
-def draw(points: Points, effects: Mapping[str, Effects]) -> bytes:
-    """A PNG: a row a measure; its effects, then tied CUAXU's weights, then each knob."""
+def draw(points: Points, effects: Mapping[float, Mapping[str, Effects]]) -> bytes:
+    """A PNG: a row a measure; its effects by learning rate, then tied CUAXU's weights, then each
+    knob."""
     columns = 2 + len(KNOBS)
     with matplotlib.rc_context(STYLE | WHITE):
         figure = Figure(figsize=(3.1 * columns, 2.7 * len(ROWS)), layout="constrained", dpi=DOTS)
         axes = figure.subplots(len(ROWS), columns, squeeze=False)
         for row, measure in zip(axes, ROWS, strict=True):
-            _effects(row[0], effects.get(measure, {}))
+            _effects(row[0], {rate: x.get(measure, {}) for rate, x in effects.items()})
             row[0].set_xlabel(f"effect on the {measure}")
             _lines(row[1], points.weighed(), measure, "weight in tied CUAXU, the others 1")
             row[1].set_xscale("symlog", linthresh=0.25, base=2)
@@ -55,15 +56,20 @@ def clouds(found: Mapping[str, figures.Projected]) -> bytes:
         return _png(figure)
 
 
-def _effects(axes: Axes, found: Effects) -> None:
-    for place, x in enumerate(found.values()):
-        colour = PALETTE["ink" if place < 4 else "muted"][0]
-        axes.plot([x.low, x.high], [place, place], color=colour, lw=1.3)
-        axes.plot(x.value, place, "o", color=colour, ms=4)
+def _effects(axes: Axes, by_rate: Mapping[float, Effects]) -> None:
+    for number, (rate, found) in enumerate(by_rate.items()):
+        own = {"color": run_colour(number), "marker": run_marker(number)[0], "markevery": [1]}
+        beside = 0.3 * (number - (len(by_rate) - 1) / 2)
+        for place, x in enumerate(found.values()):
+            words = f"learning rate {rate:g}" if place == 0 else None
+            ends = [x.low, x.value, x.high]
+            axes.plot(ends, [place + beside] * 3, ms=4, lw=1.3, label=words, **own)  # type: ignore[arg-type]
+        axes.set_yticks(range(len(found)), [*found])
     axes.axvline(0, color=PALETTE["muted"][0], lw=0.8)
-    axes.set_yticks(range(len(found)), [*found])
     axes.invert_yaxis()
     axes.locator_params(axis="x", nbins=4)
+    if by_rate:
+        axes.legend(frameon=False, fontsize=7)
 
 
 def _lines(axes: Axes, series: Mapping[str, Series], measure: str, words: str) -> None:

@@ -19,6 +19,7 @@ from aligngap.reporting.words import signed
 
 PAGE, PICTURE, CLOUDS = "README.md", "why.png", "why_clouds.png"
 COLUMNS = (*MEASURES, SCALE)
+QUALITY = [*MEASURES][1]
 CORNERS = {  # Which of PARTS are there.
     "CLIP": (False, False, False, False),
     "SharedCLIP": (True, False, False, False),
@@ -37,30 +38,31 @@ def build(workdirs: Sequence[Path], output: Path) -> str:
     measured = Measured(study)
     found = points.read(measured)
     records.save(output, study.runs)
-    by_measure = _effects(found)
+    by_rate = {rate: x for rate in found.rates if (x := _effects(found.cells(rate)))}
     content = {
         "cells": _cells(found),
-        "effects": _table(by_measure),
+        "effects": {f"{rate:g}": _table(x) for rate, x in by_rate.items()},
         "weights": {name: _series(name, x) for name, x in found.weighed().items() if x},
         "knobs": {
             title: _turned(found, knob) for knob, title in KNOBS.items() if found.turned(knob)
         },
         "seeds": sorted({len(each) for each in study.methods.values()}),
+        "own": {name: f"{knobs.rate:g}" for name, knobs in found.own.items()},
         "picture": PICTURE,
         "clouds": CLOUDS,
         "steps": next(iter(study.methods.values()))[0].step,
     }
-    drawn, clouds = figure.draw(found, by_measure), figure.clouds(_corners(study, found))
+    drawn, clouds = figure.draw(found, by_rate), figure.clouds(_corners(study, found))
     page = template.markdown("why_page/why.md.j2", content)
     atomic.write(output / PICTURE, drawn)
     atomic.write(output / CLOUDS, clouds)
     atomic.write(output / PAGE, page)
-    return "\n".join(_lines(by_measure))
+    return "\n".join(line for rate, x in by_rate.items() for line in _lines(rate, x))
 
 
-def _effects(found: Points) -> dict[str, dict[str, Interval]]:
+def _effects(cells: Mapping[effects.Cell, Point]) -> dict[str, dict[str, Interval]]:
     """Measure → part, or two of them → effect; nothing of a measure that a cell lacks."""
-    cells, named = found.cells(), [*PARTS]
+    named = [*PARTS]
     if len(cells) < 2 ** len(PARTS):
         return {}
     return {
@@ -77,8 +79,6 @@ def _effects(found: Points) -> dict[str, dict[str, Interval]]:
 
 def _table(by_measure: Mapping[str, Mapping[str, Interval]]) -> str:
     """Effects as rows."""
-    if not by_measure:
-        return ""
     rows = [
         [name, *(_effect(found[name]) for found in by_measure.values())]
         for name in next(iter(by_measure.values()))
@@ -99,10 +99,13 @@ def _said(x: Interval) -> str:
 def _cells(found: Points) -> str:
     """All combinations of parts, from none to all four."""
     rows = [
-        [*("yes" if part else "" for part in cell), *_values(point)]
-        for cell, point in sorted(found.cells().items())
+        [*("yes" if part else "" for part in cell), f"{rate:g}", *_values(point)]
+        for cell, rate, point in sorted(
+            ((cell, rate, x) for rate in found.rates for cell, x in found.cells(rate).items()),
+            key=lambda each: each[:2],
+        )
     ]
-    return tables.markdown([*PARTS, *COLUMNS], rows, len(PARTS))
+    return tables.markdown([*PARTS, "learning rate", *COLUMNS], rows, len(PARTS))
 
 
 def _series(name: str, series: Mapping[float, Point]) -> str:
@@ -129,22 +132,25 @@ def _values(point: Point) -> Iterable[str]:
 
 
 def _corners(study: runs.Study, found: Points) -> dict[str, Projected]:
-    """The validation pairs of the first run of each corner that is there."""
-    cells = found.cells()
-    planes = {
-        title: study.methods[cells[cell].method][0].arrays
-        for title, cell in CORNERS.items()
-        if cell in cells
-    }
+    """The validation pairs of the first run of each corner that is there, at the learning rate at
+    which it finds more."""
+    planes = {}
+    for title, cell in CORNERS.items():
+        there = [x for rate in found.rates if (x := found.cells(rate).get(cell)) is not None]
+        there = [x for x in there if QUALITY in x.values]
+        if there:
+            best = max(there, key=lambda x: float(x.values[QUALITY].mean()))
+            own = study.methods[best.method][0].arrays
+            planes[f"{title}, {best.knobs.rate:g}"] = own
     return {
         title: Projected(x["plane_image"], x["plane_text"], tuple(x["plane_shares"].tolist()))
         for title, x in planes.items()
     }
 
 
-def _lines(by_measure: Mapping[str, Mapping[str, Interval]]) -> list[str]:
+def _lines(rate: float, by_measure: Mapping[str, Mapping[str, Interval]]) -> list[str]:
     return [
-        f"{measure:<32}  {name:<30}  {_said(x)}"
+        f"{rate:<6g}  {measure:<32}  {name:<30}  {_said(x)}"
         for measure, found in by_measure.items()
         for name, x in found.items()
     ]

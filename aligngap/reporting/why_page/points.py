@@ -1,7 +1,8 @@
 """Which runs of a sweep answer which question: by what their configs are, not by their names."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ TURNED = (
     *(f"objective.{loss}_weight" for loss in ("alignment", "uniformity", "cross_uniformity")),
 )
 MODELS = {"CLIP": (0.0, 0.0, 0.0, 0.0), "tied CUAXU": (1.0, 1.0, 1.0, 1.0)}
+BATCH = 256  # Learning rates are told as they would be at this batch: they go with its root.
 
 
 class Knobs(NamedTuple):
@@ -45,6 +47,7 @@ class Knobs(NamedTuple):
     scale: float | None
     batch: int
     size: int
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -65,32 +68,38 @@ class Points:
     """Of one sweep, all of them measured on SPLIT."""
 
     found: tuple[Point, ...]
-    base: Knobs  # Of CLIP as it is.
+    own: Mapping[str, Knobs]  # Of MODELS as they are.
 
-    def cells(self) -> dict[tuple[bool, ...], Point]:
-        """Those in which each part is there by weight 1 or not at all."""
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Those at which there are combinations of the parts, ascending: of MODELS first."""
+        return tuple(sorted({x.knobs.rate for x in self.found if self._plain(x)}))
+
+    def cells(self, rate: float) -> dict[tuple[bool, ...], Point]:
+        """At a learning rate, those in which each part is there by weight 1 or not at all."""
         return {
             tuple(map(bool, each.weights)): each
             for each in self.found
-            if each.knobs == self.base and {*each.weights} <= {0.0, 1.0}
+            if each.knobs.rate == rate and self._plain(each) and {*each.weights} <= {0.0, 1.0}
         }
 
     def turned(self, knob: str) -> dict[str, Series]:
-        """Model → its runs by one of the knobs, the others as in CLIP; a learnt scale is none."""
+        """Model → its runs by one of the knobs, the others as they are; a learnt scale is none."""
         return {
             model: _ascending(
                 (float(getattr(each.knobs, knob)), each)
                 for each in self.found
-                if each.weights == weights
+                if each.weights == MODELS[model]
                 and getattr(each.knobs, knob) is not None
-                and each.knobs._replace(**{knob: getattr(self.base, knob)}) == self.base
+                and each.knobs._replace(**{knob: getattr(own, knob)}) == own
             )
-            for model, weights in MODELS.items()
+            for model, own in self.own.items()
         }
 
     def weighed(self) -> dict[str, Series]:
         """Loss → tied CUAXU by its weight, the others at 1; "all three" → by that of all."""
-        tied = [x for x in self.found if x.knobs == self.base and x.weights[0]]
+        own = self.own.get("tied CUAXU")
+        tied = [x for x in self.found if x.knobs == own and x.weights[0]]
         losses = {
             name: _ascending(
                 (x.weights[place], x)
@@ -106,20 +115,35 @@ class Points:
 
     def model(self, name: str) -> Point | None:
         """CLIP or tied CUAXU as they are."""
-        return self.cells().get(tuple(map(bool, MODELS[name])))
+        own = self.own.get(name)
+        return next((x for x in self.found if x.knobs == own and x.weights == MODELS[name]), None)
+
+    def _plain(self, point: Point) -> bool:
+        """Whether nothing but its parts, and its learning rate, is turned."""
+        return any(point.knobs._replace(rate=own.rate) == own for own in self.own.values())
 
 
 def read(measured: Measured) -> Points:
     """AligngapError where CLIP as it is is not among the runs, or a run has other parts."""
     found = [_point(measured, name) for name in measured.study.methods]
-    plain = [x for x in found if x.weights == MODELS["CLIP"] and x.knobs.scale is None]
-    if not plain:
+    # Batch and size are those of most; a model's own learning rate is that of most of its runs.
+    batch, size = (_most(getattr(x.knobs, knob) for x in found) for knob in ("batch", "size"))
+    own = {
+        model: Knobs(None, int(batch), int(size), _most(rates))
+        for model, weights in MODELS.items()
+        if (rates := [x.knobs.rate for x in found if x.weights == weights])
+    }
+    points = Points(tuple(found), own)
+    plain = points.model("CLIP")
+    if plain is None:
         raise AligngapError("no run of CLIP as it is: train configs/study/why.py's untied_none")
-    # Its batch and size are those of most.
-    knobs = [x.knobs for x in found]
-    base = max(plain, key=lambda x: knobs.count(x.knobs))
-    _check(measured.study, base.method)
-    return Points(tuple(found), base.knobs)
+    _check(measured.study, plain.method)
+    return points
+
+
+def _most(values: Iterable[float]) -> float:
+    """The most frequent one, of equally frequent ones the least."""
+    return min(Counter(values).items(), key=lambda each: (-each[1], each[0]))[0]
 
 
 def _check(study: Study, plain: str) -> None:
@@ -150,7 +174,9 @@ def _point(measured: Measured, name: str) -> Point:
 def _knobs(run: Run) -> Knobs:
     learnt = run.config["objective.temperature"] == "learned"
     scale = None if learnt else float(run.config["model.scale_init"])
-    return Knobs(scale, int(run.config["batch_size"]), int(run.config["model.embed_dim"]))
+    batch, size = int(run.config["batch_size"]), int(run.config["model.embed_dim"])
+    rate = run.config["optimizer.peak_lr"] * math.sqrt(BATCH / batch)
+    return Knobs(scale, batch, size, float(f"{rate:.6g}"))
 
 
 def _ascending(found: Iterator[tuple[float, Point]]) -> Series:

@@ -12,14 +12,20 @@ from aligngap.reporting.study_page.measured import Measured
 from aligngap.reporting.study_page.records import Wanted
 from aligngap.reporting.why_page import effects, points
 
+RATE, HIGH = 1e-3, 4e-3
 CELLS = [*itertools.product((False, True), repeat=4)]
 # What each part, and tying with alignment, adds to the gap that is planted.
+TYING = -0.1
 ADDED = {(0,): -0.2, (1,): -0.1, (2,): 0.04, (3,): -0.02, (0, 1): 0.06}
 
 
-def gap_of(cell):
+def gap_of(cell, rate=RATE):
+    """Tying adds TYING more at the high learning rate."""
     signs = [1 if part else -1 for part in cell]
-    return 0.6 + sum(x / 2 * np.prod([signs[i] for i in which]) for which, x in ADDED.items())
+    higher = TYING * signs[0] / 2 if rate == HIGH else 0
+    return (
+        0.6 + higher + sum(x / 2 * np.prod([signs[i] for i in which]) for which, x in ADDED.items())
+    )
 
 
 def test_effects_are_those_of_least_squares():
@@ -67,6 +73,8 @@ def plant(make_run, folder, name, seed, gap, cell=(False,) * 4, **knobs):
     tie, alignment, uniformity, cross = cell
     config["model"] = {"tie": "transformer" if tie else "none", "embed_dim": knobs.get("size", 256)}
     config["model"]["scale_init"] = knobs.get("scale", 14.3)
+    config["batch_size"] = knobs.get("batch", 256)
+    config["optimizer"] = {"peak_lr": knobs.get("rate", RATE)}
     config["objective"] = {"temperature": "fixed" if "scale" in knobs else "learned"} | {
         "alignment_weight": float(alignment),
         "uniformity_weight": float(uniformity),
@@ -90,20 +98,25 @@ def plant(make_run, folder, name, seed, gap, cell=(False,) * 4, **knobs):
 
 @pytest.fixture(scope="module")
 def sweep(make_run, tmp_path_factory):
-    """All combinations, two seeds each; two fixed scales, one size, one weight."""
+    """All combinations at two learning rates, two seeds each; then tied CUAXU with two fixed
+    scales, two sizes, a weight and a batch at the high rate, CLIP with a scale at the low one."""
     folder = tmp_path_factory.mktemp("why")
     names = []
-    for cell in CELLS:
+    for cell, rate, seed in itertools.product(CELLS, (RATE, HIGH), (0, 1)):
         name = f"{'tied' if cell[0] else 'untied'}_{''.join(itertools.compress('aux', cell[1:]))}"
-        for seed in (0, 1):
-            away = 0.01 * (seed - 0.5)
-            names.append(plant(make_run, folder, name, seed, gap_of(cell) + away, cell))
+        gap = gap_of(cell, rate) + 0.01 * (seed - 0.5)
+        names.append(plant(make_run, folder, f"{name}_{rate}", seed, gap, cell, rate=rate))
     whole = (True,) * 4
-    names.append(plant(make_run, folder, "cold", 0, 0.31, whole, scale=50.0))
-    names.append(plant(make_run, folder, "hot", 0, 0.21, whole, scale=5.0))
+    for name, gap, cell, knobs in (
+        ("cold", 0.31, whole, {"scale": 50.0}),
+        ("hot", 0.21, whole, {"scale": 5.0}),
+        ("small", 0.41, whole, {"size": 32}),
+        ("large", 0.42, whole, {"size": 512}),
+        ("much", 0.51, (True, True, 4, True), {}),
+        ("batch", 0.52, whole, {"batch": 1024, "rate": 2 * HIGH}),
+    ):
+        names.append(plant(make_run, folder, name, 0, gap, cell, **{"rate": HIGH} | knobs))
     names.append(plant(make_run, folder, "plain_hot", 0, 0.22, scale=5.0))
-    names.append(plant(make_run, folder, "small", 0, 0.41, whole, size=32))
-    names.append(plant(make_run, folder, "much", 0, 0.51, (True, True, 4, True)))
     points = {name: {} for name in [*names, "untied_-2"]}
     (folder / "sweep.json").write_text(json.dumps({"points": points}))
     return folder
@@ -116,32 +129,36 @@ def test_the_page_finds_what_was_planted(sweep, capsys):
     page = (output / "README.md").read_text()
     for picture in ("why.png", "why_clouds.png"):
         assert (output / picture).read_bytes().startswith(b"\x89PNG") and f"({picture})" in page
-    row = next(line for line in page.splitlines() if line.startswith("| tying × alignment |"))
-    assert row.split("|")[2].strip().startswith("**+0.060 [+0.05")
-    assert any(
-        line.startswith("distance of the centroids") and " tying × alignment " in line
-        for line in said.splitlines()
-    )
-    # One column is constant: nothing has an effect on it.
-    assert row.split("|")[-2].strip().startswith("+0.000 [")
-    assert "| yes | yes | yes | yes | " in page and "| 7.5 ± 0.0 |" in page
+    for rate, tying in ((RATE, ADDED[0,]), (HIGH, ADDED[0,] + TYING)):
+        table = page.partition(f"\nAt {rate:g}:\n")[2].partition("\n\nAt ")[0].splitlines()
+        rows = {line.split("|")[1].strip(): line.split("|") for line in table if "|" in line}
+        assert rows["tying"][2].strip().startswith(f"**−{-tying:.3f} [")
+        assert rows["tying × alignment"][2].strip().startswith("**+0.060 [+0.05")
+        # One column is constant: nothing has an effect on it.
+        assert rows["tying × alignment"][-2].strip().startswith("+0.000 [")
+        assert f"\n{rate:<6g}  distance of the centroids" in said
+    assert "| yes | yes | yes | yes | 0.004 | " in page and "| 7.5 ± 0.0 |" in page
     temperature = page.partition("## Temperature")[2].partition("## ")[0]
     assert [line.split("|")[1:4] for line in temperature.splitlines() if "CUAXU" in line] == [
         [" tied CUAXU ", " 5 ", " 0.210 "],
         [" tied CUAXU ", " 50 ", " 0.310 "],
-        [" tied CUAXU ", " learnt ", f" {gap_of((True,) * 4):.3f} ± 0.007 "],
+        [" tied CUAXU ", " learnt ", f" {gap_of((True,) * 4, HIGH):.3f} ± 0.007 "],
     ]
     assert "| 4 | 0.510 |" in page.partition("| weight of uniformity |")[2].partition("\n\n")[0]
 
 
 def test_points_are_sorted_by_what_they_are(sweep, tmp_path):
     found = points.read(Measured(runs.gather([sweep], tmp_path, Wanted(plane=points.SPLIT))))
-    assert found.base == points.Knobs(None, 256, 256)
-    assert len(found.cells()) == 16
+    assert found.own == {
+        "CLIP": points.Knobs(None, 256, 256, RATE),
+        "tied CUAXU": points.Knobs(None, 256, 256, HIGH),
+    }
+    assert found.rates == (RATE, HIGH) and all(len(found.cells(x)) == 16 for x in found.rates)
     turned = {knob: found.turned(knob) for knob in ("scale", "batch", "size")}
     assert [*turned["scale"]["tied CUAXU"]] == [5.0, 50.0]
     assert [*turned["scale"]["CLIP"]] == [5.0]
-    assert [*turned["size"]["tied CUAXU"]] == [32.0, 256.0]
+    assert [*turned["size"]["tied CUAXU"]] == [32.0, 256.0, 512.0]
+    assert [*turned["batch"]["tied CUAXU"]] == [256.0, 1024.0]
     assert [*turned["batch"]["CLIP"]] == [256.0]
     assert [*found.weighed()["uniformity"]] == [0.0, 1.0, 4.0]
     assert [*found.weighed()["all three"]] == [0.0, 1.0]
