@@ -158,7 +158,7 @@ def default() -> ConfigDict:
     model.logit_bias = False  # A learnable bias, for the sigmoid loss. [SL]
     # absolute: logits s·cos + b, the bias is b [SL] | relative: s·(cos − r), the bias is r [RB].
     model.bias_form = "absolute"
-    model.bias_init = -10.0  # [SL]; r of a relative one is a cosine, 0 in [RB].
+    model.bias_init = -10.0  # [SL]; r of a relative one is a cosine.
     model.scale_max = 100.0  # s is clamped to [1, this] after every step. [CLIP]
     model.scan = False  # Scan over layers: one block is compiled, not all of them.
     # What the backward pass computes again. none | dots: all but the outputs of the dense products,
@@ -616,7 +616,7 @@ def _bias_problems(config: ConfigDict) -> Iterator[str]:
     if not -1 <= model.bias_init <= 1:
         yield (
             f"model.bias_init={model.bias_init} of model.bias_form=relative is a cosine: expected "
-            "one in [-1, 1], such as 0.0"
+            "one in [-1, 1], such as 1.0"
         )
 
 

@@ -47,8 +47,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "objective.distillation_weight": 1.0,
     },
     "siglip": _SIGMOID,  # [SL] The loss only: its towers are CLIP's.
-    # [RB] r from 0, as in its experiments, which are on synthetic data.
-    "siglip_relative": _SIGMOID | {"model.bias_form": "relative", "model.bias_init": 0.0},
+    # [RB] r from [SL]'s bias, -10 = -10 r. From 0, as in its experiments on synthetic data, nearly
+    # all pairs are too close, and all cosines are driven to -1 first.
+    "siglip_relative": _SIGMOID | {"model.bias_form": "relative", "model.bias_init": 1.0},
 }
 # Fields of config.model in which SigLIP's towers are not as CLIP's. [SL]
 SIGLIP_TOWERS: dict[str, Any] = {
