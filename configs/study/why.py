@@ -35,7 +35,6 @@ def get_config() -> ConfigDict:
     quickstart = Path(__file__).parents[1] / "quickstart.py"
     config: ConfigDict = runpy.run_path(str(quickstart))["get_config"]("clip")
     config.steps, config.optimizer.warmup_steps = STEPS, WARMUP
-    config.objective.label_smoothing = 0.0  # As in study.py.
     for entry in config.evaluators.values():
         entry.final = "validation"
     return config
