@@ -8,9 +8,8 @@ Parts: `settings`, what methods have beside their learning rate; `rates`, each m
 learning rates and at as many further ones as it takes for the best to lie between two others, one
 seed; both with half as many steps. `study rates` prints what each reached, and which rate a method
 is to have in `main` (CHOSEN): by the mean of R@10 in both directions on `validation`. `main` has
-five seeds (eight of the methods that are compared by name) and, until a method's rate is chosen,
-quickstart's. All can be stopped and started again, and on two cores `--at_once=2` takes two thirds
-of the time.
+five seeds, eight of the methods that are compared by name. All can be stopped and started again,
+and on two cores `--at_once=2` takes two thirds of the time.
 
 Then, also while runs are still to come: evaluators.py beside this file, and `aligngap study`, which
 makes README.md here and keeps what it is made of: runs that it has once read need not be there.
@@ -39,7 +38,6 @@ LENGTH = 780
 SEEDS, FURTHER_SEEDS = range(5), range(5, 8)
 SHORT = ("rates", "settings")  # Half as long.
 HEADLINE = ("clip", "alignclip", "cuaxu_tied")  # These have the further seeds.
-QUICKSTART = 2e-3
 # What `settings` tries, each at SETTINGS_RATE: methods, a field, its values, seeds. R@10 by it, the
 # mean of its seeds: of label smoothing 0 and .1 .258 and .241 (CLIP), .218 and .222 (AlignCLIP),
 # .220 and .217 (tied CUAXU): there is none. Of the divergence's weights 1, .1 and .01 .042 (all
@@ -51,10 +49,10 @@ SETTINGS = (
     (("siglip_relative",), "model.bias_init", (0.0, 0.6, 1.0), (0,)),
 )
 SETTINGS_RATE = 1e-3
-# Method → rate, as `aligngap study rates` prints it; of those whose best lies between two others.
+# Method → rate, as `aligngap study rates` prints it.
 CHOSEN = {
     **dict.fromkeys(("clip", "sharedclip", "alignclip_both", "cua", "cua_tied"), 1e-3),
-    **dict.fromkeys(("scheduled", "siglip"), 1e-3),
+    **dict.fromkeys(("scheduled", "siglip", "siglip_relative", "cauchy_schwarz"), 1e-3),
     **dict.fromkeys(("alignclip", "alignclip_unscaled", "separation_untied", "cuaxu"), 2e-3),
     "cl_gap": 2e-3,
     "soft_swap": 5e-4,
@@ -98,7 +96,7 @@ def sweep(part: str = "main") -> dict[str, dict[str, Any]]:
         return points((0,), {m: sorted([*RATES, *BEYOND.get(m, ())]) for m in METHODS})
     if part == "settings":
         return _settings()
-    chosen = {method: (CHOSEN.get(method, QUICKSTART),) for method in METHODS}
+    chosen = {method: (CHOSEN[method],) for method in METHODS}
     further = {method: chosen[method] for method in HEADLINE}
     return points(SEEDS, chosen) | points(FURTHER_SEEDS, further)
 
