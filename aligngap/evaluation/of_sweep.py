@@ -47,7 +47,7 @@ def evaluate_all(
 
     children.run(jobs(), at_once)
     for why, names in left.items():
-        progress.say(f"Left out, {why}: {', '.join(names)}")
+        progress.say(f"Left out, {why}: {sweep.some(names)}")
 
 
 def _not_to_be(own: Path) -> str:

@@ -22,6 +22,7 @@ from aligngap.errors import AligngapError, UsageError
 from aligngap.runs import workdir
 
 FILE = "sweep.json"  # In the sweep's folder: its points, in their order.
+NAMED = 8  # Points that a line names.
 NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][\w.,=+-]*", re.ASCII)
 
 
@@ -78,10 +79,16 @@ def evaluated(folders: Sequence[Path]) -> list[Path]:
                 f"no point of {folder} is evaluated: run `aligngap evaluate --workdir={own[0]}`, "
                 "and so on"
             )
-        if left := ", ".join(each.name for each in own if each not in there):
-            progress.say(f"Of {folder} these are not evaluated, and left out: {left}")
+        if left := [each.name for each in own if each not in there]:
+            progress.say(f"Of {folder} these are not evaluated, and left out: {some(left)}")
         found += there
     return found
+
+
+def some(names: Sequence[str]) -> str:
+    """The first NAMED of them, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def workdirs(folder: Path) -> list[Path]:
