@@ -74,7 +74,7 @@ def gather(folders: Sequence[Path], output: Path) -> dict[str, Choice]:
     file = output / FILE
     kept: dict[tuple[str, float, int], Reached] = {}
     if file.is_file():
-        with reading(file, "aligngap study --rates=SWEEP --output={workdir}"):
+        with reading(file, "aligngap study --workdir=SWEEP --rates=SWEEP --output=NEW"):
             kept = {run[:3]: run for run in (Reached(**x) for x in json.loads(file.read_text()))}
     if folders:
         kept |= {run[:3]: run for run in read(folders)}

@@ -25,6 +25,7 @@ from aligngap.reporting.study_page import drawing
 from aligngap.runs import provenance, workdir
 
 RESULTS, DRAWS = "results.json", "draws"
+MADE_BY = "aligngap study --workdir=SWEEP --output=NEW"
 DIGITS = 6  # Of a measure in results.json.
 ELSEWHERE = ("data.data_dir", "init_from")  # Fields that say where things lie on one machine.
 # In these runs of one method may differ.
@@ -100,16 +101,12 @@ class Run:
         return {str(name): row for row, name in enumerate(self.arrays.get("measures", ()))}
 
 
-def of(run: Evaluated, wanted: Wanted, kept: Run | None = None) -> Run:
-    """The record of an evaluated run. Of `kept`, an earlier one, arrays are taken over where it is
-    of the same evaluation: draws take a second a split and measure of the gap."""
-    about = _about(run, wanted)
-    if kept is not None and kept.about == about:
-        return kept
-    arrays = {} if not wanted.drawn else _draws(run, wanted.drawn)
+def of(run: Evaluated, wanted: Wanted) -> Run:
+    """The record of an evaluated run, which takes some seconds where items are drawn."""
+    arrays = _draws(run, wanted.drawn)
     if wanted.plane in run.splits:
         arrays |= drawing.plane(run, wanted.plane)
-    return Run(about, arrays)
+    return Run(_about(run, wanted), arrays)
 
 
 def load(folder: Path) -> list[Run]:
@@ -118,11 +115,10 @@ def load(folder: Path) -> list[Run]:
     if not (folder / RESULTS).is_file():
         return []
     found = []
-    remedy = "study` of the runs' workdirs, without what is in {workdir},"
-    with reading(folder / RESULTS, f"aligngap {remedy}") as path:
+    with reading(folder / RESULTS, MADE_BY) as path:
         for about in json.loads(path.read_text("utf-8")):
             run = Run(dict(about), {})
-            with reading(folder / DRAWS / f"{run.name}.npz", f"aligngap {remedy}") as file:
+            with reading(folder / DRAWS / f"{run.name}.npz", MADE_BY) as file:
                 arrays = np.load(file, allow_pickle=False)
                 found.append(Run(run.about, {name: arrays[name] for name in arrays.files}))
     return found

@@ -68,7 +68,7 @@ def gather(folders: Sequence[Path], output: Path, wanted: Wanted) -> Study:
     """
     kept = {run.name: run for run in records.load(output)}
     new: dict[str, Run] = {}
-    for run in _recorded(folders, kept, wanted):
+    for run in _recorded(folders, wanted):
         if run.name in new:
             raise AligngapError(
                 f"{run.method} has two runs of seed {run.seed}: give each seed once"
@@ -81,13 +81,11 @@ def gather(folders: Sequence[Path], output: Path, wanted: Wanted) -> Study:
     return Study(_by_method(found))
 
 
-def _recorded(folders: Sequence[Path], kept: dict[str, Run], wanted: Wanted) -> Iterable[Run]:
-    if not folders:
-        return
-    runs = methods.read(sweep.evaluated(folders))
-    for run in progress.track(runs, "Reading", len(runs), "runs"):
-        name = f"{run.config['name']}-seed{run.config['seed']}"
-        yield records.of(run, wanted, kept.get(name))
+def _recorded(folders: Sequence[Path], wanted: Wanted) -> Iterable[Run]:
+    if folders:
+        runs = methods.read(sweep.evaluated(folders))
+        for run in progress.track(runs, "Drawing items", len(runs), "runs"):
+            yield records.of(run, wanted)
 
 
 def _by_method(runs: Sequence[Run]) -> dict[str, tuple[Run, ...]]:
