@@ -39,6 +39,7 @@ def test_the_papers_model():
         ("study/study.py:settings", 3 * 2 * 2 + 3 + 3),
         ("study/why.py", 16 * 2 * 2 + 8 + 2 * 10),
         ("study/recipe.py", 12),
+        ("study/recipe.py:full", 2),
         ("study/cc12m.py:main", 16 * 3),
         ("study/cc12m.py:rates", 16 * 3),
     ],
