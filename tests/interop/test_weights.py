@@ -84,6 +84,7 @@ def test_what_comes_with_it_reaches_what_its_card_says(name, pictograms_dir):
     (line,) = [line for line in card.splitlines() if line.startswith(f"| {data.name} |")]
     told = [float(value) for value in re.findall(r"([\d.]+) \[", line)]
     reached = [found[f"{way}_retrieval_recall@10"] for way in ("text", "image")]
-    assert reached == pytest.approx(told[:2], abs=0.005)
+    # Told of float32: one caption of 190 may fall on the other side, and three digits are told.
+    assert reached == pytest.approx(told[:2], abs=1 / 190 + 0.0005)
     for word in ("CC-BY-SA-4.0", "stored in float16. Of ", "## Limits"):
         assert word in card
