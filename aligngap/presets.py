@@ -33,9 +33,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "cua": _UNIFORM,  # [CG] CLIP's loss, uniformity of each modality, alignment.
     "cuaxu": _UNIFORM | {"objective.cross_uniformity_weight": 1.0},  # [CG]
-    # aligngap's recipe: [AC]'s encoder with [CG]'s losses, which no paper has together
-    # (configs/study). It takes four times CLIP's learning rate.
-    "cuaxu_tied": _TIED | _UNIFORM | {"objective.cross_uniformity_weight": 1.0},
+    # aligngap's recipe (configs/study): [AC]'s encoder, [CG]'s losses; no paper has them together.
+    "cua_tied": _TIED | _UNIFORM,
     # [CL] The paper's weights, at the fixed τ of its code: 0.1.
     "cl_gap": {
         "objective.alignment_weight": 1.0,

@@ -31,7 +31,7 @@ def test_presets_are_valid_and_say_what_they_are(path, preset):
         "alignclip_released": {"contrastive": 2.0, "separation": 0.5},
         "cua": {"contrastive": 1.0, "alignment": 1.0, "uniformity": 1.0},
         "cuaxu": {"contrastive": 1, "alignment": 1, "uniformity": 1, "cross_uniformity": 1},
-        "cuaxu_tied": {"contrastive": 1, "alignment": 1, "uniformity": 1, "cross_uniformity": 1},
+        "cua_tied": {"contrastive": 1.0, "alignment": 1.0, "uniformity": 1.0},
         "cl_gap": {"contrastive": 1, "alignment": 1, "centroid_uniformity": 1},
         "clip_refine": {"random_alignment": 1, "distillation": 1},
         "siglip": {"sigmoid": 1.0},

@@ -37,6 +37,7 @@ def build(workdirs: Sequence[Path], rated: Sequence[Path], output: Path) -> str:
     content = {
         "study": study,
         "tables": tables.Tables(measured),
+        "recipe": runs.label(tables.RECIPE),
         "held_out": held_out,
         "outside": [split for split in tables.OUTSIDE if split in study.splits],
         "judged": tables.judged(judged, lambda s: study.title(s) if s in study.splits else s),

@@ -31,7 +31,7 @@ RECALLS = tuple(
 NONE = "–"
 TIED = ("sharedclip", "alignclip", "alignclip_both", "alignclip_unscaled", "separation_untied")
 UNIFORM = ("cua", "cuaxu", "cua_tied", "cuaxu_tied")
-RECIPE, RIVALS = "cuaxu_tied", ("clip", "alignclip")
+RECIPE, RIVALS = "cua_tied", ("clip", "alignclip")
 COMPARED = {
     "distance of the centroids": claims.GAP,
     "separability": claims.SEPARABLE,

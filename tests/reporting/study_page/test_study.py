@@ -26,8 +26,8 @@ from aligngap.reporting.study_page import (
 from aligngap.reporting.study_page.measured import Measured
 
 SPLITS = claims.HELD_OUT
-RECALL = {"clip": 0.3, "alignclip": 0.3, "cuaxu_tied": 0.8}
-GAPS = {"clip": 0.9, "alignclip": 0.5, "cuaxu_tied": 0.1}
+RECALL = {"clip": 0.3, "alignclip": 0.3, "cua_tied": 0.8}
+GAPS = {"clip": 0.9, "alignclip": 0.5, "cua_tied": 0.1}
 ITEMS, WIDTH = 60, 8
 
 
@@ -84,7 +84,7 @@ def _rows(method, seed, split):
 def sweep(make_run, tmp_path_factory):
     """Three seeds of CLIP and tied CUAXU, one of AlignCLIP, and one run that is not evaluated."""
     folder = tmp_path_factory.mktemp("sweep")
-    made = [("cuaxu_tied", s) for s in range(3)] + [("clip", s) for s in range(3)]
+    made = [("cua_tied", s) for s in range(3)] + [("clip", s) for s in range(3)]
     names = [plant(make_run, folder, *each).name for each in [*made, ("alignclip", 0)]]
     points = {name: {} for name in [*names, "alignclip-1"]}
     (folder / "sweep.json").write_text(json.dumps({"points": points}))
@@ -119,7 +119,7 @@ def test_results_have_an_object_a_run(sweep, written):
     assert [(x["method"], x["seed"]) for x in found] == [
         *(("clip", seed) for seed in range(3)),
         ("alignclip", 0),
-        *(("cuaxu_tied", seed) for seed in range(3)),
+        *(("cua_tied", seed) for seed in range(3)),
     ]
     evaluation = json.loads((sweep / "clip-1" / "evaluation.json").read_text())
     for split in SPLITS:
@@ -136,7 +136,7 @@ def test_results_have_an_object_a_run(sweep, written):
 def test_the_page_says_what_there_is_and_what_not(sweep, written):
     page = (written / "README.md").read_text()
     assert (
-        page.startswith("# The study") and "Runs: 3 of CLIP, tied CUAXU; 1 of AlignCLIP. " in page
+        page.startswith("# The study") and "Runs: 3 of CLIP, tied CUA; 1 of AlignCLIP. " in page
     )
     assert "These runs have learning rates of 0.002;" in page
     assert "Not here yet: SharedCLIP" in page
@@ -159,10 +159,10 @@ def _tables(page):
 
 def test_planted_differences_are_confirmed_and_too_few_runs_are_not_judged(measured):
     tried = [
-        claims.Claim("", "a", "", "cuaxu_tied", "clip", claims.GAP, higher=False),
-        claims.Claim("", "b", "", "cuaxu_tied", "clip", claims.RETRIEVAL, higher=True),
-        claims.Claim("", "c", "", "clip", "cuaxu_tied", claims.TO_TEXT, higher=True),
-        claims.Claim("", "d", "", "cuaxu_tied", "clip", claims.ZERO_SHOT, higher=True),
+        claims.Claim("", "a", "", "cua_tied", "clip", claims.GAP, higher=False),
+        claims.Claim("", "b", "", "cua_tied", "clip", claims.RETRIEVAL, higher=True),
+        claims.Claim("", "c", "", "clip", "cua_tied", claims.TO_TEXT, higher=True),
+        claims.Claim("", "d", "", "cua_tied", "clip", claims.ZERO_SHOT, higher=True),
         claims.Claim("", "e", "", "alignclip", "clip", claims.GAP, higher=False),
         claims.Claim("", "f", "", "cua", "clip", claims.GAP, higher=False),
     ]
@@ -173,7 +173,7 @@ def test_planted_differences_are_confirmed_and_too_few_runs_are_not_judged(measu
     ]
     assert comparisons == 12 and [x.items for x in found[:4]] == [True, True, True, False]
     for split in SPLITS:
-        values = [measured.values(m, split, claims.RETRIEVAL) for m in ("cuaxu_tied", "clip")]
+        values = [measured.values(m, split, claims.RETRIEVAL) for m in ("cua_tied", "clip")]
         own = found[1].found[split]
         assert own.value == pytest.approx(values[0].mean() - values[1].mean())
         assert own.low < own.value < own.high
@@ -225,7 +225,7 @@ def test_published_shifts_follow_from_the_published_gap():
 
 def test_kept_draws_are_those_of_the_items_to_a_sixteenth_of_their_spread(sweep, written):
     kept = {run.name: run for run in records.load(written)}
-    for evaluated in methods.read([sweep / "clip-2", sweep / "cuaxu_tied-0"]):
+    for evaluated in methods.read([sweep / "clip-2", sweep / "cua_tied-0"]):
         run = kept[f"{evaluated.config['name']}-seed{evaluated.config['seed']}"]
         for split, measures in page.wanted().drawn.items():
             if split not in SPLITS:
