@@ -135,9 +135,7 @@ def test_results_have_an_object_a_run(sweep, written):
 
 def test_the_page_says_what_there_is_and_what_not(sweep, written):
     page = (written / "README.md").read_text()
-    assert (
-        page.startswith("# The study") and "Runs: 3 of CLIP, tied CUA; 1 of AlignCLIP. " in page
-    )
+    assert page.startswith("# The study") and "Runs: 3 of CLIP, tied CUA; 1 of AlignCLIP. " in page
     assert "These runs have learning rates of 0.002;" in page
     assert "Not here yet: SharedCLIP" in page
     assert (written / "gap_against_quality.png").read_bytes().startswith(b"\x89PNG")
