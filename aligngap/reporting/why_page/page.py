@@ -136,16 +136,15 @@ def _corners(study: runs.Study, found: Points) -> dict[str, Projected]:
     which it finds more."""
     planes = {}
     for title, cell in CORNERS.items():
-        there = [x for rate in found.rates if (x := found.cells(rate).get(cell)) is not None]
+        there = [found.cells(rate)[cell] for rate in found.rates if cell in found.cells(rate)]
         there = [x for x in there if QUALITY in x.values]
         if there:
             best = max(there, key=lambda x: float(x.values[QUALITY].mean()))
             own = study.methods[best.method][0].arrays
-            planes[f"{title}, {best.knobs.rate:g}"] = own
-    return {
-        title: Projected(x["plane_image"], x["plane_text"], tuple(x["plane_shares"].tolist()))
-        for title, x in planes.items()
-    }
+            planes[f"{title}, {best.knobs.rate:g}"] = Projected(
+                own["plane_image"], own["plane_text"], tuple(own["plane_shares"].tolist())
+            )
+    return planes
 
 
 def _lines(rate: float, by_measure: Mapping[str, Mapping[str, Interval]]) -> list[str]:

@@ -72,7 +72,7 @@ class Points:
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """Those at which there are combinations of the parts, ascending: of MODELS first."""
+        """Those at which there are combinations of the parts, ascending."""
         return tuple(sorted({x.knobs.rate for x in self.found if self._plain(x)}))
 
     def cells(self, rate: float) -> dict[tuple[bool, ...], Point]:
