@@ -45,6 +45,12 @@ PLATFORMS = {
                 "products by cuBLASLt alone, which adds biases and residuals while it writes "
                 "(NVIDIA's JAX-Toolbox, its guide to a GPU's performance)",
             ),
+            Flag(
+                "xla_gpu_dot_merger_threshold_mb",
+                "0",
+                "query, key and value stay products of their own, as cuDNN wants each alone in "
+                "memory: merged, they are taken apart again (XLA, dot_merger.h)",
+            ),
         ),
     ),
     "tpu": Platform(

@@ -44,6 +44,7 @@ def test_what_a_user_gives_stays(cuda_here):
         *("--mine=1", "--xla_gpu_deterministic_ops=false"),
         "--xla_gpu_enable_latency_hiding_scheduler=true",
         "--xla_gpu_enable_triton_gemm=false",
+        "--xla_gpu_dot_merger_threshold_mb=0",
     ]
 
 

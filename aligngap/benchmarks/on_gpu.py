@@ -40,19 +40,19 @@ class Part(NamedTuple):
 TRITON = (Flag("xla_gpu_enable_triton_gemm", "true", "XLA's default, to compare"),)
 # The first are the most wanted: they still run when time is short.
 PARTS = {
-    "steps": Part("steps", ("clip:none:512", "alignclip:none:512"), 120),
+    "steps": Part("steps", ("clip:none:512", "alignclip:none:512"), 150),
     "open_clip": Part("peer", ("open_clip",), 60, platform="cpu"),
     "open_clip_compiled": Part("peer", ("open_clip_compiled",), 110, platform="cpu"),
     "loss": Part("losses", (), 50),
-    "plain": Part("digest", (), 35),
-    "deterministic": Part("digest", (), 35, DETERMINISTIC),
-    "deterministic_again": Part("digest", (), 35, DETERMINISTIC),
+    "plain": Part("digest", (), 50),
+    "deterministic": Part("digest", (), 50, DETERMINISTIC),
+    "deterministic_again": Part("digest", (), 50, DETERMINISTIC),
     "steps_4096": Part("steps", ("clip:block:4096",), 130),
     "steps_scanned": Part("steps", ("clip:none:512:scan",), 60),
     "steps_triton": Part("steps", ("clip:none:512",), 60, TRITON),
     "attention": Part("attention", (), 40),
     "largest": Part("largest", ("clip",), 150),
-    "data": Part("data", (), 30),
+    "data": Part("data", (), 40),
 }
 
 

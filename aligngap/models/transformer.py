@@ -15,36 +15,8 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
+from aligngap.models.activations import ACTIVATIONS
 from aligngap.models.layer_norm import LayerNorm
-
-
-@jax.custom_vjp
-def gelu(x: Array) -> Array:
-    """x·Φ(x), exact (Hendrycks & Gimpel 2016). Keeps x alone for the backward pass."""
-    return x * _normal_cdf(x)
-
-
-def _normal_cdf(x: Array) -> Array:
-    # By erf, as torch does: jax.nn.gelu's erfc costs several times as much.
-    return 0.5 + 0.5 * jax.lax.erf(x * math.sqrt(0.5))
-
-
-def _gelu_forward(x: Array) -> tuple[Array, Array]:
-    return gelu(x), x
-
-
-def _gelu_backward(x: Array, gradient: Array) -> tuple[Array]:
-    density = jnp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-    return (gradient * (_normal_cdf(x) + x * density),)
-
-
-gelu.defvjp(_gelu_forward, _gelu_backward)
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": gelu,
-    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
-    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),  # Of OpenAI's weights.
-}
 
 
 @jax.custom_vjp
@@ -247,6 +219,13 @@ class MLP(nn.Module):
         return Dense((width,), self.output_std, ("mlp", "embed"), self.dtype, name="output")(x)
 
 
+def _sum(x: Array, y: Array) -> Array:
+    """As rows, as a product gives them: XLA then lets a GPU's product add x where x stays what it
+    is; else it would take it for its own to write on, and a copy would be made first."""
+    width = x.shape[-1]
+    return (x.reshape(-1, width) + y.reshape(-1, width)).reshape(x.shape)
+
+
 class Block(nn.Module):
     """x + attention(LN(x)), then x + MLP(LN(x))."""
 
@@ -272,10 +251,10 @@ class Block(nn.Module):
         output_std = self.width**-0.5 * (2 * self.layers) ** -0.5
         attention = Attention(self.heads, output_std, self.attention, self.dtype, name="attention")
         normed = LayerNorm(self.norm_eps, self.dtype, name="attention_norm")(x)
-        x = x + attention(normed, causal, segments, length)
+        x = _sum(x, attention(normed, causal, segments, length))
         hidden = round(self.width * self.mlp_ratio)
         mlp = MLP(hidden, self.activation, output_std, self.dtype, name="mlp")
-        x = x + mlp(LayerNorm(self.norm_eps, self.dtype, name="mlp_norm")(x))
+        x = _sum(x, mlp(LayerNorm(self.norm_eps, self.dtype, name="mlp_norm")(x)))
         return nn.with_logical_constraint(x, ("batch", "length", "activation"))
 
 
@@ -347,7 +326,8 @@ class Transformer(nn.Module):
             split_rngs={"params": True},
             in_axes=nn.broadcast,
             length=self.layers,
-            unroll=1 if self.scan else self.layers,
+            # Of what initialises them, one block is compiled in any case.
+            unroll=1 if self.scan or self.is_initializing() else self.layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
         x, _ = run(self.blocks, x, segments)

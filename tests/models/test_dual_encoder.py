@@ -11,7 +11,6 @@ from aligngap.config import TIES, default, tower
 from aligngap.data import packing
 from aligngap.models import dual_encoder
 from aligngap.models.logit_scale import parameter_of, scale_of, with_bias_form
-from aligngap.models.transformer import ACTIVATIONS
 from aligngap.presets import SIGLIP_TOWERS, SIZES, set_size
 
 WIDTH, HEADS, LAYERS, CONTEXT, VOCABULARY, SIDE, PATCH = 32, 4, 3, 9, 50, 16, 4
@@ -270,17 +269,6 @@ def test_a_bias_in_another_form_gives_the_same_logits(form):
     assert float(relative["logit_bias"]) == pytest.approx(0.25, rel=1e-5)
     own.bias_form = "relative"
     assert float(with_bias_form(relative, own, "absolute")["logit_bias"]) == pytest.approx(-5.0)
-
-
-@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "quick_gelu"])
-def test_activations(name):
-    x = np.linspace(-6, 6, 101)
-    wanted = {
-        "gelu": x * 0.5 * (1 + erf(x / np.sqrt(2))),
-        "gelu_tanh": x * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
-        "quick_gelu": x / (1 + np.exp(-1.702 * x)),
-    }[name]
-    np.testing.assert_allclose(ACTIVATIONS[name](jnp.asarray(x, jnp.float32)), wanted, atol=2e-6)
 
 
 def shapes_of(config):
