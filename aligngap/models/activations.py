@@ -1,7 +1,6 @@
 """The activations of CLIP's family, each with its slope; of half precision, they are computed in
 float32 and rounded once. The backward pass keeps what came in, nothing else."""
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -53,12 +52,14 @@ NEAR, SERIES = 0.3275911, (0.254829592, -0.284496736, 1.421413741, -1.453152027,
 
 
 def _normal_of_half(x: Array) -> tuple[Array, Array]:
-    """Φ and φ from one exponential, within a hundredth of what half precision tells apart: on a
-    GPU erf's work takes longer than the memory that GELU moves."""
+    """Φ and φ from one exponential, within 5e-7: by erf, GELU's slope takes a GPU longer than the
+    memory that it moves."""
     exponential = jnp.exp(-0.5 * x * x)
     # 1/d by d^-1/2, for which a GPU has an instruction.
     near = jnp.square(jax.lax.rsqrt(1 + NEAR * math.sqrt(0.5) * jnp.abs(x)))
-    series = functools.reduce(lambda series, term: (series + term) * near, reversed(SERIES), 0.0)
+    series = jnp.zeros_like(x)
+    for term in reversed(SERIES):
+        series = (series + term) * near
     outside = 0.5 * series * exponential
     return jnp.where(x < 0, outside, 1 - outside), _density(exponential)
 
