@@ -1,6 +1,9 @@
 """What went wrong, in one line that a user can act on. `cli` prints it and exits with its code."""
 
 import os
+from collections.abc import Sequence
+
+NAMED = 8  # Of many names, how many a line spells out.
 
 
 class AligngapError(Exception):
@@ -28,3 +31,9 @@ class Preempted(AligngapError):
     """A signal stopped the work after a save; the same command goes on (exit code 75)."""
 
     exit_code = os.EX_TEMPFAIL  # 75: "try again later" of sysexits.h.
+
+
+def some(names: Sequence[str], between: str = ", ") -> str:
+    """The first NAMED of them, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return between.join(names[:NAMED]) + more

@@ -11,13 +11,12 @@ from flax import traverse_util
 from jaxtyping import Array, Bool, Float, Int
 
 from aligngap.data.sentence_models import ABSENT, BertShape
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, some
 from aligngap.unit import unit_rows
 
 PREFIX = "bert."  # Before the names of a BERT that was saved with a head, whose own are other.
 # Not in the forward pass: the position numbers, and a head that both poolings skip.
 UNUSED = ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
-NAMED = 5  # Wrong tensors in an error.
 
 Params = Mapping[str, Any]
 
@@ -106,8 +105,7 @@ def parameters(name: str, module: Bert, tensors: Mapping[str, np.ndarray]) -> Pa
             wrong.append(f"{key} is {value.dtype} {value.shape}, not {leaf.dtype} {leaf.shape}")
         flat[path] = np.asarray(value, np.float32)
     if wrong:
-        more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        told = "; ".join(wrong[:NAMED]) + more
+        told = some(wrong, between="; ")
         raise AligngapError(f"{name}: its weights are not what its config.json says: {told}")
     return traverse_util.unflatten_dict(flat)
 

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from aligngap import children, progress
 from aligngap.children import Job
+from aligngap.errors import some
 from aligngap.evaluation import evaluate
 from aligngap.runs import sweep, workdir
 from aligngap.training import in_turn
@@ -47,7 +48,7 @@ def evaluate_all(
 
     children.run(jobs(), at_once)
     for why, names in left.items():
-        progress.say(f"Left out, {why}: {sweep.some(names)}")
+        progress.say(f"Left out, {why}: {some(names)}")
 
 
 def _not_to_be(own: Path) -> str:

@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, some
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 MAX_LABELS = 10_000  # each has two centroids in memory
-MAX_NAMED = 10  # arrays of a file that an error lists
 LOCAL_HEADER = 30  # bytes of a zip entry's own header before its name and its extra field
 
 # (start, stop) → those rows. A file is opened for each call: mapped pages stay resident until the
@@ -191,10 +190,10 @@ def _chosen(path: Path, name: str, names: list[str]) -> str:
         return name
     if not name and len(names) == 1:
         return names[0]
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    listed = ", ".join(sorted(names)[:MAX_NAMED]) + more
     wrong = f"no array {name!r}" if name else f"{len(names)} arrays"
-    raise AligngapError(f"{path} holds {wrong}; name one as {path}:NAME out of: {listed}")
+    raise AligngapError(
+        f"{path} holds {wrong}; name one as {path}:NAME out of: {some(sorted(names))}"
+    )
 
 
 def _mapped(

@@ -23,9 +23,8 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, some
 
-LISTED = 5  # Names that an error spells out.
 Line = tuple[str, str, str]
 Tensors = Mapping[str, np.ndarray]
 
@@ -132,8 +131,8 @@ def _shapes(abstract: Any) -> dict[str, tuple[int, ...]]:
 
 def _check_names(wanted: Iterable[str], given: Iterable[str], source: str) -> None:
     missing, surplus = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
-    said = [f"lacks {listed(missing)}"] if missing else []
-    said += [f"has {listed(surplus)}, for which this model has no place"] if surplus else []
+    said = [f"lacks {some(missing)}"] if missing else []
+    said += [f"has {some(surplus)}, for which this model has no place"] if surplus else []
     if said:
         raise AligngapError(f"{source} {' and '.join(said)}")
 
@@ -146,9 +145,3 @@ def _check_shapes(
             raise AligngapError(f"{source}: {name} has shape {part.shape}; expected {wanted}")
         if not np.issubdtype(part.dtype, np.floating) and part.dtype.name != "bfloat16":
             raise AligngapError(f"{source}: {name} is of type {part.dtype}; expected floats")
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f" and {more} more" if more > 0 else "")

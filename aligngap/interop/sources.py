@@ -9,8 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from aligngap.data.tokenizers.tokenizer import Tokenizer
-from aligngap.errors import AligngapError
-from aligngap.interop import mapping, processor, tensors
+from aligngap.errors import AligngapError, some
+from aligngap.interop import processor, tensors
 from aligngap.interop.formats import alignclip, big_vision, huggingface, npz, open_clip
 from aligngap.interop.mapping import Rule
 from aligngap.runs.workdir import read_json
@@ -123,8 +123,7 @@ def _bare(path: Path) -> Found:
             except (ValueError, IndexError, ZeroDivisionError) as error:
                 raise AligngapError(f"{path}: shapes of no model that is known: {error}") from error
     raise AligngapError(
-        f"{path}: unknown architecture: no tensor {' or '.join(BARE)} among "
-        f"{mapping.listed(sorted(given))}"
+        f"{path}: unknown architecture: no tensor {' or '.join(BARE)} among {some(sorted(given))}"
     )
 
 

@@ -18,11 +18,10 @@ from ml_collections import ConfigDict
 
 from aligngap import atomic, progress
 from aligngap import config as configs
-from aligngap.errors import AligngapError, UsageError
+from aligngap.errors import AligngapError, UsageError, some
 from aligngap.runs import workdir
 
 FILE = "sweep.json"  # In the sweep's folder: its points, in their order.
-NAMED = 8  # Points that a line names.
 NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][\w.,=+-]*", re.ASCII)
 
 
@@ -83,12 +82,6 @@ def evaluated(folders: Sequence[Path]) -> list[Path]:
             progress.say(f"Of {folder} these are not evaluated, and left out: {some(left)}")
         found += there
     return found
-
-
-def some(names: Sequence[str]) -> str:
-    """The first NAMED of them, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def workdirs(folder: Path) -> list[Path]:

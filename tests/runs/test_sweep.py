@@ -103,9 +103,3 @@ def test_the_folder_of_a_sweep_is_its_points_in_their_order(tmp_path, file):
     (folder / "sweep.json").write_text('{"points": {"../elsewhere": {}}}')
     with pytest.raises(AligngapError, match="does not say its points"):
         sweep.workdirs(folder)
-
-
-def test_many_points_are_told_by_the_first_ones():
-    names = [f"p{n}" for n in range(11)]
-    assert sweep.some(names[:8]) == "p0, p1, p2, p3, p4, p5, p6, p7"
-    assert sweep.some(names) == "p0, p1, p2, p3, p4, p5, p6, p7 and 3 more"
