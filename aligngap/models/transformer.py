@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
-from aligngap.models.activations import ACTIVATIONS
+from aligngap.models.gelu import ACTIVATIONS
 from aligngap.models.layer_norm import LayerNorm
 
 

@@ -1,5 +1,5 @@
-"""The activations of CLIP's family, each with its slope; of half precision, they are computed in
-float32 and rounded once. The backward pass keeps what came in, nothing else."""
+"""GELU and its approximations, each with its slope: in half precision computed in float32 and
+rounded once; the backward pass finds what came in, and nothing else, kept."""
 
 import math
 from collections.abc import Callable

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import erf, expit
 
-from aligngap.models.activations import ACTIVATIONS
+from aligngap.models.gelu import ACTIVATIONS
 
 WANTED = {
     "gelu": lambda x: x * 0.5 * (1 + erf(x / np.sqrt(2))),
