@@ -35,5 +35,6 @@ class Preempted(AligngapError):
 
 def some(names: Sequence[str], between: str = ", ") -> str:
     """The first NAMED of them, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    after = between.rstrip(", ")  # "a, b and 3 more", but "a; b; and 3 more".
+    more = f"{after} and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return between.join(names[:NAMED]) + more

@@ -130,5 +130,5 @@ def test_wrong_tensors_are_named():
 
 
 def test_of_many_wrong_tensors_some_are_named():
-    with pytest.raises(AligngapError, match=r" and \d+ more$"):
+    with pytest.raises(AligngapError, match=r"; and \d+ more$"):
         bert.parameters("one", Bert(SMALL, "mean"), {})

@@ -35,6 +35,15 @@ def test_values_and_slopes(name):
     np.testing.assert_allclose(back, GRADIENT * slope(name, X), atol=1e-5)
 
 
+def test_gelu_is_x_times_the_normal_distribution_and_so_is_its_slope():
+    x, gradient = np.linspace(-8, 8, 4001), GRADIENT
+    cdf = 0.5 * (1 + erf(x / np.sqrt(2)))
+    slope = cdf + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    value, back = found("gelu", jnp.asarray(x, jnp.float32), jnp.asarray(gradient, jnp.float32))
+    np.testing.assert_allclose(value, x * cdf, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(back, gradient * slope, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", WANTED)
 @pytest.mark.parametrize(("dtype", "bits"), [(jnp.bfloat16, 8), (jnp.float16, 11)])
 def test_half_precision_is_rounded_once(name, dtype, bits):
