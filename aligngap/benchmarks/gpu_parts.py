@@ -33,7 +33,7 @@ from aligngap.errors import AligngapError
 from aligngap.models.parameters import initial
 from aligngap.models.transformer import Transformer
 from aligngap.presets import preset
-from aligngap.training import model_flops, run
+from aligngap.training import run
 
 Found = dict[str, Any]
 ROUNDS, IMAGES, LEAST_STEPS = 3, 6144, 4  # A round of steps takes as many images.
@@ -55,7 +55,8 @@ def config(small: bool, name: str = "clip", batch: int = MOST) -> ConfigDict:
 
 
 def steps(small: bool, *variants: str) -> Iterator[Found]:
-    """Images a second and MFU of each variant, PRESET:REMAT:BATCH or that and `:scan`."""
+    """Images a second and MFU of each variant, PRESET:REMAT:BATCH, then `:scan`, `:packed` or
+    nothing."""
     found: Found = {"measured": [], "failed": []}
     for variant in variants:
         try:
@@ -65,13 +66,14 @@ def steps(small: bool, *variants: str) -> Iterator[Found]:
         yield found
 
 
-def _speed(small: bool, name: str, remat: str, batch: str, *scan: str) -> Found:
+def _speed(small: bool, name: str, remat: str, batch: str, *besides: str) -> Found:
     made = config(small, name, 16 if small else int(batch))
-    made.model.remat, made.model.scan = remat, bool(scan)
+    made.model.remat, made.model.scan = remat, "scan" in besides
+    made.data.pack_captions = "packed" in besides
     step = MeasuredStep(made)
     seconds = [step.round(_steps(made.batch_size)).seconds for _ in range(ROUNDS)]
     middle, peak = statistics.median(seconds), devices.peak(made.compute_dtype)
-    work = sum(model_flops.parts(made).values())
+    work = sum(step.model_flop().values())
     return {
         "images_per_second": made.batch_size / middle,
         "mfu": work / middle / peak if peak else None,

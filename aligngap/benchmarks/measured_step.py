@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -10,11 +11,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from aligngap import devices
-from aligngap.data import records
+from aligngap.data import packing, packing_plan, records
+from aligngap.data.packing_plan import Plan
 from aligngap.data.records import Batch
 from aligngap.data.sentence_models import ABSENT
 from aligngap.parallel import mesh as meshes
-from aligngap.training import agreement, run, state
+from aligngap.training import agreement, feed, model_flops, run, state
 from aligngap.training.agreement import Request
 from aligngap.training.late import Late
 from aligngap.training.run import Learner
@@ -42,16 +44,18 @@ class Memory(NamedTuple):
 
 class MeasuredStep:
     """`round` trains some steps from where the last ended, on the same batch over and over or on
-    those of an iterator; host to device copies as in training."""
+    those of an iterator; packed and copied to the devices as in training."""
 
     def __init__(self, config: ConfigDict, batches: Iterator[Batch] | None = None) -> None:
         self.config, self.learner = config, run.learner(config)
         self.batches = batches or itertools.repeat(random_batch(self.learner))
+        first = next(self.batches)
+        self.packing = _plan(self.learner, first) if config.data.pack_captions else None
         with jax.set_mesh(self.mesh):
             made = self.learner
             self.state = state.create(config, made.module, made.tx, made.mesh)
             start = time.perf_counter()
-            lowered = made.lowered(self.state, self.placed(next(self.batches)), self._requests())
+            lowered = made.lowered(self.state, self.placed(first), self._requests())
             self.lowering = time.perf_counter() - start
             self.executable = lowered.compile()
             self.compiling = time.perf_counter() - start - self.lowering
@@ -62,9 +66,21 @@ class MeasuredStep:
     def mesh(self) -> jax.sharding.Mesh:
         return self.learner.mesh
 
-    def placed(self, batch: Batch) -> dict[str, jax.Array]:
-        """A batch on the devices, as the training loop places it."""
-        return meshes.global_batch(batch, self.config.batch_size, self.mesh)
+    def placed(self, batch: Batch, parts: int = 1) -> dict[str, jax.Array]:
+        """A batch, or one of the parts of one, on the devices as the training loop places it."""
+        rows = meshes.global_batch(batch, self.config.batch_size // parts, self.mesh)
+        if self.packing is None:
+            return rows
+        plan = self.packing
+        if parts > 1:
+            plan = replace(plan, groups=plan.groups // parts, parts=1)
+        captions = feed.laid_out(batch["text"], plan)
+        return rows | feed.placed(captions, plan, self.mesh, captions.need)
+
+    def model_flop(self) -> dict[str, float]:
+        """What the model needs of a step, by part."""
+        encoder = self.learner.encoder
+        return model_flops.parts(self.config, encoder.module if encoder else None, self.packing)
 
     def round(self, steps: int) -> Round:
         """The training loop's own steps: one in flight, metrics read a step late."""
@@ -102,6 +118,14 @@ class MeasuredStep:
 
     def _requests(self) -> jax.Array:
         return agreement.requests(Request.NOTHING, self.mesh)
+
+
+def _plan(learner: Learner, batch: Batch) -> Plan:
+    """How captions like those of this batch are packed."""
+    config = learner.config
+    groups = meshes.groups(learner.mesh, config.microbatches)
+    counts = packing_plan.counts_of(config, packing.lengths(batch["text"]), groups)
+    return packing_plan.make(config, groups, counts)
 
 
 def random_batch(learner: Learner, seed: int = 0) -> Batch:

@@ -31,7 +31,7 @@ from aligngap.data import corpora, pipeline, records, tokenizers
 from aligngap.data.records import Batch
 from aligngap.errors import UsageError
 from aligngap.flags import positive
-from aligngap.training import frozen, model_flops
+from aligngap.training import frozen
 from aligngap.training.step import make_step
 
 OVERRIDES = True
@@ -89,8 +89,7 @@ def measure(step: MeasuredStep, rounds: int, steps: int, beside: SideBySide) -> 
         took.append(step.round(steps))
         beside.turn(steps)
         products += [] if peak else [_product_rate(config.compute_dtype)]
-    encoder = step.learner.encoder
-    useful = model_flops.parts(config, encoder.module if encoder else None)
+    useful = step.model_flop()
     seconds = statistics.median(round.seconds for round in took)
     rate = sum(useful.values()) / seconds
     return {
@@ -122,7 +121,8 @@ def hardware_flop(step: MeasuredStep) -> int:
     """As the step's jaxpr has it on one device, over the whole batch."""
     made, config = step.learner, step.config
     function = make_step(config, made.module, made.tx)
-    shapes = {k: jax.ShapeDtypeStruct(x.shape, x.dtype) for k, x in next(step.batches).items()}
+    batch = step.placed(next(step.batches))
+    shapes = {k: jax.ShapeDtypeStruct(x.shape, x.dtype) for k, x in batch.items()}
     inputs: tuple[Any, ...] = nn.unbox(made.abstract), shapes
     if made.encoder is not None:
         function = frozen.with_semantics(function, made.encoder.module, config.microbatches)

@@ -42,15 +42,14 @@ TOWERS = ("image tower", "text tower")
 def _tower(step: MeasuredStep, which: int, rows: Any) -> float:
     """Of a microbatch at a time; what of the encoding has no part in the result is not compiled."""
     config, count = step.config, step.config.microbatches
-    encode, size = make_encode(config, step.learner.module), config.batch_size // count
-    part = {name: array[:: step.config.microbatches] for name, array in rows.items()}
-    batch = meshes.global_batch(part, size, step.mesh)
+    encode = make_encode(config, step.learner.module)
+    batch = step.placed({name: array[::count] for name, array in rows.items()}, count)
 
     def scored(params: Any, batch: Any, cotangent: Any) -> Any:
         embedding = encode(params, batch, key_of(config, jnp.zeros((), jnp.int32)))[which]
         return jnp.sum(embedding * cotangent)
 
-    cotangent = _random(step, (size, config.model.embed_dim))
+    cotangent = _random(step, (config.batch_size // count, config.model.embed_dim))
     function = jax.jit(meshes.with_rules(jax.value_and_grad(scored)))
     return count * _median(lambda: function(step.state.params, batch, cotangent))
 

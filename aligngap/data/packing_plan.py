@@ -61,12 +61,17 @@ def counts(
 ) -> tuple[int, ...]:
     """Rows a group, a function of config and corpus alone, rising."""
     texts = list(_captions(config, source))
-    size = config.batch_size // groups
     if not texts:  # Whoever reads the corpus says why.
-        return (size,)
-    length = config.model.text.context_length
-    found = packing.lengths(tokenizer.encode(texts, length))
-    return ladder(_needs(found, size, packing.row_length(length)), size)
+        return (config.batch_size // groups,)
+    ids = tokenizer.encode(texts, config.model.text.context_length)
+    return counts_of(config, packing.lengths(ids), groups)
+
+
+def counts_of(config: ConfigDict, lengths: Int[np.ndarray, "N"], groups: int) -> tuple[int, ...]:
+    """Rows a group for captions of such lengths, rising."""
+    size = config.batch_size // groups
+    row = packing.row_length(config.model.text.context_length)
+    return ladder(_needs(lengths, size, row), size)
 
 
 def ladder(needs: Int[np.ndarray, "D"], size: int) -> tuple[int, ...]:

@@ -46,17 +46,36 @@ class Padded:
         """Nothing is needed."""
 
 
-class _Read(NamedTuple):
-    """A batch that waits for its step."""
+class Captions(NamedTuple):
+    """A process's captions of a batch, by groups, and where they are to stand."""
 
-    batch: Batch
-    text: Int[np.ndarray, "G N L"]  # Its captions by groups.
-    replaced: int
+    text: Int[np.ndarray, "G N L"]
     layouts: list[Layout]
 
     @property
     def need(self) -> int:
+        """Rows a group."""
         return max(layout.needed for layout in self.layouts)
+
+
+def laid_out(text: Int[np.ndarray, "B L"], plan: Plan) -> Captions:
+    """A process's captions by a plan."""
+    groups = packing.grouped(text, plan.size, plan.parts)
+    return Captions(groups, [packing.layout(group, plan.row) for group in packing.lengths(groups)])
+
+
+def placed(captions: Captions, plan: Plan, mesh: Mesh, need: int) -> dict[str, jax.Array]:
+    """Packed on the devices, in the first of the plan's shapes that has `need` rows a group."""
+    packed = packing.packed(*captions, plan.fitting(need), plan.row)
+    return meshes.global_batch(packing.named(packed), plan.groups, mesh)
+
+
+class _Read(NamedTuple):
+    """A batch that waits for its step."""
+
+    batch: Batch
+    replaced: int
+    captions: Captions
 
 
 class Packed:
@@ -66,18 +85,15 @@ class Packed:
         self._batches, self._batch_size, self._mesh = batches, batch_size, mesh
         self._plan = plan
         self._read = deque(self._next_read() for _ in range(AHEAD))
-        needs = distributed.gathered([read.need for read in self._read])
+        needs = distributed.gathered([read.captions.need for read in self._read])
         self._needs = deque(max(of_one) for of_one in zip(*needs, strict=True))
 
     def __next__(self) -> Fed:
         self._read.append(self._next_read())
         read, need = self._read.popleft(), self._needs.popleft()
-        rows = self._plan.fitting(need)
-        text = packing.packed(read.text, read.layouts, rows, self._plan.row)
-        place = meshes.global_batch
-        batch = place(read.batch, self._batch_size, self._mesh)
-        packed = place(packing.named(text), self._plan.groups, self._mesh)
-        return Fed(batch | packed, read.replaced, self._read[-1].need)
+        batch = meshes.global_batch(read.batch, self._batch_size, self._mesh)
+        packed = placed(read.captions, self._plan, self._mesh, need)
+        return Fed(batch | packed, read.replaced, self._read[-1].captions.need)
 
     def agree(self, need: int) -> None:
         """What the first step that nothing is known of needs, by all processes."""
@@ -85,9 +101,7 @@ class Packed:
 
     def _next_read(self) -> _Read:
         batch = next(self._batches)
-        text = packing.grouped(batch["text"], self._plan.size, self._plan.parts)
-        layouts = [packing.layout(group, self._plan.row) for group in packing.lengths(text)]
-        return _Read(batch, text, self._batches.replaced, layouts)
+        return _Read(batch, self._batches.replaced, laid_out(batch["text"], self._plan))
 
 
 def make(batches: Batches, batch_size: int, mesh: Mesh, plan: Plan | None) -> Padded | Packed:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from aligngap.benchmarks import step_peers
+from aligngap.benchmarks import step, step_parts, step_peers
 from aligngap.benchmarks.measured_step import MeasuredStep, random_batch
 from aligngap.benchmarks.step_peers import PROGRAMS, SideBySide
 from aligngap.cli import main
@@ -68,6 +68,21 @@ def test_a_step_is_trainings_own():
     losses = [step.first_loss, *(step.round(1).loss for _ in range(2))]
     assert all(map(math.isfinite, losses)) and int(step.state.step) == 4
     assert losses[0] == pytest.approx(math.log(16), rel=0.2)  # At random, among 16 pairs.
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_packed_captions_are_fed_as_training_feeds_them(parts):
+    given = ["--config.batch_size=256", f"--config.microbatches={parts}"]
+    padded = MeasuredStep(config("clip", *given))
+    packed = MeasuredStep(config("clip", *given, "--config.data.pack_captions=True"))
+    plan, batch = packed.packing, packed.placed(next(packed.batches))
+    assert plan.groups == parts * jax.device_count() and plan.counts[0] < plan.size
+    for name, array in plan.shapes(plan.counts[0]).items():
+        assert (batch[name].shape, batch[name].dtype) == (array.shape, array.dtype)
+    assert packed.first_loss == pytest.approx(padded.first_loss, rel=1e-6)
+    assert packed.model_flop()["text tower"] < 0.8 * padded.model_flop()["text tower"]
+    assert step_parts.seconds(packed)["text tower"] > 0
+    assert step.hardware_flop(packed) < step.hardware_flop(padded)
 
 
 def test_a_random_batch_is_like_a_real_one():
