@@ -36,7 +36,7 @@ from aligngap.presets import preset
 from aligngap.training import run
 
 Found = dict[str, Any]
-ROUNDS, IMAGES, LEAST_STEPS = 3, 6144, 4  # A round of steps takes as many images.
+ROUNDS, IMAGES, LEAST_STEPS = 3, 6144, 4  # A round takes so many images, and no fewer steps.
 MOST = 4096
 PEER_BATCHES = (512, 256)  # The largest that has room counts.
 LOSS_BATCHES = (32768, 8192)
@@ -71,7 +71,7 @@ def _speed(small: bool, name: str, remat: str, batch: str, *besides: str) -> Fou
     made.model.remat, made.model.scan = remat, "scan" in besides
     made.data.pack_captions = "packed" in besides
     step = MeasuredStep(made)
-    seconds = [step.round(_steps(made.batch_size)).seconds for _ in range(ROUNDS)]
+    seconds = [step.round(_steps(small, made.batch_size)).seconds for _ in range(ROUNDS)]
     middle, peak = statistics.median(seconds), devices.peak(made.compute_dtype)
     work = sum(step.model_flop().values())
     return {
@@ -84,8 +84,8 @@ def _speed(small: bool, name: str, remat: str, batch: str, *besides: str) -> Fou
     }
 
 
-def _steps(batch: int) -> int:
-    return max(IMAGES // batch, LEAST_STEPS)
+def _steps(small: bool, batch: int) -> int:
+    return LEAST_STEPS if small else max(IMAGES // batch, LEAST_STEPS)
 
 
 def largest(small: bool, name: str) -> Iterator[Found]:
@@ -121,7 +121,7 @@ def peer(small: bool, name: str) -> Iterator[Found]:
                 failed.append(str(error))
                 yield {"failed": failed}
                 continue
-            seconds = [held.round(_steps(batch)) for _ in range(ROUNDS)]
+            seconds = [held.round(_steps(small, batch)) for _ in range(ROUNDS)]
             held.end()
         rate = batch / statistics.median(seconds)
         about = {"batch_size": batch, "seconds": seconds, "images_per_second": rate}

@@ -70,13 +70,12 @@ def test_a_step_is_trainings_own():
     assert losses[0] == pytest.approx(math.log(16), rel=0.2)  # At random, among 16 pairs.
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_packed_captions_are_fed_as_training_feeds_them(parts):
-    given = ["--config.batch_size=256", f"--config.microbatches={parts}"]
+def test_packed_captions_are_fed_as_training_feeds_them():
+    given = ["--config.batch_size=256", "--config.microbatches=2"]
     padded = MeasuredStep(config("clip", *given))
     packed = MeasuredStep(config("clip", *given, "--config.data.pack_captions=True"))
     plan, batch = packed.packing, packed.placed(next(packed.batches))
-    assert plan.groups == parts * jax.device_count() and plan.counts[0] < plan.size
+    assert plan.groups == 2 * jax.device_count() and plan.counts[0] < plan.size
     for name, array in plan.shapes(plan.counts[0]).items():
         assert (batch[name].shape, batch[name].dtype) == (array.shape, array.dtype)
     assert packed.first_loss == pytest.approx(padded.first_loss, rel=1e-6)
