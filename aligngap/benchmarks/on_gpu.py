@@ -106,11 +106,12 @@ def verdicts(found: dict[str, Any]) -> list[str]:
     said = []
     best = {name: _best(part) for name, part in found.items()}
     theirs = {name: best[name] for name in ("open_clip", "open_clip_compiled") if best.get(name)}
-    for part, how in {"steps": "CLIP", "steps_packed": "CLIP with packed captions"}.items():
-        if theirs and (ours := best.get(part)):
-            name = max(theirs, key=lambda peer: theirs[peer])
-            ratio = ours / theirs[name]
-            said.append(f"{how} at {ratio:.2f} × {name}'s images a second, each at its best")
+    if theirs:
+        name = max(theirs, key=lambda peer: theirs[peer])
+        for part, how in {"steps": "CLIP", "steps_packed": "CLIP with packed captions"}.items():
+            if ours := best.get(part):
+                ratio = ours / theirs[name]
+                said.append(f"{how} at {ratio:.2f} × {name}'s images a second, each at its best")
     runs = [found.get(name, {}) for name in ("plain", "deterministic", "deterministic_again")]
     if all("digest" in run for run in runs):
         plain, once, again = runs
