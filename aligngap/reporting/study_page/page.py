@@ -22,6 +22,7 @@ from aligngap.reporting.study_page.runs import Study
 from aligngap.reporting.study_page.verdicts import Judged
 
 PICTURE = "gap_against_quality.png"
+WHY = "why/README.md"  # Where `aligngap study why` wrote its page into a folder in the output.
 
 
 def build(workdirs: Sequence[Path], rated: Sequence[Path], output: Path) -> str:
@@ -47,6 +48,7 @@ def build(workdirs: Sequence[Path], rated: Sequence[Path], output: Path) -> str:
         "picture": PICTURE,
         "missing": [runs.label(method) for method in runs.LABELS if method not in study.methods],
         "rates": _rates(study, chosen),
+        "why": WHY if (output / WHY).exists() else "",
     }
     drawn = figure.draw(measured, held_out)
     page = template.markdown("study_page/study.md.j2", content)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from aligngap import atomic
 from aligngap.errors import AligngapError
@@ -41,6 +42,7 @@ def build(workdirs: Sequence[Path], output: Path) -> str:
     by_rate = {rate: x for rate in found.rates if (x := _effects(found.cells(rate)))}
     content = {
         "cells": _cells(found),
+        "changes": _changes(found),
         "effects": {f"{rate:g}": _table(x) for rate, x in by_rate.items()},
         "weights": {name: _series(name, x) for name, x in found.weighed().items() if x},
         "knobs": {
@@ -61,17 +63,41 @@ def build(workdirs: Sequence[Path], output: Path) -> str:
 
 
 def _effects(cells: Mapping[effects.Cell, Point]) -> dict[str, dict[str, Interval]]:
-    """Measure → part, or two of them → effect; nothing of a measure that a cell lacks."""
+    """Measure → part, or two of them → effect."""
     named = [*PARTS]
-    if len(cells) < 2 ** len(PARTS):
-        return {}
     return {
         measure: {
             " × ".join(named[part] for part in which): x
-            for which, x in effects.effects(
-                {cell: point.values[measure] for cell, point in cells.items()}
-            ).items()
+            for which, x in effects.effects(values).items()
         }
+        for measure, values in _by_cell(cells).items()
+    }
+
+
+def _changes(found: Points) -> str:
+    """CLIP with one part more, tied CUAXU with one less, each at its own learning rate; empty
+    where combinations of parts are missing there."""
+    rows = []
+    for (model, weights), sign in zip(points.MODELS.items(), "+−", strict=True):
+        cells = found.cells(found.own[model].rate) if model in found.own else {}
+        base = tuple(map(bool, weights))
+        by_measure = {x: effects.changes(own, base) for x, own in _by_cell(cells).items()}
+        for part, name in enumerate(PARTS if by_measure else ()):
+            own = (by_measure.get(measure) for measure in COLUMNS)
+            changed = (tables.NONE if x is None else _effect(x[part]) for x in own)
+            rows.append([f"{model} {sign} {name}", *changed])
+    return tables.markdown(["", *COLUMNS], rows) if rows else ""
+
+
+def _by_cell(
+    cells: Mapping[effects.Cell, Point],
+) -> dict[str, dict[effects.Cell, Float[np.ndarray, "S"]]]:
+    """Measure → values of each combination; nothing of a measure that one lacks, nothing at all
+    where one is missing."""
+    if len(cells) < 2 ** len(PARTS):
+        return {}
+    return {
+        measure: {cell: point.values[measure] for cell, point in cells.items()}
         for measure in COLUMNS
         if all(measure in point.values for point in cells.values())
     }

@@ -254,8 +254,11 @@ def test_a_study_goes_on_where_its_runs_are_gone(sweep, written, tmp_path):
 
 
 def test_a_run_that_is_evaluated_again_takes_its_own_place(sweep, written, tmp_path):
+    """And a page of `study why` beside the study's is linked from then on."""
     output, again = tmp_path / "out", tmp_path / "again"
     shutil.copytree(written, output)
+    (output / "why").mkdir()
+    (output / page.WHY).touch()
     shutil.copytree(sweep / "clip-1", again)
     evaluation = json.loads((again / "evaluation.json").read_text())
     evaluation["splits"][SPLITS[0]]["gap"]["centroid_distance"]["value"] = 0.75
@@ -264,6 +267,9 @@ def test_a_run_that_is_evaluated_again_takes_its_own_place(sweep, written, tmp_p
     found = runs.gather([], output, page.wanted()).methods["clip"]
     gaps = [run.value(SPLITS[0], *claims.GAP) for run in found]
     assert [run.seed for run in found] == [0, 1, 2] and gaps[1] == 0.75 and gaps[0] != 0.75
+    link = f"({page.WHY})"
+    assert link in (output / "README.md").read_text()
+    assert link not in (written / "README.md").read_text()
 
 
 def test_runs_that_are_no_seeds_are_told(make_run, sweep, written, tmp_path, capsys):

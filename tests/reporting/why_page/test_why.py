@@ -48,6 +48,27 @@ def test_effects_are_those_of_least_squares():
         assert (x.high - x.value, x.value - x.low) == pytest.approx((reach, reach), rel=1e-9)
 
 
+def test_changes_of_one_cell_are_those_of_two_means():
+    """With the variance that least squares find for a mean a cell."""
+    random = np.random.default_rng(2)
+    found = {c: random.normal(gap_of(c), 0.1, size=2 + (n % 2)) for n, c in enumerate(CELLS)}
+    base, whole = CELLS[0], CELLS[-1]
+    y = np.concatenate([*found.values()])
+    design = np.repeat(np.eye(16), [len(x) for x in found.values()], axis=0)
+    _, (rest,), *_ = np.linalg.lstsq(design, y)
+    covariance = rest / 24 * np.linalg.inv(design.T @ design)
+    t = 2.0638985616280205  # Student's, 24 degrees of freedom, from a table.
+    for start, got in ((cell, effects.changes(found, cell)) for cell in (base, whole)):
+        assert set(got) == {0, 1, 2, 3}
+        for part, x in got.items():
+            changed = tuple(had != (n == part) for n, had in enumerate(start))
+            contrast = np.zeros(16)
+            contrast[CELLS.index(changed)], contrast[CELLS.index(start)] = 1, -1
+            assert x.value == pytest.approx(found[changed].mean() - found[start].mean())
+            reach = t * np.sqrt(contrast @ covariance @ contrast)
+            assert (x.high - x.value, x.value - x.low) == pytest.approx((reach, reach), rel=1e-9)
+
+
 def test_intervals_hold_the_truth_as_often_as_stated():
     """Of 400 designs with one run in half of the cells, two in the others: 8 degrees of freedom."""
     random, inside = np.random.default_rng(1), 0
@@ -138,6 +159,13 @@ def test_the_page_finds_what_was_planted(sweep, capsys):
         assert rows["tying × alignment"][-2].strip().startswith("+0.000 [")
         assert f"\n{rate:<6g}  distance of the centroids" in said
     assert "| yes | yes | yes | yes | 0.004 | " in page and "| 7.5 ± 0.0 |" in page
+    changed = page.partition("## One part at a time")[2].partition("## ")[0].splitlines()
+    changed = {line.split("|")[1].strip(): line.split("|")[2].strip("* ") for line in changed[4:-2]}
+    added = gap_of((False, True, False, False)) - gap_of((False,) * 4)
+    left_out = gap_of((False, True, True, True), HIGH) - gap_of((True,) * 4, HIGH)
+    assert len(changed) == 8
+    assert changed["CLIP + alignment"].startswith(f"{added:+.3f} [".replace("-", "−"))
+    assert changed["tied CUAXU − tying"].startswith(f"{left_out:+.3f} [")
     temperature = page.partition("## Temperature")[2].partition("## ")[0]
     assert [line.split("|")[1:4] for line in temperature.splitlines() if "CUAXU" in line] == [
         [" tied CUAXU ", " 5 ", " 0.210 "],
