@@ -15,7 +15,11 @@ from aligngap.reporting.why_page.points import MEASURES, SCALE, Points, Series
 
 DOTS = 144  # An inch.
 ROWS = tuple(MEASURES)[:2]  # The gap, and quality.
-KNOBS = {"scale": "logit scale 1/τ, fixed", "batch": "batch", "size": "dimension of the embedding"}
+KNOBS = {
+    "scale": "logit scale 1/τ, fixed",
+    "batch": "batch, as many images in all",
+    "size": "dimension of the embedding",
+}
 WHITE = {"figure.facecolor": "white", "axes.facecolor": "white"}
 Effects = Mapping[str, Interval]
 
@@ -30,16 +34,15 @@ def draw(points: Points, effects: Mapping[float, Mapping[str, Effects]]) -> byte
         for row, measure in zip(axes, ROWS, strict=True):
             _effects(row[0], {rate: x.get(measure, {}) for rate, x in effects.items()})
             row[0].set_xlabel(f"effect on the {measure}")
-            _lines(row[1], points.weighed(), measure, "weight in tied CUAXU, the others 1")
             row[1].set_xscale("symlog", linthresh=0.25, base=2)
+            _lines(row[1], points.weighed(), measure, "weight in tied CUAXU, the others 1")
             for each, (knob, words) in zip(row[2:], KNOBS.items(), strict=True):
-                _lines(each, points.turned(knob), measure, words)
                 each.set_xscale("log", base=2)
+                _lines(each, points.turned(knob), measure, words)
                 if knob == "scale":
                     _learnt(each, points, measure)
             for each in row[1:]:
                 each.set_ylabel(measure)
-                each.xaxis.set_major_formatter("{x:g}")
         return _png(figure)
 
 
@@ -85,6 +88,9 @@ def _lines(axes: Axes, series: Mapping[str, Series], measure: str, words: str) -
             xs, means, color=colour, marker=run_marker(number)[0], ms=4, lw=1.3, label=name,
             linestyle=RUN_DASHES[number % len(RUN_DASHES)],
         )  # fmt: skip
+    tried = sorted({x for found in series.values() for x in found})
+    axes.set_xticks(tried, [f"{x:g}" for x in tried])
+    axes.set_xticks([], minor=True)
     axes.set_xlabel(words)
     if series:
         axes.legend(frameon=False, fontsize=7)

@@ -140,15 +140,17 @@ def _series(name: str, series: Mapping[float, Point]) -> str:
 
 
 def _turned(found: Points, knob: str) -> str:
+    by_batch = knob == "batch"  # Which decides how many steps there are.
     rows = [
-        [model, f"{x:g}", *_values(point)]
+        [model, f"{x:g}", *([f"{point.steps:,}"] if by_batch else []), *_values(point)]
         for model, series in found.turned(knob).items()
         for x, point in series.items()
     ]
     if knob == "scale":
         learnt = {name: found.model(name) for name in points.MODELS}
         rows += [[name, "learnt", *_values(x)] for name, x in learnt.items() if x is not None]
-    return tables.markdown(["", KNOBS[knob].lower(), *COLUMNS], rows)
+    heads = ["", KNOBS[knob].lower(), *(["steps"] if by_batch else [])]
+    return tables.markdown([*heads, *COLUMNS], rows)
 
 
 def _values(point: Point) -> Iterable[str]:

@@ -57,6 +57,7 @@ class Point:
     method: str
     weights: tuple[float, ...]
     knobs: Knobs
+    steps: int
     values: Mapping[str, Float[np.ndarray, "S"]]
 
 
@@ -168,7 +169,7 @@ def _point(measured: Measured, name: str) -> Point:
     values[SCALE] = np.array([math.nan if x is None else x for x in scales])
     config = runs[0].config
     weights = tuple(float(weight(config)) for weight in PARTS.values())
-    return Point(name, weights, _knobs(runs[0]), values)
+    return Point(name, weights, _knobs(runs[0]), runs[0].step, values)
 
 
 def _knobs(run: Run) -> Knobs:
