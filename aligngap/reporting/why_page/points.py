@@ -70,6 +70,7 @@ class Points:
 
     found: tuple[Point, ...]
     own: Mapping[str, Knobs]  # Of MODELS as they are.
+    steps: int  # Of those.
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -85,17 +86,13 @@ class Points:
         }
 
     def turned(self, knob: str) -> dict[str, Series]:
-        """Model → its runs by one of the knobs, the others as they are; a learnt scale is none."""
-        return {
-            model: _ascending(
-                (float(getattr(each.knobs, knob)), each)
-                for each in self.found
-                if each.weights == MODELS[model]
-                and getattr(each.knobs, knob) is not None
-                and each.knobs._replace(**{knob: getattr(own, knob)}) == own
-            )
-            for model, own in self.own.items()
-        }
+        """Model → its runs by one of the knobs, the others as they are; a learnt scale is none.
+        Other batches see as many images; those that take as many steps are a series beside them."""
+        found = {model: self._turned(model, knob) for model in self.own}
+        if knob == "batch":
+            further = {f"{x}, as many steps": self._turned(x, knob, alike=True) for x in self.own}
+            found |= {name: series for name, series in further.items() if len(series) > 1}
+        return found
 
     def weighed(self) -> dict[str, Series]:
         """Loss → tied CUAXU by its weight, the others at 1; "all three" → by that of all."""
@@ -119,6 +116,17 @@ class Points:
         own = self.own.get(name)
         return next((x for x in self.found if x.knobs == own and x.weights == MODELS[name]), None)
 
+    def _turned(self, model: str, knob: str, alike: bool = False) -> Series:
+        own = self.own[model]
+        return _ascending(
+            (float(getattr(each.knobs, knob)), each)
+            for each in self.found
+            if each.weights == MODELS[model]
+            and getattr(each.knobs, knob) is not None
+            and each.knobs._replace(**{knob: getattr(own, knob)}) == own
+            and (each.knobs.batch == own.batch or alike == (each.steps == self.steps))
+        )
+
     def _plain(self, point: Point) -> bool:
         """Whether nothing but its parts, and its learning rate, is turned."""
         return any(point.knobs._replace(rate=own.rate) == own for own in self.own.values())
@@ -127,14 +135,15 @@ class Points:
 def read(measured: Measured) -> Points:
     """AligngapError where CLIP as it is is not among the runs, or a run has other parts."""
     found = [_point(measured, name) for name in measured.study.methods]
-    # Batch and size are those of most; a model's own learning rate is that of most of its runs.
+    # These are those of most; a model's own learning rate is that of most of its runs.
     batch, size = (_most(getattr(x.knobs, knob) for x in found) for knob in ("batch", "size"))
+    steps = int(_most(x.steps for x in found))
     own = {
         model: Knobs(None, int(batch), int(size), _most(rates))
         for model, weights in MODELS.items()
         if (rates := [x.knobs.rate for x in found if x.weights == weights])
     }
-    points = Points(tuple(found), own)
+    points = Points(tuple(found), own, steps)
     plain = points.model("CLIP")
     if plain is None:
         raise AligngapError("no run of CLIP as it is: train configs/study/why.py's untied_none")

@@ -105,10 +105,11 @@ def plant(make_run, folder, name, seed, gap, cell=(False,) * 4, **knobs):
     evaluation = json.loads((workdir / "evaluation.json").read_text())
     evaluation |= {"main": "validation", "evaluators": {"gap": {"type": "gap"}}}
     evaluation["splits"] = {"validation": evaluation["splits"]["test_unseen_style"]}
-    evaluation["before"] = {}
+    evaluation |= {"before": {}, "step": knobs.get("steps", 120)}
     (workdir / "evaluation.json").write_text(json.dumps(evaluation))
     with np.load(workdir / "embeddings.npz") as arrays:
         kept = {name.replace("test_unseen_style/", "validation/"): x for name, x in arrays.items()}
+    kept["step"] = np.array(evaluation["step"])
     kept["validation/trained/pair_text"] = kept["validation/trained/image"][::-1]
     np.savez(workdir / "embeddings.npz", **kept)
     with (workdir / "metrics.jsonl").open("w") as file:
@@ -134,7 +135,8 @@ def sweep(make_run, tmp_path_factory):
         ("small", 0.41, whole, {"size": 32}),
         ("large", 0.42, whole, {"size": 512}),
         ("much", 0.51, (True, True, 4, True), {}),
-        ("batch", 0.52, whole, {"batch": 1024, "rate": 2 * HIGH}),
+        ("batch", 0.52, whole, {"batch": 1024, "rate": 2 * HIGH, "steps": 30}),
+        ("long", 0.53, whole, {"batch": 1024, "rate": 2 * HIGH}),
     ):
         names.append(plant(make_run, folder, name, 0, gap, cell, **{"rate": HIGH} | knobs))
     names.append(plant(make_run, folder, "plain_hot", 0, 0.22, scale=5.0))
@@ -186,7 +188,10 @@ def test_points_are_sorted_by_what_they_are(sweep, tmp_path):
     assert [*turned["scale"]["tied CUAXU"]] == [5.0, 50.0]
     assert [*turned["scale"]["CLIP"]] == [5.0]
     assert [*turned["size"]["tied CUAXU"]] == [32.0, 256.0, 512.0]
-    assert [*turned["batch"]["tied CUAXU"]] == [256.0, 1024.0]
+    assert [*turned["batch"]] == ["CLIP", "tied CUAXU", "tied CUAXU, as many steps"]
+    for name, steps in (("tied CUAXU", 30), ("tied CUAXU, as many steps", 120)):
+        assert [*turned["batch"][name]] == [256.0, 1024.0]
+        assert turned["batch"][name][1024.0].steps == steps
     assert [*turned["batch"]["CLIP"]] == [256.0]
     assert [*found.weighed()["uniformity"]] == [0.0, 1.0, 4.0]
     assert [*found.weighed()["all three"]] == [0.0, 1.0]
