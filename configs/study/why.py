@@ -5,8 +5,8 @@
     aligngap study why --workdir=runs/study/why --output=configs/study/why
 
 Half of quickstart's length, `validation` alone. The parts in all combinations have two seeds at
-each of two learning rates, since CLIP's best is a quarter of tied CUAXU's (study.py); one knob at a
-time is turned with a seed, each model at its own rate: 96 points.
+each of two learning rates, since CLIP's best is a quarter of tied CUAXU's (study.py), and so have
+the temperatures at each model's own rate; other knobs are turned with one: 104 points.
 """
 
 import itertools
@@ -45,8 +45,10 @@ def sweep() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for seed, rate, (name, fields) in itertools.product(SEEDS, RATES, _parts().items()):
         found |= _point(f"{name}-lr{rate:g}", seed, fields | {"optimizer.peak_lr": rate})
-    for name, fields in _turned().items():
-        found |= _point(name, 0, fields)
+    for seed, (name, fields) in itertools.product(SEEDS, _temperatures().items()):
+        found |= _point(name, seed, fields)
+    for name, fields in (_weighed() | _sized()).items():
+        found |= _point(name, SEEDS[0], fields)
     return found
 
 
@@ -64,21 +66,36 @@ def _parts() -> dict[str, dict[str, Any]]:
     }
 
 
-def _turned() -> dict[str, dict[str, Any]]:
-    """Tied CUAXU's weights, and of CLIP and of it one knob at a time."""
-    parts = _parts()
-    models = {
-        f"{name}-lr{rate:g}": parts[name] | {"optimizer.peak_lr": rate}
+def _models() -> dict[str, dict[str, Any]]:
+    """CLIP and tied CUAXU, each at its own rate."""
+    return {
+        f"{name}-lr{rate:g}": _parts()[name] | {"optimizer.peak_lr": rate}
         for name, rate in (("untied_none", CLIPS), ("tied_aux", OURS))
     }
+
+
+def _temperatures() -> dict[str, dict[str, Any]]:
+    return {
+        f"{name}-scale{scale:g}": fields
+        | {"objective.temperature": "fixed", "model.scale_init": scale}
+        for name, fields in _models().items()
+        for scale in SCALES
+    }
+
+
+def _weighed() -> dict[str, dict[str, Any]]:
+    """Tied CUAXU with one weight turned, or all three."""
+    (name, fields) = [*_models().items()][1]
+    return {
+        f"{name}-{letters}{weight:g}": fields | _weights(letters, weight)
+        for letters, weight in itertools.product([*LOSSES, "aux"], WEIGHTS)
+    }
+
+
+def _sized() -> dict[str, dict[str, Any]]:
+    """Batches and embeddings of other sizes."""
     found: dict[str, dict[str, Any]] = {}
-    (whole, ours) = [*models.items()][1]
-    for letters, weight in itertools.product([*LOSSES, "aux"], WEIGHTS):
-        found[f"{whole}-{letters}{weight:g}"] = ours | _weights(letters, weight)
-    for name, fields in models.items():
-        for scale in SCALES:
-            fixed = {"objective.temperature": "fixed", "model.scale_init": scale}
-            found[f"{name}-scale{scale:g}"] = fields | fixed
+    for name, fields in _models().items():
         for size in BATCHES:
             other = fields | _batch(size, fields["optimizer.peak_lr"])
             found[f"{name}-batch{size}"] = other | _as_many_images(size)

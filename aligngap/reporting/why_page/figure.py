@@ -17,7 +17,7 @@ DOTS = 144  # An inch.
 ROWS = tuple(MEASURES)[:2]  # The gap, and quality.
 KNOBS = {
     "scale": "logit scale 1/τ, fixed",
-    "batch": "batch, as many images in all",
+    "batch": "batch (as many images, where not said)",
     "size": "dimension of the embedding",
 }
 WHITE = {"figure.facecolor": "white", "axes.facecolor": "white"}
