@@ -29,7 +29,9 @@ def draw(points: Points, effects: Mapping[float, Mapping[str, Effects]]) -> byte
     knob."""
     columns = 2 + len(KNOBS)
     with matplotlib.rc_context(STYLE | WHITE):
-        figure = Figure(figsize=(3.1 * columns, 2.7 * len(ROWS)), layout="constrained", dpi=DOTS)
+        figure = Figure(
+            figsize=(3.1 * columns, 2.7 * len(ROWS) + 0.6), layout="constrained", dpi=DOTS
+        )
         axes = figure.subplots(len(ROWS), columns, squeeze=False)
         for row, measure in zip(axes, ROWS, strict=True):
             _effects(row[0], {rate: x.get(measure, {}) for rate, x in effects.items()})
@@ -43,6 +45,9 @@ def draw(points: Points, effects: Mapping[float, Mapping[str, Effects]]) -> byte
                     _learnt(each, points, measure)
             for each in row[1:]:
                 each.set_ylabel(measure)
+        for each in axes[0]:  # What a column shows is the same in both rows.
+            if each.get_legend_handles_labels()[0]:
+                each.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1))
         return _png(figure)
 
 
@@ -71,8 +76,6 @@ def _effects(axes: Axes, by_rate: Mapping[float, Effects]) -> None:
     axes.axvline(0, color=PALETTE["muted"][0], lw=0.8)
     axes.invert_yaxis()
     axes.locator_params(axis="x", nbins=4)
-    if by_rate:
-        axes.legend(frameon=False, fontsize=7)
 
 
 def _lines(axes: Axes, series: Mapping[str, Series], measure: str, words: str) -> None:
@@ -92,8 +95,6 @@ def _lines(axes: Axes, series: Mapping[str, Series], measure: str, words: str) -
     axes.set_xticks(tried, [f"{x:g}" for x in tried])
     axes.set_xticks([], minor=True)
     axes.set_xlabel(words)
-    if series:
-        axes.legend(frameon=False, fontsize=7)
 
 
 def _learnt(axes: Axes, points: Points, measure: str) -> None:
