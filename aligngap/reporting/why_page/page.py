@@ -27,7 +27,11 @@ CORNERS = {  # Which of PARTS are there.
     "CUAXU": (False, True, True, True),
     "tied CUAXU": (True, True, True, True),
 }
-KNOBS = {"scale": "Temperature", "batch": "Batch", "size": "Dimension of the embedding"}
+KNOBS = {  # A title, and what the values are.
+    "scale": ("Temperature", "1/τ"),
+    "batch": ("Batch", "batch"),
+    "size": ("Dimension of the embedding", "dimension"),
+}
 
 
 def build(workdirs: Sequence[Path], output: Path) -> str:
@@ -46,7 +50,7 @@ def build(workdirs: Sequence[Path], output: Path) -> str:
         "effects": {f"{rate:g}": _table(x) for rate, x in by_rate.items()},
         "weights": {name: _series(name, x) for name, x in found.weighed().items() if x},
         "knobs": {
-            title: _turned(found, knob) for knob, title in KNOBS.items() if found.turned(knob)
+            title: _turned(found, knob) for knob, (title, _) in KNOBS.items() if found.turned(knob)
         },
         "seeds": sorted({len(each) for each in study.methods.values()}),
         "own": {name: f"{knobs.rate:g}" for name, knobs in found.own.items()},
@@ -149,7 +153,7 @@ def _turned(found: Points, knob: str) -> str:
     if knob == "scale":
         learnt = {name: found.model(name) for name in points.MODELS}
         rows += [[name, "learnt", *_values(x)] for name, x in learnt.items() if x is not None]
-    heads = ["", KNOBS[knob].lower(), *(["steps"] if by_batch else [])]
+    heads = ["", KNOBS[knob][1], *(["steps"] if by_batch else [])]
     return tables.markdown([*heads, *COLUMNS], rows)
 
 
