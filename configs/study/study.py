@@ -28,7 +28,8 @@ RATES = (1e-3, 2e-3)
 # By factors of two, where the best was at an end.
 BEYOND: dict[str, tuple[float, ...]] = {
     **dict.fromkeys(("clip", "sharedclip", "alignclip_both", "cua", "cua_tied"), (5e-4,)),
-    **dict.fromkeys(("alignclip", "alignclip_unscaled", "separation_untied", "cuaxu"), (4e-3,)),
+    **dict.fromkeys(("alignclip", "alignclip_unscaled", "cuaxu"), (4e-3,)),
+    "separation_untied": (5e-4, 4e-3),
     **dict.fromkeys(("scheduled", "siglip", "siglip_relative", "cauchy_schwarz"), (5e-4,)),
     "soft_swap": (2.5e-4, 5e-4),
     "cl_gap": (4e-3,),

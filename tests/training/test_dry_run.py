@@ -35,7 +35,7 @@ def test_the_papers_model():
         ("mind_the_gap_vit_b16_coco.py:temperature", 6),
         ("mind_the_gap_vit_b16_coco.py:scratch", 3),
         ("study/study.py", 16 * 5 + 3 * 3),
-        ("study/study.py:rates", 16 * 3 + 2),
+        ("study/study.py:rates", 16 * 3 + 3),
         ("study/study.py:settings", 3 * 2 * 2 + 3 + 3),
         ("study/why.py", 16 * 2 * 2 + 8 * 2 + 8 + 2 * 8),
         ("study/recipe.py", 12),
