@@ -56,7 +56,7 @@ def build(workdirs: Sequence[Path], output: Path) -> str:
         "own": {name: f"{knobs.rate:g}" for name, knobs in found.own.items()},
         "picture": PICTURE,
         "clouds": CLOUDS,
-        "steps": next(iter(study.methods.values()))[0].step,
+        "steps": found.steps,
     }
     drawn, clouds = figure.draw(found, by_rate), figure.clouds(_corners(study, found))
     page = template.markdown("why_page/why.md.j2", content)
@@ -85,7 +85,7 @@ def _changes(found: Points) -> str:
     for (model, weights), sign in zip(points.MODELS.items(), "+−", strict=True):
         cells = found.cells(found.own[model].rate) if model in found.own else {}
         base = tuple(map(bool, weights))
-        by_measure = {x: effects.changes(own, base) for x, own in _by_cell(cells).items()}
+        by_measure = {x: effects.changes(values, base) for x, values in _by_cell(cells).items()}
         for part, name in enumerate(PARTS if by_measure else ()):
             own = (by_measure.get(measure) for measure in COLUMNS)
             changed = (tables.NONE if x is None else _effect(x[part]) for x in own)
