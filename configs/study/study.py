@@ -53,8 +53,8 @@ SETTINGS_RATE = 1e-3
 CHOSEN = {
     **dict.fromkeys(("clip", "sharedclip", "alignclip_both", "cua", "cua_tied"), 1e-3),
     **dict.fromkeys(("scheduled", "siglip", "siglip_relative", "cauchy_schwarz"), 1e-3),
-    **dict.fromkeys(("alignclip", "alignclip_unscaled", "separation_untied", "cuaxu"), 2e-3),
-    "cl_gap": 2e-3,
+    **dict.fromkeys(("alignclip", "alignclip_unscaled", "cuaxu", "cl_gap"), 2e-3),
+    "separation_untied": 1e-3,
     "soft_swap": 5e-4,
     "cuaxu_tied": 4e-3,
 }
