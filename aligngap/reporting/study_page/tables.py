@@ -19,7 +19,7 @@ from aligngap.reporting.study_page.measured import Measured
 from aligngap.reporting.study_page.records import Run
 from aligngap.reporting.study_page.runs import label
 from aligngap.reporting.study_page.verdicts import Judged
-from aligngap.reporting.words import signed
+from aligngap.reporting.words import decimal, signed
 from aligngap.tasks import seeds
 
 MAIN = "test_unseen_concept"
@@ -311,4 +311,4 @@ def _joined(values: Iterable[float], digits: int) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else NONE
+    return decimal(value, digits) if math.isfinite(value) else NONE
