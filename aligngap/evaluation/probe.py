@@ -17,6 +17,7 @@ from aligngap.evaluation.subject import Subject
 from aligngap.evaluation.supervised import Supervised
 from aligngap.intervals import Interval
 from aligngap.tasks import probe
+from aligngap.tasks.logistic_regression import Classifier
 
 PROTOCOLS = ("l2", "adamw")
 
@@ -50,8 +51,8 @@ class Probe(Supervised):
                     whole = value if self.model.intervals else value.value
                     yield f"{kind}/few_shot_{shots}/{name}", whole
 
-    def _classifier(self, params: Any, kind: str) -> probe.Classifier:
-        def make() -> probe.Classifier:
+    def _classifier(self, params: Any, kind: str) -> Classifier:
+        def make() -> Classifier:
             train = self.images(params, "train", kind)
             progress.say(f"Probing {kind} on {len(train.labels)} images")
             if self.entry.protocol == "adamw":

@@ -12,7 +12,7 @@ from aligngap.evaluation.evaluator import Value
 from aligngap.evaluation.gap import SEED
 from aligngap.evaluation.supervised import Supervised
 from aligngap.tasks import substitution
-from aligngap.tasks.probe import Classifier
+from aligngap.tasks.logistic_regression import Classifier
 from aligngap.tasks.substitution import Target
 
 

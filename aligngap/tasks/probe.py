@@ -7,7 +7,6 @@ coarse ones. Measures carry the names of LAION's CLIP_benchmark.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import chex
 import jax
@@ -15,62 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
-from scipy.optimize import minimize
 
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
 from aligngap.tasks.intervals import Scores, spread
+from aligngap.tasks.logistic_regression import Classifier, Regression, Rows
 from aligngap.tasks.retrieval import expected_hits
 from aligngap.unit import unit_rows_numpy
 
-ITERATIONS = 1000
 PER_DECADE, DECADES, COARSE = 8, 6, 16  # λ = 10^(e / 8), |e| ≤ 48, at first every 16th e.
 # AlignCLIP's protocol; the size of its batches is ours.
 EPOCHS, LEARNING_RATE, WEIGHT_DECAY, BATCH = 32, 0.005, 0.01, 256
 
 
-class Rows(NamedTuple):
-    """Features with a class each, any whole number."""
-
-    features: Float[np.ndarray, "N D"]
-    labels: Int[np.ndarray, "N"]
-
-    def take(self, rows: np.ndarray) -> "Rows":
-        """Some of them."""
-        return Rows(self.features[rows], self.labels[rows])
-
-
-class Classifier(NamedTuple):
-    """Scores of the classes that it was trained on: features · weightsᵀ + biases."""
-
-    weights: Float[np.ndarray, "C D"]
-    biases: Float[np.ndarray, "C"]
-    classes: Int[np.ndarray, "C"]
-    l2: float = 0.0  # λ, where one was chosen or given.
-
-
-def fit(train: Rows, l2: float, start: Classifier | None = None) -> Classifier:
-    """Minimises Σ cross-entropy + λ/2 ‖weights‖² (scikit-learn's with C = 1/λ); `start` saves
-    steps. Products run in float32 on JAX's device. AligngapError where there is nothing to learn.
-    """
-    features, classes, target = _prepared(train)
-    count, shape = len(target), (len(classes), features.shape[1])
-
-    def loss(flat: Float[np.ndarray, "P"]) -> tuple[float, Float[np.ndarray, "P"]]:
-        value, slope = _loss(jnp.asarray(flat.reshape(shape), jnp.float32), features, target, l2)
-        return float(value) / count, np.asarray(slope, np.float64).reshape(-1) / count
-
-    first = np.zeros(shape) if start is None else np.c_[start.weights, start.biases]
-    limits = {"maxiter": ITERATIONS, "gtol": 1e-5, "ftol": 1e-9}  # Of what float32 can tell apart.
-    found = minimize(loss, first.reshape(-1), jac=True, method="L-BFGS-B", options=limits)
-    parameters = found.x.reshape(shape)
-    return Classifier(parameters[:, :-1], parameters[:, -1], classes, l2)
-
-
 def choose(train: Rows, validation: Rows) -> Classifier:
-    """`fit` with the λ that has the best validation accuracy; of equals the largest."""
+    """The classifier of the λ that has the best validation accuracy; of equals the largest."""
     if not np.isin(validation.labels, train.labels).any():
         raise AligngapError("no validation row has a class that was trained on: λ has no choice")
+    regression = Regression(train)
     found: dict[int, tuple[float, Classifier]] = {}
     widest, step = PER_DECADE * DECADES, COARSE
     tried = list(range(-widest, widest + 1, COARSE))
@@ -79,7 +40,7 @@ def choose(train: Rows, validation: Rows) -> Classifier:
         for exponent in sorted(set(tried) - found.keys(), reverse=True):
             near = min(found, key=lambda e: abs(e - exponent), default=None)
             start = None if near is None else found[near][1]
-            made = fit(train, 10 ** (exponent / PER_DECADE), start)
+            made = regression.fit(10 ** (exponent / PER_DECADE), start)
             found[exponent] = float(hits(made, validation)[:, 0].mean()), made
         best = max(found, key=lambda e: (found[e][0], e))
         step //= 2
@@ -92,7 +53,8 @@ def fit_by_adamw(train: Rows, seed: int) -> Classifier:
 
     Each epoch is shuffled anew, and its last rows that fill no batch are left out.
     """
-    features, classes, target = _prepared(train)
+    rows, classes, target = train.prepared()
+    features = jnp.asarray(np.c_[rows, np.ones_like(rows[:, :1])])
     parameters = _adamw(features, target, jax.random.key(seed), len(classes))
     weights, biases = np.split(np.asarray(parameters, np.float64), [-1], axis=1)
     return Classifier(weights, biases[:, 0], classes)
@@ -165,37 +127,6 @@ def draw(labels: Int[np.ndarray, "N"], shots: int, seed: int) -> Int[np.ndarray,
     random = np.random.default_rng(seed)
     found = [random.choice(np.flatnonzero(labels == c), shots, replace=False) for c in classes]
     return np.sort(np.concatenate(found))
-
-
-def _prepared(
-    train: Rows,
-) -> tuple[Float[Array, "N D+1"], Int[np.ndarray, "C"], Int[Array, "N"]]:
-    """Unit rows with a 1 at their end, the classes, and each row's place among these."""
-    chex.assert_equal_shape_prefix([train.features, train.labels], 1)
-    classes, target = np.unique(train.labels, return_inverse=True)
-    if len(classes) < 2:
-        raise AligngapError(
-            f"a linear probe needs rows of at least two classes to train on, found {len(classes)}"
-        )
-    bad = np.flatnonzero(~np.isfinite(train.features).all(axis=1))
-    if bad.size:
-        raise AligngapError(f"training row {bad[0]} of {len(target)} is not finite: no probe")
-    rows = unit_rows_numpy(np.asarray(train.features, np.float32))
-    return jnp.asarray(np.c_[rows, np.ones_like(rows[:, :1])]), classes, jnp.asarray(target)
-
-
-@jax.jit
-@jax.value_and_grad
-def _loss(
-    parameters: Float[Array, "C D+1"],
-    rows: Float[Array, "N D+1"],
-    target: Int[Array, "N"],
-    l2: float,
-) -> Float[Array, ""]:
-    """The sum over rows; the last column of the parameters is the biases, which are not decayed."""
-    scores = jnp.matmul(rows, parameters.T, precision="highest")
-    losses = optax.softmax_cross_entropy_with_integer_labels(scores, target)
-    return losses.sum() + l2 / 2 * jnp.sum(parameters[:, :-1] ** 2)
 
 
 @partial(jax.jit, static_argnames="count")

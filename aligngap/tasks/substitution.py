@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from aligngap.intervals import Interval
 from aligngap.tasks import probe
-from aligngap.tasks.probe import Classifier, Rows
+from aligngap.tasks.logistic_regression import Classifier, Rows
 
 
 class Target(NamedTuple):

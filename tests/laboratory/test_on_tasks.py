@@ -18,7 +18,7 @@ from aligngap.tasks import (
     text_similarity,
 )
 from aligngap.tasks.arithmetic import Changes
-from aligngap.tasks.probe import Rows
+from aligngap.tasks.logistic_regression import Rows, fit
 
 COUNT, CLASSES = 60, 4
 
@@ -123,7 +123,7 @@ def test_a_probe_learns_from_four_fifths_of_what_it_is_given(folder, run):
     assert sizes == [48, 12, 60]
     found = record["results"]["lp_acc1"]["value"]
     image, text, labels = clouds()
-    made = probe.fit(Rows(image, labels), record["settings"]["l2"])
+    made = fit(Rows(image, labels), record["settings"]["l2"])
     own = probe.hits(made, Rows(text, labels))[:, 0].mean()
     assert found == pytest.approx(own, abs=0.2) and found > 0.4
 
