@@ -13,6 +13,8 @@ and on two cores `--at_once=2` takes two thirds of the time.
 
 Then, also while runs are still to come: evaluators.py beside this file, and `aligngap study`, which
 makes README.md here and keeps what it is made of: runs that it has once read need not be there.
+The runs here were probed with logistic regression that stopped earlier than today's: of ten runs in
+three splits each top 1 is within .010 of today's, .002 on average.
 """
 
 import runpy
