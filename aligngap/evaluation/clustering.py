@@ -15,7 +15,7 @@ from aligngap.evaluation.evaluator import Evaluator, Value
 from aligngap.evaluation.gap import one_image_a_group
 from aligngap.evaluation.subject import Subject
 from aligngap.tasks import clustering
-from aligngap.tasks.logistic_regression import Rows
+from aligngap.tasks.labelled import Rows
 
 
 class Clustering(Evaluator):

@@ -13,7 +13,7 @@ from aligngap.evaluation import labelled
 from aligngap.evaluation.evaluator import Evaluator
 from aligngap.evaluation.gap import SEED
 from aligngap.evaluation.subject import Subject
-from aligngap.tasks.logistic_regression import Rows
+from aligngap.tasks.labelled import Rows
 
 HELD = 5  # One group of so many chooses, where the validation split is the one that is measured.
 

@@ -14,7 +14,7 @@ from aligngap.laboratory.shared import labelled, points
 from aligngap.laboratory.shared.embeddings import FILES
 from aligngap.laboratory.shared.result import Result
 from aligngap.tasks import probe
-from aligngap.tasks.logistic_regression import Rows
+from aligngap.tasks.labelled import Rows
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from aligngap.laboratory.shared import labelled, points
 from aligngap.laboratory.shared.embeddings import FILES, read_pairs
 from aligngap.laboratory.shared.result import Result
 from aligngap.tasks import substitution
-from aligngap.tasks.logistic_regression import Rows
+from aligngap.tasks.labelled import Rows
 from aligngap.tasks.substitution import Target
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
 from aligngap.tasks.intervals import spread
-from aligngap.tasks.logistic_regression import Rows
+from aligngap.tasks.labelled import Rows
 from aligngap.unit import unit_rows_numpy
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -17,37 +17,11 @@ from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 
 from aligngap.errors import AligngapError
+from aligngap.tasks.labelled import Rows
 from aligngap.unit import unit_rows_numpy
 
 ITERATIONS = 1000
 SMALLEST = 1e-7  # Of a variance, as a share of the largest: float32 knows no smaller ones.
-
-
-class Rows(NamedTuple):
-    """Features with a class each, any whole number."""
-
-    features: Float[np.ndarray, "N D"]
-    labels: Int[np.ndarray, "N"]
-
-    def take(self, rows: np.ndarray) -> "Rows":
-        """Some of them."""
-        return Rows(self.features[rows], self.labels[rows])
-
-    def prepared(self) -> tuple[Float[np.ndarray, "N D"], Int[np.ndarray, "C"], Int[Array, "N"]]:
-        """Unit rows in float32, the classes, and each row's place among these; AligngapError where
-        there is nothing to learn."""
-        chex.assert_equal_shape_prefix([self.features, self.labels], 1)
-        classes, target = np.unique(self.labels, return_inverse=True)
-        if len(classes) < 2:
-            raise AligngapError(
-                "a linear probe needs rows of at least two classes to train on, "
-                f"found {len(classes)}"
-            )
-        bad = np.flatnonzero(~np.isfinite(self.features).all(axis=1))
-        if bad.size:
-            raise AligngapError(f"training row {bad[0]} of {len(target)} is not finite: no probe")
-        rows = unit_rows_numpy(np.asarray(self.features, np.float32))
-        return rows, classes, jnp.asarray(target)
 
 
 class Classifier(NamedTuple):
@@ -63,7 +37,7 @@ class Regression:
     """Of one set of rows, for any λ. Products run in float32 on JAX's device."""
 
     def __init__(self, train: Rows) -> None:
-        rows, self._classes, self._target = train.prepared()
+        rows, self._classes, self._target = prepared(train)
         self._mean = rows.mean(axis=0, dtype=np.float64)
         centred = jnp.asarray(rows - self._mean.astype(np.float32))
         covariance = np.asarray(_product(centred.T, centred), np.float64) / len(rows)
@@ -99,6 +73,24 @@ class Regression:
     def _within(self, given: Classifier) -> Float[np.ndarray, "C D+1"]:
         """Its weights along the axes, and what it scores the mean."""
         return np.c_[given.weights @ self._axes, given.biases + given.weights @ self._mean]
+
+
+def prepared(
+    train: Rows,
+) -> tuple[Float[np.ndarray, "N D"], Int[np.ndarray, "C"], Int[Array, "N"]]:
+    """Unit rows in float32, the classes, and each row's place among these; AligngapError where
+    there is nothing to learn."""
+    chex.assert_equal_shape_prefix([train.features, train.labels], 1)
+    classes, target = np.unique(train.labels, return_inverse=True)
+    if len(classes) < 2:
+        raise AligngapError(
+            f"a linear probe needs rows of at least two classes to train on, found {len(classes)}"
+        )
+    bad = np.flatnonzero(~np.isfinite(train.features).all(axis=1))
+    if bad.size:
+        raise AligngapError(f"training row {bad[0]} of {len(target)} is not finite: no probe")
+    rows = unit_rows_numpy(np.asarray(train.features, np.float32))
+    return rows, classes, jnp.asarray(target)
 
 
 def fit(train: Rows, l2: float) -> Classifier:

@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
 from aligngap.tasks.intervals import Scores, spread
-from aligngap.tasks.logistic_regression import Classifier, Regression, Rows
+from aligngap.tasks.labelled import Rows
+from aligngap.tasks.logistic_regression import Classifier, Regression, prepared
 from aligngap.tasks.retrieval import expected_hits
 from aligngap.unit import unit_rows_numpy
 
@@ -53,7 +54,7 @@ def fit_by_adamw(train: Rows, seed: int) -> Classifier:
 
     Each epoch is shuffled anew, and its last rows that fill no batch are left out.
     """
-    rows, classes, target = train.prepared()
+    rows, classes, target = prepared(train)
     features = jnp.asarray(np.c_[rows, np.ones_like(rows[:, :1])])
     parameters = _adamw(features, target, jax.random.key(seed), len(classes))
     weights, biases = np.split(np.asarray(parameters, np.float64), [-1], axis=1)

@@ -13,7 +13,8 @@ from jaxtyping import Int
 
 from aligngap.intervals import Interval
 from aligngap.tasks import probe
-from aligngap.tasks.logistic_regression import Classifier, Rows
+from aligngap.tasks.labelled import Rows
+from aligngap.tasks.logistic_regression import Classifier
 
 
 class Target(NamedTuple):

@@ -18,7 +18,8 @@ from aligngap.tasks import (
     text_similarity,
 )
 from aligngap.tasks.arithmetic import Changes
-from aligngap.tasks.logistic_regression import Rows, fit
+from aligngap.tasks.labelled import Rows
+from aligngap.tasks.logistic_regression import fit
 
 COUNT, CLASSES = 60, 4
 

@@ -18,7 +18,7 @@ from aligngap.evaluation.gap import one_image_a_group
 from aligngap.evaluation.subject import Subject
 from aligngap.runs import workdir
 from aligngap.tasks import clustering, intra_modal, object_bias, perturbation
-from aligngap.tasks.logistic_regression import Rows
+from aligngap.tasks.labelled import Rows
 from aligngap.tasks.retrieval import expected_hits
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]

@@ -6,7 +6,7 @@ from sklearn.cluster import KMeans
 
 from aligngap.errors import AligngapError
 from aligngap.tasks import clustering
-from aligngap.tasks.logistic_regression import Rows
+from aligngap.tasks.labelled import Rows
 
 
 def unit(rows):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from aligngap.tasks.logistic_regression import Regression, Rows, fit
+from aligngap.tasks.labelled import Rows
+from aligngap.tasks.logistic_regression import Regression, fit
 
 
 def unit(rows):

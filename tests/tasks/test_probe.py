@@ -7,7 +7,8 @@ from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 from aligngap.errors import AligngapError
 from aligngap.tasks import probe
-from aligngap.tasks.logistic_regression import Rows, fit
+from aligngap.tasks.labelled import Rows
+from aligngap.tasks.logistic_regression import fit
 
 
 def unit(rows):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from aligngap.tasks import substitution
-from aligngap.tasks.logistic_regression import Rows
+from aligngap.tasks.labelled import Rows
 from aligngap.tasks.substitution import Target
 
 

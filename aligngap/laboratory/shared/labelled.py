@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap import copies
-from aligngap.tasks.logistic_regression import Rows
+from aligngap.tasks.labelled import Rows
 
 LABELS = "one each: an array of whole numbers or strings, or a text file of lines"
 CHOOSE = TEST = 0.2  # Shares of the groups, where no rows to test on are given.
