@@ -4,9 +4,9 @@
     aligngap evaluate --workdir=runs/study/why --at_once=2
     aligngap study why --workdir=runs/study/why --output=configs/study/why
 
-Half of quickstart's length, `validation` alone. The parts in all combinations have two seeds at
-each of two learning rates, since CLIP's best is a quarter of tied CUAXU's (study.py), and so have
-the temperatures at each model's own rate; other knobs are turned with one: 104 points.
+Half of quickstart's length, `validation` alone, two seeds. The parts in all combinations are tried
+at two learning rates, since CLIP's best is a quarter of tied CUAXU's (study.py), knobs at each
+model's own: 128 points.
 """
 
 import itertools
@@ -45,10 +45,9 @@ def sweep() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for seed, rate, (name, fields) in itertools.product(SEEDS, RATES, _parts().items()):
         found |= _point(f"{name}-lr{rate:g}", seed, fields | {"optimizer.peak_lr": rate})
-    for seed, (name, fields) in itertools.product(SEEDS, _temperatures().items()):
+    turned = _temperatures() | _weighed() | _sized()
+    for seed, (name, fields) in itertools.product(SEEDS, turned.items()):
         found |= _point(name, seed, fields)
-    for name, fields in (_weighed() | _sized()).items():
-        found |= _point(name, SEEDS[0], fields)
     return found
 
 
