@@ -93,11 +93,6 @@ def prepared(
     return rows, classes, jnp.asarray(target)
 
 
-def fit(train: Rows, l2: float) -> Classifier:
-    """Of one λ."""
-    return Regression(train).fit(l2)
-
-
 @jax.jit
 def _losses(
     parameters: Float[Array, "C D+1"], rows: Float[Array, "N D+1"], target: Int[Array, "N"]

@@ -19,7 +19,7 @@ from aligngap.tasks import (
 )
 from aligngap.tasks.arithmetic import Changes
 from aligngap.tasks.labelled import Rows
-from aligngap.tasks.logistic_regression import fit
+from aligngap.tasks.logistic_regression import Regression
 
 COUNT, CLASSES = 60, 4
 
@@ -124,7 +124,7 @@ def test_a_probe_learns_from_four_fifths_of_what_it_is_given(folder, run):
     assert sizes == [48, 12, 60]
     found = record["results"]["lp_acc1"]["value"]
     image, text, labels = clouds()
-    made = fit(Rows(image, labels), record["settings"]["l2"])
+    made = Regression(Rows(image, labels)).fit(record["settings"]["l2"])
     own = probe.hits(made, Rows(text, labels))[:, 0].mean()
     assert found == pytest.approx(own, abs=0.2) and found > 0.4
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from aligngap.tasks.labelled import Rows
-from aligngap.tasks.logistic_regression import Regression, fit
+from aligngap.tasks.logistic_regression import Regression
 
 
 def unit(rows):
@@ -42,12 +42,12 @@ def expect_same(found, wanted, share):
 @pytest.mark.parametrize("l2", [1e-3, 0.1, 10.0, 1e4])
 def test_matches_newtons_method(l2):
     train = in_a_cone(1500, 0)
-    expect_same(fit(train, l2), newton(train, l2), 1e-3)
+    expect_same(Regression(train).fit(l2), newton(train, l2), 1e-3)
 
 
 def test_fewer_rows_than_features():
     train = in_a_cone(20, 0)
-    expect_same(fit(train, 0.1), newton(train, 0.1), 1e-3)
+    expect_same(Regression(train).fit(0.1), newton(train, 0.1), 1e-3)
 
 
 def test_where_it_starts_changes_nothing():
@@ -65,13 +65,13 @@ def test_the_order_of_rows_changes_no_prediction():
     train, test = in_a_cone(1500, 0), in_a_cone(2000, 1)
     found = []
     for seed in range(3):
-        made = fit(train.take(np.random.default_rng(seed).permutation(1500)), 1e-2)
+        made = Regression(train.take(np.random.default_rng(seed).permutation(1500))).fit(1e-2)
         found.append((unit(test.features) @ made.weights.T + made.biases).argmax(axis=1))
     assert np.mean(found[0] != found[1]) <= 1e-3
     assert np.mean(found[0] != found[2]) <= 1e-3
 
 
 def test_equal_rows_say_nothing():
-    found = fit(Rows(np.ones((40, 3)), np.repeat(np.arange(4), 10)), 1.0)
+    found = Regression(Rows(np.ones((40, 3)), np.repeat(np.arange(4), 10))).fit(1.0)
     np.testing.assert_allclose(found.biases - found.biases.mean(), 0, atol=1e-5)
     np.testing.assert_allclose(found.weights, 0, atol=1e-5)

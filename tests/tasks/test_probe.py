@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 from aligngap.errors import AligngapError
 from aligngap.tasks import probe
 from aligngap.tasks.labelled import Rows
-from aligngap.tasks.logistic_regression import fit
+from aligngap.tasks.logistic_regression import Regression
 
 
 def unit(rows):
@@ -28,7 +28,7 @@ def test_matches_scikit_learn(l2):
     train, test = rows(400, 0), rows(300, 1)
     wanted = LogisticRegression(C=1 / l2, max_iter=2000, tol=1e-8)
     wanted.fit(unit(train.features), train.labels)
-    found = fit(train, l2)
+    found = Regression(train).fit(l2)
     size = np.abs(wanted.coef_).max()
     np.testing.assert_allclose(found.weights, wanted.coef_, atol=0.005 * size)
     scores = wanted.decision_function(unit(test.features))
@@ -47,7 +47,7 @@ def test_matches_scikit_learn(l2):
 def test_half_precision_is_learnt_from_in_float32():
     train, test = rows(200, 0), rows(100, 1)
     half = Rows(train.features.astype(np.float16), train.labels)
-    found = [probe.hits(fit(each, 1.0), test) for each in (train, half)]
+    found = [probe.hits(Regression(each).fit(1.0), test) for each in (train, half)]
     assert np.mean(found[0] != found[1]) < 0.02
 
 
@@ -102,19 +102,21 @@ def test_adamw_learns_in_batches():
 def test_classes_that_were_never_trained_are_never_found():
     train, test = rows(100, 0), rows(100, 1)
     unknown = Rows(test.features, np.where(np.arange(100) < 25, 5, test.labels))
-    found = probe.evaluate(fit(train, 1.0), unknown, np.arange(100), seed=0)
-    known = probe.evaluate(fit(train, 1.0), unknown.take(np.arange(25, 100)), np.arange(75), seed=0)
+    found = probe.evaluate(Regression(train).fit(1.0), unknown, np.arange(100), seed=0)
+    known = probe.evaluate(
+        Regression(train).fit(1.0), unknown.take(np.arange(25, 100)), np.arange(75), seed=0
+    )
     assert found["lp_acc1"].value == pytest.approx(0.75 * known["lp_acc1"].value)
     assert found["lp_acc1"].chance == pytest.approx(0.75 / 7)
     other = Rows(np.eye(12)[:1], np.array([5]))
-    nothing = probe.evaluate(fit(train, 1.0), other, np.zeros(1, int), 0)
+    nothing = probe.evaluate(Regression(train).fit(1.0), other, np.zeros(1, int), 0)
     assert nothing["lp_acc1"].value == 0.0
 
 
 def test_features_that_say_nothing_score_chance():
     """Equal rows: every class ties where classes are balanced."""
     train = Rows(np.ones((40, 3)), np.repeat(np.arange(4), 10))
-    found = probe.evaluate(fit(train, 1.0), train, np.arange(40), seed=0)
+    found = probe.evaluate(Regression(train).fit(1.0), train, np.arange(40), seed=0)
     assert found["lp_acc1"].value == pytest.approx(0.25)
     assert found["lp_acc5"].value == 1.0
 
@@ -139,9 +141,12 @@ def test_few_shot_draws_each_class_and_says_its_spread():
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (lambda r: fit(Rows(r.features, r.labels * 0), 1.0), "at least two classes"),
-        (lambda r: fit(r.take(np.arange(1)), 1.0), "at least two classes .* found 1"),
-        (lambda r: fit(Rows(r.features * np.nan, r.labels), 1.0), "training row 0 of 50"),
+        (lambda r: Regression(Rows(r.features, r.labels * 0)).fit(1.0), "at least two classes"),
+        (lambda r: Regression(r.take(np.arange(1))).fit(1.0), "at least two classes .* found 1"),
+        (
+            lambda r: Regression(Rows(r.features * np.nan, r.labels)).fit(1.0),
+            "training row 0 of 50",
+        ),
         (lambda r: probe.choose(r, Rows(r.features, r.labels + 1)), "no validation row"),
         (lambda r: probe.draw(r.labels, 30, 0), "30 shots: a class has only"),
     ],
