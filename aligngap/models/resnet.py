@@ -25,6 +25,7 @@ from aligngap.models.transformer import parameter_std
 
 EPS = 1e-5  # Of torch's batch norm.
 EXPANSION = 4  # Channels that leave a block over those of its 3×3 convolution.
+STATISTICS = ("mean", "var")  # Of a norm: no gradient reaches them.
 REDUCTION = 32  # Image side over the side of the last map.
 RN50 = {"layers": (3, 4, 6, 3), "width": 64, "heads": 32, "features": 1024}
 # What torch gives to convolutions, and CLIP leaves as it is: kaiming_uniform(a=√5).
@@ -39,9 +40,10 @@ class Norm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        names, values = ("scale", "bias", *STATISTICS), (self.initial_scale, 0, 0, 1)
         scale, bias, mean, var = (
             self._vector(name, value, x.shape[-1])
-            for name, value in (("scale", self.initial_scale), ("bias", 0), ("mean", 0), ("var", 1))
+            for name, value in zip(names, values, strict=True)
         )
         factor = scale * jax.lax.rsqrt(jax.lax.stop_gradient(var) + EPS)
         shift = bias - jax.lax.stop_gradient(mean) * factor

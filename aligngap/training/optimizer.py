@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from aligngap.errors import UsageError
 from aligngap.models.parameters import path_name
+from aligngap.models.resnet import STATISTICS
 from aligngap.training import rounding
 
 # Of Adafactor (Shazeer & Stern 2018, algorithms 4 and 5): β₂ₜ = 1 − t^-DECAY_POWER, and the largest
@@ -41,6 +42,13 @@ def decay_mask(params: Any) -> Any:
         return any(name in DECAYED for name in names)
 
     return jax.tree.map_with_path(decayed, params)
+
+
+def _no_statistics(params: Any) -> Any:
+    """False for the statistics of a ResNet's norms, which nothing is to change."""
+    return jax.tree.map_with_path(
+        lambda path, _: path_name(path).rpartition("/")[2] not in STATISTICS, params
+    )
 
 
 def lr_factors(config: ConfigDict, params: Any) -> Any:
@@ -99,6 +107,8 @@ def _learning(config: ConfigDict) -> optax.GradientTransformation:
     optimizer = config.optimizer
     clip = optax.clip_by_global_norm(optimizer.clip_norm) if optimizer.clip_norm else None
     mask = decay_mask if optimizer.decay == "matrices" else None
+    if mask is None and config.model.image.stages:
+        mask = _no_statistics
     descent = optax.chain(
         DIRECTIONS[optimizer.name](config),
         optax.add_decayed_weights(optimizer.weight_decay, mask),

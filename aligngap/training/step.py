@@ -126,6 +126,9 @@ def make_step(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransfor
         (_, metrics), gradients = gradients_of(state.params, batch, state.step)
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
         params = clamp_scale(optax.apply_updates(state.params, updates), config.model)
+        if (scale := _scale_at(config, state.step)) is not None:
+            # Else weight decay would move it, or a schedule leave it where it began.
+            params |= {"logit_scale": parameter_of(scale, config.model.scale_form)}
         averaged = None
         if state.averaged is not None:
             averaged = optax.incremental_update(params, state.averaged, 1.0 - decay)
@@ -144,10 +147,16 @@ def make_step(config: ConfigDict, model: DualEncoder, tx: optax.GradientTransfor
 
 
 def _unless_finite(before: TrainState, after: TrainState, metrics: Metrics) -> TrainState:
-    """`after`, or where a number of the step is not finite `before`, one step on."""
+    """`after`, or where a number of the step is not finite `before`, one step on: in the learning
+    rate's schedule, too."""
     finite = jnp.all(jnp.array([jnp.isfinite(metrics[name]) for name in WATCHED]))
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
-    return dataclasses.replace(kept, step=after.step)
+    opt_state = optax.tree.set(kept.opt_state, _is_of_schedule, count=after.step)
+    return dataclasses.replace(kept, step=after.step, opt_state=opt_state)
+
+
+def _is_of_schedule(path: tuple[Any, ...], _: Any) -> bool:
+    return any(getattr(part, "tuple_name", "") == "ScaleByScheduleState" for part in path)
 
 
 def clamp_scale(params: Any, model: ConfigDict) -> Any:

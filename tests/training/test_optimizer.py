@@ -109,6 +109,18 @@ def test_decay_of_all_reaches_vectors_too():
     np.testing.assert_allclose(params["kernel"], params["bias"])
 
 
+def test_decay_of_all_leaves_a_resnets_statistics_as_they_are():
+    config = default()
+    config.steps, config.optimizer.warmup_steps, config.optimizer.decay = 10, 1, "all"
+    config.model.image.stages = (3, 4, 6, 3)
+    tx, params = optimizer.make(config), {"bn1": {n: jnp.ones(3) for n in ("scale", "mean", "var")}}
+    state = tx.init(params)
+    for _ in range(2):  # At step 0 the rate is 0.
+        updates, state = tx.update(jax.tree.map(jnp.zeros_like, params), state, params)
+    moved = {name: bool(jnp.any(update != 0)) for name, update in updates["bn1"].items()}
+    assert moved == {"scale": True, "mean": False, "var": False}
+
+
 def test_a_locked_parameter_has_no_update_no_state_and_no_part_in_the_norm():
     config = default()
     config.steps, config.optimizer.warmup_steps, config.optimizer.peak_lr = 10, 1, 0.1

@@ -172,9 +172,35 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_number(small, tmp_pat
     after, metrics = step(before, bad.copy())
     assert not np.isfinite(metrics["loss"])
     assert int(after.step) == int(before.step) + 1
-    for part in ("params", "opt_state", "averaged"):
-        one, other = getattr(before, part), getattr(after, part)
-        jax.tree.map(np.testing.assert_array_equal, one, other)
+    # The rate that comes next is that of the step's number, as metrics say it.
+    assert int(optax.tree.get(after.opt_state, "count", filtering=of_schedule)) == 2
+    opt_state = optax.tree.set(after.opt_state, of_schedule, count=jnp.ones((), jnp.int32))
+    for part, other in (
+        ("params", after.params),
+        ("opt_state", opt_state),
+        ("averaged", after.averaged),
+    ):
+        jax.tree.map(np.testing.assert_array_equal, getattr(before, part), other)
+
+
+def of_schedule(path, _):
+    return any(getattr(part, "tuple_name", "") == "ScaleByScheduleState" for part in path)
+
+
+@pytest.mark.parametrize("temperature", ["fixed", "scheduled"])
+def test_a_temperature_that_is_not_learnt_is_what_the_model_then_says(small, tmp_path, temperature):
+    """Whatever else moves it: the decay of all parameters."""
+    small.objective.temperature = temperature
+    small.objective.temperature_schedule = (0.1, 0.05)
+    small.optimizer.decay, small.optimizer.peak_lr = "all", 0.1
+    run, held, batches = start(small, tmp_path)
+    step = jax.jit(make_step(small, run.module, run.tx))
+    for number, batch in enumerate(batches):
+        held, metrics = step(held, batch)
+        wanted = 1 / 0.07 if temperature == "fixed" else 1 / (0.1 - 0.05 * number / 7)
+        saved = scale_of(held.params["logit_scale"], "exp")
+        assert float(saved) == pytest.approx(wanted, rel=1e-6)
+        assert float(saved) == pytest.approx(float(metrics["scale"]), rel=1e-6)
 
 
 def test_statistics_are_of_the_parts_they_name(small, tmp_path):
