@@ -20,6 +20,7 @@ Value = float | Interval
 Found = Value | Scores  # What an evaluator says; of scores an interval is made.
 # Fields of every entry; an evaluator's own options are what else its entry holds.
 COMMON = tuple(configs.evaluator(""))
+EXAMPLE = "validation/retrieval/text_retrieval_recall@10"  # Of a value while training.
 
 
 class Evaluator(abc.ABC):
@@ -86,9 +87,23 @@ def check(config: ConfigDict, *, training: bool) -> None:
         wanted.add(entry.get("final", "tests"))
         if training and entry.get("every_steps", 0):
             wanted.add(entry.get("split", "validation"))
+    if training:
+        _check_best(config)
     for split in {split for each in wanted for split in _meant(config, each)}:
         corpus, name = corpora.named(config, split)
         corpus.open(name)
+
+
+def _check_best(config: ConfigDict) -> None:
+    """UsageError where no evaluator that has a period can give `checkpoint.best`."""
+    best = config.checkpoint.best
+    measured = [name for name, entry in config.evaluators.items() if entry.get("every_steps", 0)]
+    if best and not any(f"/{name}/" in best for name in measured):
+        raise UsageError(
+            f"checkpoint.best={best!r} is not measured while training: expected "
+            f"SPLIT/EVALUATOR/NAME, such as {EXAMPLE}, of an evaluator whose every_steps is above "
+            f"0 ({', '.join(measured) or 'there is none'})"
+        )
 
 
 def _meant(config: ConfigDict, wanted: str) -> tuple[str, ...]:

@@ -58,8 +58,15 @@ def find(found: Sequence[Point], wanted: str) -> Point:
     )
 
 
+def check(folder: Path, found: Sequence[Point]) -> None:
+    """UsageError where a point's folder holds another config's run."""
+    for point in found:
+        workdir.check(folder / point.name, point.config)
+
+
 def record(folder: Path, found: Sequence[Point]) -> None:
     """Writes which points there are and what they override, for whoever reads the folder."""
+    check(folder, found)
     atomic.write_json(folder / FILE, {"points": {point.name: _typed(point) for point in found}})
 
 

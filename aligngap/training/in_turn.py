@@ -16,6 +16,7 @@ from aligngap.errors import AligngapError
 from aligngap.runs import workdir
 from aligngap.runs.checkpoints import Checkpoints, Damaged
 from aligngap.runs.sweep import Point
+from aligngap.training import metrics
 
 
 def on_cpu() -> None:
@@ -50,12 +51,6 @@ def _left(
         held.close()
 
 
-def check(points: Sequence[Point], folder: Path) -> None:
-    """UsageError where a point's folder holds another config's run."""
-    for point in points:
-        workdir.check(folder / point.name, point.config)
-
-
 def listing(points: Sequence[Point], folder: Path | None) -> str:
     """A line a point: its number, its name, what it overrides, how far it is."""
     width = max(len(point.name) for point in points)
@@ -76,7 +71,8 @@ def step(own: Path, config: ConfigDict) -> int:
     with Checkpoints(own, config) as checkpoints:
         for kept in reversed(checkpoints.steps()):
             try:
-                return kept if checkpoints.position(kept).get("evaluated") else kept - 1
+                evaluated = checkpoints.position(kept).get("evaluated")
+                return kept if evaluated or metrics.measured(own, kept) else kept - 1
             except Damaged:
                 continue  # The run itself tells of it and sets it aside.
     return 0

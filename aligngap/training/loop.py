@@ -128,7 +128,8 @@ def _train(
 
             # A request is heard one step late: that of the step before a save has been met by it.
             by_request = request is Request.SAVE and step > saved_step + 1
-            if stop or last or by_request or step % config.checkpoint.every_steps == 0:
+            every = step % config.checkpoint.every_steps == 0
+            if stop or last or best or by_request or every:
                 late.read()  # A state is saved only once its own step is known to be finite.
                 now = start.after(
                     step,
@@ -160,7 +161,11 @@ def _best(
     best = config.checkpoint.best
     if best in measured:
         return {best: measured[best]}
-    later = [name for name in config.evaluators if name not in names and f"/{name}/" in best]
+    later = [
+        name
+        for name, entry in config.evaluators.items()
+        if entry.get("every_steps", 0) and name not in names and f"/{name}/" in best
+    ]
     if best and not later:
         raise UsageError(f"checkpoint.best={best!r} is not measured; one of {', '.join(measured)}")
     return {}

@@ -15,6 +15,7 @@ from aligngap.errors import AligngapError
 from aligngap.runs.board import Board
 
 Values = Mapping[str, float]
+FILE = "metrics.jsonl"
 
 
 class Writers:
@@ -27,7 +28,7 @@ class Writers:
     def __init__(
         self, workdir: Path, config: Mapping[str, Any], first_step: int, evaluated: bool = True
     ) -> None:
-        self._path = workdir / "metrics.jsonl"
+        self._path = workdir / FILE
         # Before the first checkpoint a run starts afresh, its measurement of step 0 included.
         drop_after(self._path, first_step or -1, evaluated)
         with self._telling():
@@ -82,6 +83,11 @@ class NoWriters:
     def write(self, step: int, values: Values, timing: Values | None = None) -> None: ...
 
 
+def measured(workdir: Path, step: int) -> bool:
+    """Whether metrics.jsonl says what evaluators found after that step."""
+    return any(found["step"] == step and not _of_step(found) for found, _ in _lines(workdir / FILE))
+
+
 def drop_after(path: Path, step: int, evaluated: bool = True) -> None:
     """Cuts metrics.jsonl back to the lines up to `step`, where the run goes on from; atomic.
 
@@ -89,15 +95,25 @@ def drop_after(path: Path, step: int, evaluated: bool = True) -> None:
     """
     if not path.exists():
         return
-    kept = []
+    kept = [
+        line + "\n"
+        for found, line in _lines(path)
+        if found["step"] < step or (found["step"] == step and (evaluated or _of_step(found)))
+    ]
+    atomic.write(path, "".join(kept))
+
+
+def _lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Those that are whole, as values and as text."""
+    if not path.exists():
+        return
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             found = json.loads(line)
-            if found["step"] < step or (found["step"] == step and (evaluated or _of_step(found))):
-                kept.append(line + "\n")
+            found["step"]
         except (ValueError, KeyError):
-            continue  # The line that was being written when the process was killed.
-    atomic.write(path, "".join(kept))
+            continue  # It was being written when the process was killed.
+        yield found, line
 
 
 def _of_step(line: Mapping[str, float]) -> bool:

@@ -1,7 +1,9 @@
 """What a run is made of before its first step, and where it stands when it is started again."""
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,7 +32,7 @@ from aligngap.runs import initial, position, workdir
 from aligngap.runs.checkpoints import Checkpoints, Damaged
 from aligngap.runs.initial import InitialModel
 from aligngap.runs.position import Position
-from aligngap.training import agreement, frozen, model_flops, optimizer, remat, state
+from aligngap.training import agreement, frozen, metrics, model_flops, optimizer, remat, state
 from aligngap.training.state import TrainState
 from aligngap.training.step import make_step
 
@@ -149,9 +151,11 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
     with distributed.together():
         if jax.process_index() == 0:
             tokenizer = _tokenizer(config, folder, source, start)
-            workdir.claim(folder, config)
-            if not tokenizers.held(config, folder / "tokenizer"):
-                tokenizer.save(folder / "tokenizer")
+            workdir.check(folder, config)
+            with _while_nobody_trains(folder):
+                workdir.claim(folder, config)
+                if not tokenizers.held(config, folder / "tokenizer"):
+                    tokenizer.save(folder / "tokenizer")
     tokenizer = tokenizers.reopen(config, folder / "tokenizer")
     if jax.process_index() == 0:
         for misfit in fit.misfits(config, source, tokenizer):
@@ -182,12 +186,31 @@ def restore(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, Position]:
             continue
         for each in damaged:
             checkpoints.set_aside(each)
-        return found
+        return found[0], _made_up(run, found[1])
     if damaged:
         raise AligngapError(
             f"none of the checkpoints in {run.workdir} can be used ({next(iter(damaged.values()))})"
         )
     return state.start(run.config, run.module, run.tx, run.mesh, run.initial), Position(0)
+
+
+def _made_up(run: Run, position: Position) -> Position:
+    """As metrics.jsonl says: an evaluation that a stop left undone may have been made up for."""
+    if position.evaluated:
+        return position
+    found = jax.process_index() == 0 and metrics.measured(run.workdir, position.step)
+    return dataclasses.replace(position, evaluated=distributed.of_first(found))
+
+
+@contextmanager
+def _while_nobody_trains(folder: Path) -> Iterator[None]:
+    """What a live run's folder says of it stays; AligngapError where there is one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AligngapError(f"{folder} cannot be written: {error.strerror or error}") from None
+    with workdir.alone(folder):
+        yield
 
 
 def _encoder(config: ConfigDict) -> SentenceEncoder | None:

@@ -96,7 +96,7 @@ def _sweep(points: list[Any], folder: Path | None, arguments: argparse.Namespace
 
     in_turn.on_cpu()
     if folder is not None:
-        in_turn.check(points, folder)
+        sweep.check(folder, points)
     if arguments.dry_run or folder is None:
         print(in_turn.listing(points, folder))
         return

@@ -9,6 +9,7 @@ import pytest
 from aligngap import cli
 from aligngap import config as configs
 from aligngap.errors import UsageError
+from aligngap.runs import workdir
 from aligngap.training import run as runs
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
@@ -94,6 +95,17 @@ def test_missing_corpus_says_how_to_make_it(program, tmp_path):
     done = program.train(tmp_path / "run", data__data_dir=tmp_path / "nothing")
     refused(done, 1, "missing", "aligngap prepare --corpus=pictograms")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_command_leaves_a_live_run_as_it_was(program, copied, capsys):
+    """What its folder says of it, by which it goes on."""
+    before = {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()}
+    with workdir.alone(copied):
+        assert cli.main(program.train_arguments(copied, checkpoint__keep=1)) == 1
+    assert f"another process is training in {copied}" in capsys.readouterr().err
+    after = {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()}
+    assert {p.name for p in after.keys() - before.keys()} <= {".lock"}
+    assert {p: after[p] for p in before} == before
 
 
 def test_another_configs_run_is_not_overwritten(program, finished):

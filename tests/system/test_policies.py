@@ -2,6 +2,8 @@
 
 import pytest
 
+from aligngap import config as configs
+from aligngap.errors import UsageError
 from aligngap.runs.checkpoints import Checkpoints
 from aligngap.training import run as runs
 
@@ -35,13 +37,22 @@ def test_saves_by_the_clock(program, tmp_path):
     assert len(saved_steps(tmp_path)) > 2 and saved_steps(tmp_path)[-1] == 40
 
 
-def test_a_best_that_nothing_measures_is_refused(program, tmp_path):
-    done = program.train(tmp_path / "run", checkpoint__best="validation/nonsense")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(
-        "aligngap: checkpoint.best='validation/nonsense'"
-    )
-    assert "Traceback" not in done.stderr
+def test_the_best_is_saved_where_it_is_measured(program, tmp_path):
+    """Every 3 steps, and by count every 5: step 6 would never be saved."""
+    best = "validation/gap/alignment_score"  # Rises.
+    fields = {"checkpoint__best": best, "checkpoint__every_steps": 5, "evaluated_every": 3}
+    done = program.train(tmp_path, steps=7, checkpoint__keep=100, **fields)
+    assert done.returncode == 0, done.stderr
+    assert saved_steps(tmp_path) == [3, 5, 6, 7]
+
+
+@pytest.mark.parametrize("best", ["validation/nonsense", "validation/zero_shot/group/acc1"])
+def test_a_best_that_nothing_measures_is_refused(program, tmp_path, best):
+    """The evaluator zero_shot has no period."""
+    _, file, _, *flags = program.train_arguments(tmp_path / "run", checkpoint__best=best)
+    with pytest.raises(UsageError, match=f"checkpoint.best='{best}' is not measured while"):
+        runs.prepare(configs.load(file.removeprefix("--config="), flags), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 SPIKY = {

@@ -10,6 +10,7 @@ from aligngap import cli, lock
 from aligngap.runs import sweep as sweeps_of
 
 import sweeps
+from programs import Program
 from workdirs import final_state, metrics, saved_steps
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
@@ -143,6 +144,71 @@ def test_another_sweep_in_the_folder_is_refused(command, copied, folder, capsys)
     said = capsys.readouterr().err
     assert f"workdir {folder / 'plain'} holds another config's run: seed" in said
     assert {path.name for path in folder.iterdir()} == {"plain"}
+
+
+def test_another_sweeps_point_leaves_the_list_of_points(command, copied, folder, capsys):
+    folder.mkdir()
+    copied.rename(folder / "plain")
+    (folder / "sweep.json").write_text('{"points": {"plain": {"seed": 0}}}')
+    changed = {"new": {"seed": 2}, "plain": {"seed": 3}}
+    assert cli.main(command("--sweep=plain", points=changed)) == 2
+    assert "holds another config's run: seed" in capsys.readouterr().err
+    assert json.loads((folder / "sweep.json").read_text()) == {"points": {"plain": {"seed": 0}}}
+
+
+STOPPING = """
+import os
+import signal
+from pathlib import Path
+
+from aligngap.config import evaluator
+from aligngap.evaluation.evaluator import Evaluator
+from configs.quickstart import get_config as quickstart
+
+
+class Stopping(Evaluator):
+    def __call__(self, params):
+        if not Path({flag!r}).exists():
+            Path({flag!r}).touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield "one", 1.0
+
+
+def get_config(preset):
+    config = quickstart(preset)
+    config.evaluators.stopping = evaluator(
+        "stopping.Stopping", every_steps=6, first=False, final=""
+    )
+    return config
+
+
+def sweep():
+    return {{"one": {{}}}}
+"""
+
+
+def test_a_point_stopped_at_its_last_step_is_finished_once_it_is_measured(
+    pictograms_dir, tmp_path, folder, capsys
+):
+    """A signal during the evaluation of step 6 is obeyed after step 8, before that is measured."""
+    file = tmp_path / "stopping.py"
+    file.write_text(STOPPING.format(flag=str(tmp_path / "flag")))
+    program = Program(pictograms_dir, also=tmp_path)
+    words = sweeps.arguments(program, file, folder, "--sweep", evaluated_every=0)
+
+    def stands():
+        assert cli.main([*words, "--dry_run"]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    stopped = program.run(*words)
+    assert stopped.returncode == 75, stopped.stderr
+    assert stands() == "0 one 7 of 8"
+    again = program.run(*words)
+    assert again.returncode == 0, again.stderr
+    assert stands() == "0 one finished"
+    assert metrics(folder / "one")[-1] == {"step": 8, "validation/stopping/one": 1.0}
+    done = program.run(*words)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("variable", ["SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"])
