@@ -40,17 +40,6 @@ def test_a_signal_saves_and_the_same_command_goes_on(started, finished, program,
     assert final_state(workdir) == final_state(finished)
 
 
-def test_stopped_where_an_evaluation_was_due_it_is_made_up_for(started, program, tmp_path):
-    run, workdir = started(evaluated_every=1), tmp_path / "run"
-    run.process.send_signal(signal.SIGINT)
-    assert run.end() == 75, run.said
-    assert run.said.strip().splitlines()[-1].startswith("aligngap: SIGINT: step ")
-    again = program.train(workdir, evaluated_every=1)
-    assert again.returncode == 0, again.stderr
-    evaluated = [line["step"] for line in metrics(workdir) if "train/loss" not in line]
-    assert evaluated == list(range(9))
-
-
 def test_a_second_signal_ends_at_once(started):
     """While the step is compiled: the first is heard, and nothing can be saved yet."""
     run = started()
