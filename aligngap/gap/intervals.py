@@ -1,5 +1,8 @@
 """The measures of `gap.summary` with 95 % intervals, affordable for a million pairs.
 
+They are of what other samples of as many pairs would give. The distance of few rows' centroids is
+too large, by about tr Var(v − t) / (2N‖Δ‖): only clouds of as many rows are comparable.
+
 What is drawn are groups of pairs that share an image or a text (`copies.Items.group`), mostly of
 one pair: five captions of an image are no five draws.
 Means, and functions of them: a percentile bootstrap (Efron & Tibshirani 1993). Of many groups it
@@ -66,13 +69,23 @@ def of(found: Clouds, seed: int) -> dict[str, Interval]:
 def drawn(found: Clouds, seed: int, resamples: int) -> dict[str, Float[np.ndarray, "R"]]:
     """The measures that are means, or functions of means, in R draws of the groups: the same draws
     for clouds with as many groups, so that those of two models of one split are paired."""
-    return _linear(found.passed.sums, seed, resamples) | _scores(found, seed, resamples)
+    return linear(found.passed.sums, seed, resamples) | _scores(found, seed, resamples)
 
 
-def _linear(sums: Sums, seed: int, resamples: int) -> dict[str, Float[np.ndarray, "R"]]:
+def linear(sums: Sums, seed: int, resamples: int) -> dict[str, Float[np.ndarray, "R"]]:
+    """Those of `drawn` that are functions of means over all pairs."""
     counts = resampled_counts(len(sums.pairs), seed, resamples)
     draws = [clouds.linear(sums, drawn) for drawn in counts]
-    return {name: np.concatenate([d[name] for d in draws]) for name in draws[0]}
+    found = {name: np.concatenate([d[name] for d in draws]) for name in draws[0]}
+    value = clouds.linear(sums, np.ones((1, len(sums.pairs))))["centroid_distance"]
+    return found | {"centroid_distance": _recentred(found["centroid_distance"], value)}
+
+
+def _recentred(norms: Float[np.ndarray, "R"], value: Float[np.ndarray, "1"]) -> np.ndarray:
+    """Norms of resampled vectors without what resampling added: its bias, estimated from the draws
+    (Efron & Tibshirani 1993, section 10.2), since E*‖Δ*‖² = ‖Δ‖² + tr Var*."""
+    squares = norms**2
+    return np.sqrt(np.maximum(squares - (squares.mean() - value**2), 0))
 
 
 def _scores(found: Clouds, seed: int, resamples: int) -> dict[str, Float[np.ndarray, "R"]]:

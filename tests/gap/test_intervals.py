@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from aligngap import gap
-from aligngap.gap import spectrum
-from aligngap.gap.intervals import intervals
+from aligngap.gap import spectrum, streaming
+from aligngap.gap.copies import Items
+from aligngap.gap.intervals import intervals, linear
 
 
 @pytest.fixture
@@ -131,3 +132,23 @@ def test_the_interval_of_a_median_rank_is_that_of_a_bootstrap(population):
     assert found.value == pytest.approx(np.median(ranks), abs=1)
     assert found.low == pytest.approx(low, abs=0.15 * (high - low))
     assert found.high == pytest.approx(high, abs=0.15 * (high - low))
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.25])
+def test_a_small_distance_is_inside_as_often_as_stated(apart):
+    """Of 230 pairs, the gap being 0 or .05: raw draws lie above every distance of as many pairs."""
+    random, items = np.random.default_rng(0), Items.each(230)
+    found = []
+    for _ in range(100):
+        shared = random.normal(size=(230, 64))
+        v, t = (shared + 0.8 * random.normal(size=(230, 64)) for _ in range(2))
+        v[:, 0] += apart
+        t[:, 0] -= apart
+        v, t = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (v, t))
+        sums = streaming.collect(streaming.slices(v, t), items, np.arange(2)).sums
+        draws = linear(sums, 0, 200)["centroid_distance"]
+        distance = np.linalg.norm(np.mean(v - t, axis=0))
+        found.append((distance, *np.quantile(draws, [0.025, 0.975])))
+    distance, low, high = np.array(found).T
+    assert ((low <= distance) & (distance <= high)).all()
+    assert np.mean((low <= distance.mean()) & (distance.mean() <= high)) >= 0.85
