@@ -89,6 +89,7 @@ def _rates(study: Study, chosen: Mapping[str, Choice]) -> str:
             f"These runs have learning rates of {listed}; which of them a method has is in the "
             "last table."
         )
+    chosen = {name: chosen[name] for name in dict.fromkeys([*own, *chosen]) if name in chosen}
     tried = sorted({rate for each in chosen.values() for rate in each.reached})
     rows = [
         [

@@ -19,6 +19,7 @@ from aligngap.reporting.study_page import (
     drawing,
     page,
     published,
+    rates,
     records,
     runs,
     verdicts,
@@ -148,6 +149,15 @@ def test_the_page_says_what_there_is_and_what_not(sweep, written):
     assert f"| distance of the centroids | {cell} |" in page
     assert "| CUA, paper, D 64 | 0.65 | 0.069 | −3.60 / −3.62 / 0.45 |" in page
     assert all(len({row.count("|") for row in each}) == 1 for each in _tables(page))
+
+
+def test_rates_stand_in_the_order_of_the_other_tables(written, tmp_path):
+    output = shutil.copytree(written, tmp_path / "study")
+    found = [rates.Reached(name, 0.001, 0, 0.1)._asdict() for name in ("alignclip", "clip")]
+    (output / "rates.json").write_text(json.dumps(found))
+    page.build([], [], output)
+    text = (output / "README.md").read_text()
+    assert text.index("| CLIP | 0.1000 |") < text.index("| AlignCLIP | 0.1000 |")
 
 
 def _tables(page):
