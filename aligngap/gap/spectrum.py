@@ -1,4 +1,8 @@
-"""How many dimensions a cloud uses: measures of the eigenvalues of its covariance."""
+"""How many dimensions a cloud uses: measures of the eigenvalues of its covariance.
+
+Those of few rows lie further apart than the population's: ranks are too low, explained variances
+too high, and only clouds of as many rows are comparable. `errors` are over samples of as many.
+"""
 
 import jax.numpy as jnp
 import numpy as np

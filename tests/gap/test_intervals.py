@@ -121,6 +121,20 @@ def test_the_error_of_a_spectrum_is_its_spread_over_samples(population):
     assert np.mean(errors) == pytest.approx(np.std(ranks), rel=0.2)
 
 
+def test_spectra_of_as_many_rows_are_inside_as_often_as_stated():
+    """Of 200 rows in 64 dimensions, whose rank is 3 below that of the population."""
+    random, each = np.random.default_rng(0), np.arange(200)
+    values, errors = [], []
+    for _ in range(100):
+        v = random.normal(size=(200, 64)) * np.arange(1, 65) ** -0.5
+        v = (v / np.linalg.norm(v, axis=1, keepdims=True)).astype(np.float32)
+        matrix = spectrum.covariance(v)
+        values.append([*spectrum.values(matrix).values()])
+        errors.append([*spectrum.errors(matrix, v, each, 200).values()])
+    apart = np.abs(np.array(values) - np.mean(values, axis=0))
+    assert (np.mean(apart < 1.96 * np.array(errors), axis=0) >= 0.88).all()
+
+
 def test_the_interval_of_a_median_rank_is_that_of_a_bootstrap(population):
     v, t = population(400, 3)
     t = t + np.random.default_rng(0).normal(size=t.shape)
