@@ -8,6 +8,7 @@ split.
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -60,14 +61,17 @@ class Items:
 
     def sample(self, most: int, seed: int) -> Int[np.ndarray, "S"]:
         """Pairs in order: all of them, or `most` of whole groups drawn without replacement, of
-        which the last may be cut."""
+        which the last may be cut. No group gives more than √most before all have given as many:
+        a class name as caption links more pairs than that."""
         if len(self.group) <= most:
             return np.arange(len(self.group))
+        random = np.random.default_rng(seed)
         groups = int(self.group.max()) + 1
         place = np.full(groups, groups)
-        drawn = np.random.default_rng(seed).choice(groups, min(most, groups), replace=False)
+        drawn = random.choice(groups, min(most, groups), replace=False)
         place[drawn] = np.arange(len(drawn))
-        return np.sort(np.argsort(place[self.group], kind="stable")[:most])
+        turn = _within(self.group, random) // math.isqrt(most)
+        return np.sort(np.lexsort((place[self.group], turn))[:most])
 
     @functools.cached_property
     def first(self) -> First:
@@ -154,6 +158,16 @@ def linked(*numbers: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
     edges = np.tile(start, len(others)), np.concatenate(others)
     graph = sparse.coo_array((np.ones(len(edges[0])), edges), (ends[-1], ends[-1]))
     return numbered(connected_components(graph, directed=False)[1][start])
+
+
+def _within(number: Int[np.ndarray, "N"], random: np.random.Generator) -> Int[np.ndarray, "N"]:
+    """The place of each among those of its number, in a random order."""
+    order = random.permutation(len(number))
+    order = order[np.argsort(number[order], kind="stable")]
+    sizes = np.bincount(number)
+    place = np.empty(len(number), int)
+    place[order] = np.arange(len(number)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return place
 
 
 def _numbered(values: np.ndarray) -> Int[np.ndarray, "N"]:

@@ -55,7 +55,7 @@ def intervals(
 def of(found: Clouds, seed: int) -> dict[str, Interval]:
     """The intervals of clouds that were gathered."""
     values = clouds.values(found)
-    if found.passed.items.groups < 2:
+    if len(found.passed.sums.pairs) < 2:
         return {name: Interval(value, np.nan, np.nan) for name, value in values.items()}
     ends = (
         _quantiles(drawn(found, seed, RESAMPLES))

@@ -214,6 +214,23 @@ def test_a_sample_takes_whole_groups():
     np.testing.assert_array_equal(Items.each(1000).sample(300, 4), streaming.sample(1000, 300, 4))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "least"), [([200, 200], 2), ([10_000] + [100] * 200, 17), ([290] + [1] * 20, 21)]
+)
+def test_no_group_fills_a_sample(sizes, least):
+    """Captions that are names of classes link more pairs than a sample takes."""
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    rows = Items(group, group, group).sample(300, 0)
+    assert len(set(rows)) == 300 and len(np.unique(group[rows])) >= least
+
+
+def test_a_sample_of_two_captions_has_both(unit_rows):
+    v, t = unit_rows(400, 16, 0), unit_rows(2, 16, 1)[np.repeat([0, 1], 200)]
+    found = intervals(v, t, exact_pairs=100)
+    assert all(np.isfinite([x.value, x.low, x.high]).all() for x in found.values())
+    assert found["paired_recall@1_image_to_text"].value < 0.8 < -found["uniformity_text"].value
+
+
 @pytest.fixture
 def saved(tmp_path):
     v, t, image, text = captioned()
