@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -59,8 +60,16 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def as_json(content: Any) -> str:
-    """The text that `write_json` writes."""
-    return json.dumps(content, indent=2) + "\n"
+    """The text that `write_json` writes: nan, which JSON has not, is null."""
+    return json.dumps(_without_nan(content), indent=2) + "\n"
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _without_nan(x) for name, x in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(x) for x in content]
+    return None if isinstance(content, float) and math.isnan(content) else content
 
 
 @contextlib.contextmanager

@@ -28,9 +28,14 @@ class Interval:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:
-        """What `as_json` wrote; KeyError where an end is missing. Other entries are passed over."""
-        chance = float(found["chance"]) if "chance" in found else None
-        return cls(float(found["value"]), float(found["low"]), float(found["high"]), chance)
+        """What `as_json` wrote, null being nan; KeyError where an end is missing. Other entries are
+        passed over."""
+        value, low, high = (
+            np.nan if found[name] is None else float(found[name])
+            for name in ("value", "low", "high")
+        )
+        chance = found.get("chance")
+        return cls(value, low, high, None if chance is None else float(chance))
 
 
 def as_json(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:

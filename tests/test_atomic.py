@@ -1,6 +1,7 @@
 """Folders that are written whole or not at all."""
 
 import json
+import math
 
 import pytest
 
@@ -13,6 +14,11 @@ def test_json_comes_back_as_it_was(tmp_path):
     atomic.write_json(tmp_path / "new" / "content.json", content)
     assert json.loads((tmp_path / "new" / "content.json").read_text()) == content
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["content.json"]
+
+
+def test_nan_is_null():
+    written = atomic.as_json({"low": math.nan, "ends": [(math.nan, 1.5)]})
+    assert json.loads(written, parse_constant=pytest.fail) == {"low": None, "ends": [[None, 1.5]]}
 
 
 def test_a_folder_has_its_name_once_it_is_filled(tmp_path):

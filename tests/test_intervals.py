@@ -20,6 +20,11 @@ def test_chance_stands_in_json_only_where_there_is_one():
     assert {name: Interval.from_json(x) for name, x in written.items()} == found
 
 
+def test_an_end_that_no_number_is_known_of_is_nan():
+    found = Interval.from_json({"value": 0.5, "low": None, "high": None})
+    assert found.value == 0.5 and np.isnan([found.low, found.high]).all()
+
+
 def test_an_end_that_is_missing_is_a_key_error():
     with pytest.raises(KeyError, match="high"):
         Interval.from_json({"value": 0.5, "low": 0.4})

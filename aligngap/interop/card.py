@@ -11,6 +11,7 @@ from aligngap.data import corpora
 from aligngap.data.corpus import Licence
 from aligngap.errors import AligngapError
 from aligngap.interop import rounding
+from aligngap.intervals import Interval
 from aligngap.runs import provenance
 from aligngap.runs.model import Model
 from aligngap.runs.workdir import read_json
@@ -62,7 +63,7 @@ def _evaluation(workdir: Path, step: int) -> list[dict[str, Any]]:
         recalls = split.get("retrieval", {})
         if {*SHOWN, *GAPS} <= {*recalls, *measures}:  # Else other evaluators measured it.
             shown = {key: recalls[key] for key in SHOWN} | {key: measures[key] for key in GAPS}
-            rows.append({"split": name, **shown})
+            rows.append({"split": name} | {k: Interval.from_json(x) for k, x in shown.items()})
     return rows
 
 

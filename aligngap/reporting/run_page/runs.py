@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -215,11 +214,10 @@ def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Interv
     for name, below in tree.items():
         if "value" not in below:
             yield from _leaves(below, f"{above}{name}/")
-        elif set(below) <= {"value", "chance"}:
-            chance = float(below["chance"]) if "chance" in below else None
-            yield above + name, Interval(float(below["value"]), math.nan, math.nan, chance)
         else:
-            yield above + name, Interval.from_json(below)
+            alone = set(below) <= {"value", "chance"}
+            ends = {"low": None, "high": None} if alone else {}
+            yield above + name, Interval.from_json(below | ends)
 
 
 def _clouds(arrays: Any, split: str) -> dict[str, Cloud]:

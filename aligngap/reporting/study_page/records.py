@@ -177,7 +177,7 @@ def _about(run: Evaluated, wanted: Wanted) -> dict[str, Any]:
     }
     if wanted.shifted in run.splits:
         own["shifted"] = drawing.shifted(run, wanted.shifted)
-    return dict(json.loads(json.dumps(own)))  # As it is read again.
+    return dict(json.loads(atomic.as_json(own)))  # As it is read again.
 
 
 def _digest(arrays: Sequence[np.ndarray]) -> str:
