@@ -13,6 +13,8 @@ log-means is normal on the log scale. Spectra: the infinitesimal jackknife (`spe
 resample repeats rows, so its rank would be too low. Median ranks: order statistics, of as many
 ranks as there are groups.
 The gallery of ranks and neighbours, and the fitted classifier of the separability, are kept.
+Where groups are too few to say anything of others, an interval is the range of its measure: one on
+which the separability is tested, two for what takes every two rows, five for a median rank.
 """
 
 import itertools
@@ -35,6 +37,13 @@ LEVELS = (0.025, 0.975)
 
 Ends = tuple[float, float]
 
+SHARE: Ends = (0.0, 1.0)
+OF_PAIRS: dict[str, Ends] = {  # Linear measures of every two rows, and their range.
+    "mean_pairwise_cosine_image": (-1.0, 1.0),
+    "mean_pairwise_cosine_text": (-1.0, 1.0),
+    "relative_modality_gap": SHARE,
+}
+
 
 def intervals(
     image: Float[np.ndarray, "N D"],
@@ -55,14 +64,18 @@ def intervals(
 def of(found: Clouds, seed: int) -> dict[str, Interval]:
     """The intervals of clouds that were gathered."""
     values = clouds.values(found)
-    if len(found.passed.sums.pairs) < 2:
+    groups = len(found.passed.sums.pairs)
+    if groups < 2:
         return {name: Interval(value, np.nan, np.nan) for name, value in values.items()}
     ends = (
         _quantiles(drawn(found, seed, RESAMPLES))
         | _of_potentials(found)
         | _of_spectra(found, values)
         | _of_medians(found.neighbours)
+        | (OF_PAIRS if groups == 2 else {})
     )
+    if len(np.unique(np.concatenate([part.group for part in found.hits]))) == 1:
+        ends["linear_separability"] = SHARE
     return {name: Interval(value, *ends[name]) for name, value in values.items()}
 
 
@@ -127,18 +140,19 @@ def _of_potentials(found: Clouds) -> dict[str, Ends]:
     groups = np.unique(found.passed.items.group)
     for name, sides in clouds.potentials(found.neighbours).items():
         total, pairs = sides[0].total.sum(), sides[0].others.sum()
-        if not pairs:
-            ends[name] = (np.nan, np.nan)
+        limits = (-4.0 * neighbours.T, 0.0)
+        if len(groups) < 3:
+            ends[name] = limits
             continue
         influence = np.zeros(len(groups))
         for side in sides:
             place = np.searchsorted(groups, side.group)
             more = side.total / total - side.others / pairs
             influence += len(groups) * np.bincount(place, more, len(groups))
-        factor = (len(groups) - 1) / max(len(groups) - 2, 1)
+        factor = (len(groups) - 1) / (len(groups) - 2)
         error = factor * influence.std(ddof=1) / np.sqrt(len(groups))
         value = float(np.log(total / pairs))
-        ends[name] = _normal(value, float(error), (-4.0 * neighbours.T, 0.0))
+        ends[name] = _normal(value, float(error), limits)
     return ends
 
 
@@ -155,7 +169,7 @@ def _of_spectra(found: Clouds, values: Mapping[str, float]) -> dict[str, Ends]:
     ):
         errors = spectrum.errors(matrix, rows[kept], group[kept], float(cloud.count.sum()))
         for name, error in errors.items():
-            limits = (1.0, float(len(matrix))) if name == "effective_rank" else (0.0, 1.0)
+            limits = (1.0, float(len(matrix))) if name == "effective_rank" else SHARE
             key = f"{name}_{modality}"
             ends[key] = _normal(values[key], error, limits)
     return ends
@@ -169,9 +183,10 @@ def _of_medians(found: Neighbours) -> dict[str, Ends]:
     groups = found.items.groups
     for name, seen in neighbours.distinct_directions(found).items():
         ranks = np.sort(neighbours.ranks(seen))
-        place = max(binom.ppf(LEVELS[0], groups, 0.5) - 1, 0)
+        place = binom.ppf(LEVELS[0], groups, 0.5) - 1
         low = int(place * len(ranks) / groups)
-        ends[f"paired_median_rank_{name}"] = (float(ranks[low]), float(ranks[-1 - low]))
+        reach = (ranks[low], ranks[-1 - low]) if place >= 0 else (1, 1 + seen.others.max())
+        ends[f"paired_median_rank_{name}"] = (float(reach[0]), float(reach[1]))
     return ends
 
 

@@ -62,6 +62,22 @@ def test_two_pairs_give_numbers_and_one_gives_none(unit_rows):
     assert np.isnan([x.low for x in one.values()]).all()
 
 
+def test_groups_that_say_nothing_of_others_leave_the_range(unit_rows):
+    two, five, six = (intervals(unit_rows(n, 8, 0), unit_rows(n, 8, 1)) for n in (2, 5, 6))
+    for name, ends in {
+        "linear_separability": (0, 1),
+        "mean_pairwise_cosine_text": (-1, 1),
+        "relative_modality_gap": (0, 1),
+        "uniformity_image": (-8, 0),
+        "cross_uniformity": (-8, 0),
+        "paired_median_rank_image_to_text": (1, 2),
+    }.items():
+        assert (two[name].low, two[name].high) == ends, name
+    assert five["uniformity_image"].low > -8 and six["mean_pairwise_cosine_text"].high < 1
+    median = five["paired_median_rank_text_to_image"]
+    assert (median.low, median.high) == (1, 5)
+
+
 def exact_bootstrap(v: np.ndarray, t: np.ndarray) -> dict[str, np.ndarray]:
     """Both ends for measures over every two rows: resampled pair by pair, N × N at once."""
     n = len(v)
