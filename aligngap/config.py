@@ -301,78 +301,72 @@ def load(path: str, overrides: list[str]) -> ConfigDict:
 
     UsageError in one line for a missing file, an unknown key or a value of the wrong type.
     """
-    check_overrides(overrides)
-    config = _read(path, overrides)
-    validate(config)
-    return config
+    return overridden(_read(path), overrides)
 
 
 def load_evaluators(path: str) -> ConfigDict:
     """The evaluators of `FILE[:preset]`: those of a whole config, or what its get_config returns,
     which is name → entry. UsageError as in `load`."""
-    found = _read(path, [])
+    found = _read(path)
     entries: ConfigDict = found.evaluators if "evaluators" in found else found
     return entries
 
 
-def _read(path: str, overrides: list[str]) -> ConfigDict:
+def _read(path: str) -> ConfigDict:
     file = Path(path.partition(":")[0])
     if not file.is_file():
         raise UsageError(f"config file {file} does not exist (FILE[:preset])")
     values = flags.FlagValues()
-    arguments = ["aligngap", f"--config={path}", *overrides]
+    arguments = ["aligngap", f"--config={path}"]
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
-    with in_one_line(f"config {path}", " (evaluators and data.of get entries in a config file)"):
+    with in_one_line(f"config {path}"):
         values(arguments)
         config: ConfigDict = values["config"].value
     return config
 
 
 @contextlib.contextmanager
-def in_one_line(what: str, of_key: str = "") -> Iterator[None]:
-    """UsageError that begins with `what` for anything that a config file raises, which is code;
-    `of_key` is said of a key that is missing."""
+def in_one_line(what: str) -> Iterator[None]:
+    """UsageError that begins with `what` for anything that a config file raises, which is code."""
     try:
         yield
     except UsageError:
         raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        if isinstance(error, KeyError):  # Its words are the key alone.
-            reason = f"it has no {reason}{of_key}"
+        # ml_collections' AttributeError holds a KeyError, whose text quotes its words once more.
+        held = error.args[0] if isinstance(error, AttributeError) and error.args else error
+        if isinstance(held, KeyError):
+            reason = f"it has no {'; '.join(' '.join(map(str, held.args)).splitlines())}"
         raise UsageError(f"{what}: {reason}") from error
 
 
 def overridden(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     """A config with `--config.key=value` overrides applied, validated; UsageError as in `load`."""
-    check_overrides(overrides)
+    check_overrides(overrides, config)
     values = flags.FlagValues()
     arguments = ["aligngap", *overrides]
-    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
-    try:
+    with in_one_line("config"):
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
         values(arguments)
-    except (flags.Error, TypeError, ValueError) as error:
-        raise UsageError(f"config: {str(error).strip().splitlines()[-1]}") from error
-    except (AttributeError, KeyError) as error:  # ml_collections' words are the key alone.
-        raise UsageError(f"config: an override is of {error}, which there is not") from error
     found: ConfigDict = values["config"].value
     validate(found)
     return found
 
 
-def check_overrides(overrides: Sequence[str]) -> None:
-    """UsageError for an argument that is no override, or one of a key that no config has."""
-    known = keys(default())
+def check_overrides(overrides: Sequence[str], config: ConfigDict | None = None) -> None:
+    """UsageError for an argument that is no override, or one of a key that `config` (else: every
+    config) lacks."""
+    known = keys(default() if config is None else config)
     for override in overrides:
-        name = override.partition("=")[0].removeprefix("--config.")
-        # Evaluators and corpora have any names: those that the config lacks it refuses itself.
-        given = name in known or name.startswith(FREE)
-        if override.startswith("--config.") and not given:
-            raise UsageError(_unknown(name, known))
         if not override.startswith("--config."):
             raise UsageError(
                 f"unknown argument {override!r}; config overrides are --config.key=value"
             )
+        name = override.partition("=")[0].removeprefix("--config.")
+        free = config is None and name.startswith(FREE)
+        if name not in known and not free:
+            raise UsageError(_unknown(name, known))
 
 
 def validate(config: ConfigDict) -> None:
@@ -679,4 +673,7 @@ def _pattern_problems(patterns: tuple[Any, ...]) -> Iterator[str]:
 def _unknown(name: str, known: dict[str, Any]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    entry = name.rpartition(".")[0] + "."
+    if name.startswith(FREE) and not any(key.startswith(entry) for key in known):
+        hint += " (evaluators and data.of get entries in a config file)"
     return f"unknown config key {name!r}{hint}"

@@ -72,10 +72,39 @@ def test_a_config_file_with_a_key_of_its_own(tmp_path):
         configs.load(str(file), [])
 
 
-def test_a_config_file_that_fails(tmp_path):
-    (tmp_path / "own.py").write_text("def get_config():\n    raise ValueError('no such size')\n")
-    with pytest.raises(UsageError, match=r"own.py: .*no such size"):
-        configs.load(str(tmp_path / "own.py"), [])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("raise ValueError('no such size')", "own.py: .*no such size$"),
+        ("return default().optimizr", "own.py: it has no 'optimizr'; Did you mean \"optimizer\" "),
+        ("return default()['data']['mine']", "own.py: it has no 'mine'$"),
+    ],
+)
+def test_a_config_file_that_fails(tmp_path, line, message):
+    file = tmp_path / "own.py"
+    file.write_text(f"from aligngap.config import default\ndef get_config():\n    {line}\n")
+    with pytest.raises(UsageError, match=message) as error:
+        configs.load(str(file), [])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluators.gap.finl=x", "unknown config key 'evaluators.gap.finl'; did you mean 'eval"),
+        ("evaluators.retreival.final=x", "did you mean 'evaluators.retrieval.final'.* in a config"),
+        ("data.of.mine.max_keywords=1", "evaluators and data.of get entries in a config file"),
+        ("evaluators.gap.final.x=3", "did you mean 'evaluators.gap.final'"),
+        ("evaluators.gap.every_steps=often", "config: .*invalid literal.*'often'"),
+    ],
+)
+def test_overrides_of_what_is_not_there(override, message):
+    for read in (
+        lambda o: configs.overridden(configs.default(), o),
+        lambda o: configs.load(PAPER, o),
+    ):
+        with pytest.raises(UsageError, match=message):
+            read([f"--config.{override}"])
 
 
 @pytest.mark.parametrize(
