@@ -10,10 +10,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 from ml_collections import ConfigDict
+from PIL import Image
 
 from aligngap.data import images, tokenizers
 from aligngap.data.images import AnyImage
 from aligngap.data.tokenizers.tokenizer import Tokenizer
+from aligngap.errors import AligngapError
 from aligngap.models import dual_encoder, parameters
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.parallel import mesh as meshes
@@ -42,16 +44,25 @@ class Model:
     def encode_image(self, given: Iterable[AnyImage]) -> Float[np.ndarray, "N D"]:
         """L2-normalised float32 rows of paths, PIL images or uint8 arrays [H, W(, 1, 3 or 4)].
 
-        AligngapError names an image that cannot be decoded.
+        AligngapError names an image that cannot be decoded, or for one that is in no list.
         """
+        _expect_several(given)
         size, how = self.config.model.image.size, self.config.data.resize
         every = list(given)
         read = lambda row: images.RESIZES[how](images.opened(every[row]), size)  # noqa: E731
         return self.embedder.images(self.params, read, len(every))
 
     def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "N D"]:
-        """L2-normalised float32 rows; AligngapError for a model without tokenizer."""
+        """L2-normalised float32 rows; AligngapError for a model without tokenizer, or one text."""
+        _expect_several(texts)
         return self.embedder.texts(self.params, texts)
+
+
+def _expect_several(given: Any) -> None:
+    """A string's letters would be texts or paths of their own."""
+    if isinstance(given, str | Path | Image.Image):
+        one = repr(str(given)) if isinstance(given, str | Path) else "image"
+        raise AligngapError(f"{one} is one alone; expected a list: write [{one}]")
 
 
 def open_run(folder: Path, step: int | None = None) -> Model:

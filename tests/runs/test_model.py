@@ -1,16 +1,21 @@
 """What a workdir's model is to those who only look at it."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import aligngap
+from aligngap.config import default
 from aligngap.errors import AligngapError
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
 from aligngap.runs import workdir
 from aligngap.runs.checkpoints import Checkpoints
+from aligngap.runs.model import Model
 from aligngap.runs.position import Position
 from aligngap.training import optimizer, state
 from aligngap.training.state import TrainState
@@ -40,3 +45,13 @@ def test_a_folder_without_checkpoint(small, tmp_path):
     workdir.claim(tmp_path, small)
     with pytest.raises(AligngapError, match="no checkpoint yet"):
         aligngap.load(tmp_path)
+
+
+def test_one_alone_is_no_list():
+    model = Model(default(), Path(), 0, None, None, None, None)  # Refused before any is used.
+    for given, words in [("a cat", r"write \['a cat'\]"), (Path("x.png"), r"write \['x.png'\]")]:
+        for encode in (model.encode_text, model.encode_image):
+            with pytest.raises(AligngapError, match=words):
+                encode(given)
+    with pytest.raises(AligngapError, match=r"write \[image\]"):
+        model.encode_image(Image.new("RGB", (8, 8)))
