@@ -104,6 +104,24 @@ def _remove(folder: Path) -> None:
 
 
 def empty(path: Path) -> None:
-    """UsageError unless nothing is there, or a folder with nothing in it."""
+    """UsageError unless nothing is there, or a folder with nothing in it; AligngapError where none
+    can be made."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} is there already and not empty; give another folder")
+    _expect_room(path)
+
+
+def expect_writable(path: Path) -> None:
+    """Before long work whose result is this file: AligngapError where it cannot be written. Makes
+    nothing, so that a run that is refused later leaves nothing."""
+    if path.is_dir():
+        raise AligngapError(f"{path} cannot be written: it is a folder; give a file's name")
+    _expect_room(path)
+
+
+def _expect_room(path: Path) -> None:
+    try:
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise AligngapError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -50,6 +50,18 @@ def test_what_is_there_stays(tmp_path):
     assert (tmp_path / "mine").read_text() == "mine"
 
 
+def test_what_cannot_be_written_is_told_before(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file" / "new" / "a.json", tmp_path):
+        with pytest.raises(AligngapError, match="cannot be written"):
+            atomic.expect_writable(path)
+    with pytest.raises(AligngapError, match="cannot be written"):
+        atomic.empty(tmp_path / "file" / "new")
+    atomic.expect_writable(tmp_path / "new" / "folder" / "a.json")
+    atomic.expect_writable(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_what_killed_writes_left_goes_and_nothing_else_does(tmp_path):
     for name in (".a.json.k1lled00.part", ".a.json.progress", ".b.json.k1lled00.part", "a.json"):
         (tmp_path / name).write_text("")

@@ -93,11 +93,11 @@ def _compare(workdirs: list[Path], arguments: argparse.Namespace) -> None:
     further = {name: getattr(arguments, name) for name in ("step", "data_dir", "evaluators")}
     for name in [f"--{name}" for name, x in further.items() if x] + arguments.overrides:
         raise UsageError(f"--compare reads what was evaluated: {name} goes with evaluate alone")
+    from aligngap import atomic
     from aligngap.reporting.compare_page import page
     from aligngap.runs import sweep
 
-    print(
-        page.compare(
-            sweep.evaluated(workdirs), Path(arguments.output) if arguments.output else None
-        )
-    )
+    output = Path(arguments.output) if arguments.output else None
+    if output is not None:
+        atomic.expect_writable(output / "comparison.json")
+    print(page.compare(sweep.evaluated(workdirs), output))

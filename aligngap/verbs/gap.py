@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aligngap import extras, flags
+from aligngap import atomic, extras, flags
 from aligngap.laboratory import EXPERIMENTS, WITH_MODELS
 
 # name: what `aligngap gap --help` says of it. The room is `verbs/gap_NAME`.
@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aligngap.reporting.gap_page import page
 
     output = Path(arguments.output)
+    atomic.expect_writable(output / "gap.json")
     found = files.measure(
         arguments.image,
         arguments.text,
@@ -85,6 +86,7 @@ class Experiment:
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Saves what the experiment found, and prints its summary."""
+        atomic.expect_writable(Path(arguments.output) / f"{self.name}.json")
         command = vars(arguments).pop("command")  # What is left are the experiment's settings.
         result = self._room().run(arguments)
         from aligngap.laboratory.shared.result import save

@@ -14,9 +14,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prints where the page is."""
+    from aligngap import atomic
     from aligngap.reporting.run_page import page
     from aligngap.runs import sweep
 
+    atomic.expect_writable(Path(arguments.output))
     workdirs = sweep.evaluated([Path(workdir) for workdir in arguments.workdir])
     page.build(workdirs, Path(arguments.output))
     print(arguments.output)

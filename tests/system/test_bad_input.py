@@ -142,6 +142,11 @@ def test_unwritable_workdir(program, tmp_path):
         (["prepare", "--corpus=pictures"], 2, ["'pictures'"]),
         (["prepare", "--corpus=stamps", "--data_dir=gs://a/b"], 2, ["gs://a/b", "--source"]),
         (["gap", "--image=a.npy", "--text=b.npy", "--output=o"], 1, ["a.npy"]),
+        # Before anything is read: else the work is done and lost.
+        (["gap", "--image=a", "--text=b", "--output=/dev/null/o"], 1, ["/dev/null/o/gap.json can"]),
+        (["gap", "shift", "--image=a", "--text=b", "--output=/dev/null/o"], 1, ["o/shift.json"]),
+        (["report", "--workdir=nowhere", "--output=."], 1, [". cannot be written: it is a folder"]),
+        (["evaluate", "--compare", "--workdir=x", "--output=/dev/null"], 1, ["comparison.json"]),
     ],
 )
 def test_wrong_commands(here, tmp_path, arguments, code, words):
