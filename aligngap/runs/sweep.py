@@ -72,7 +72,7 @@ def record(folder: Path, found: Sequence[Point]) -> None:
 
 def evaluated(folders: Sequence[Path]) -> list[Path]:
     """These runs' folders; of a sweep's, those of its points that were evaluated, in their order,
-    and the others are told. AligngapError where none was."""
+    and the others are told. AligngapError where none was, UsageError for a run that comes twice."""
     found: list[Path] = []
     for folder in folders:
         own = workdirs(folder)
@@ -88,6 +88,11 @@ def evaluated(folders: Sequence[Path]) -> list[Path]:
         if left := [each.name for each in own if each not in there]:
             progress.say(f"Of {folder} these are not evaluated, and left out: {some(left)}")
         found += there
+    seen: set[Path] = set()
+    for one in found:
+        if one.resolve() in seen:
+            raise UsageError(f"{one} comes twice (as a sweep's point, too?): give each run once")
+        seen.add(one.resolve())
     return found
 
 

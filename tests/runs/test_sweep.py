@@ -100,6 +100,12 @@ def test_the_folder_of_a_sweep_is_its_points_in_their_order(tmp_path, file):
     sweep.record(folder, sweep.points(str(file), []))
     assert sweep.workdirs(folder) == [folder / "low", folder / "tied"]
     assert sweep.workdirs(tmp_path) == [tmp_path]
+    (folder / "low").mkdir()
+    (folder / "low" / "evaluation.json").write_text("{}")
+    assert sweep.evaluated([folder]) == [folder / "low"]
+    for again in (folder, folder / "low", folder / ".." / "runs" / "low"):
+        with pytest.raises(UsageError, match="low comes twice"):
+            sweep.evaluated([folder, again])
     (folder / "sweep.json").write_text('{"points": {"../elsewhere": {}}}')
     with pytest.raises(AligngapError, match="does not say its points"):
         sweep.workdirs(folder)

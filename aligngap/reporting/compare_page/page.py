@@ -19,10 +19,8 @@ from aligngap.reporting.panels import Panel
 
 def compare(workdirs: Sequence[Path], output: Path | None) -> str:
     """The table; with `output` also OUTPUT/comparison.json and OUTPUT/report.html."""
-    if len(set(map(Path.resolve, workdirs))) < max(2, len(workdirs)):
-        raise UsageError(
-            "--compare needs at least two runs, each once: --workdir=RUN --workdir=RUN ..."
-        )
+    if len(workdirs) < 2:
+        raise UsageError("--compare needs at least two runs: --workdir=RUN --workdir=RUN ...")
     runs = methods.read(workdirs)
     found = methods.methods(runs)
     tables = {split: table.rows(found, split) for split in runs[0].splits}

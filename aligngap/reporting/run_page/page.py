@@ -45,6 +45,7 @@ def _content(runs: Sequence[ReportedRun]) -> dict[str, Any]:
         "speeds": tables.speeds(runs),
         "max_points": f"{figures.MAX_POINTS:,}",
         "max_links": figures.MAX_LINKS,
+        "before": any("initial" in run.clouds[splits[0]] for run in runs),
         "clouds": pictures.clouds(runs, splits[0]),
         "intervals": pictures.intervals(runs, splits),
         "searches": pictures.searches(runs, splits),

@@ -35,8 +35,9 @@ def results(runs: Sequence[ReportedRun], split: str) -> dict[str, Any]:
     """One split's rows under their headings: the gap, retrieval, mixed search, then each further
     evaluator's."""
     found = [run.splits[split] for run in runs]
+    before = any(one.gap_before for one in found)
     groups = [
-        ("Gap after training, and before", _gap_rows(found)),
+        ("Gap after training, and before" if before else "Gap", _gap_rows(found)),
         (
             "Retrieval, % of queries",
             _share_rows([one.retrieval for one in found], findings.retrieval_name),

@@ -69,6 +69,19 @@ def test_the_numbers_of_the_table_are_those_of_the_json(pair, tmp_path):
     assert ["a new measure", "0.700 0.650 to 0.750", "0.700 0.650 to 0.750", ""] in rows
 
 
+def test_headings_promise_no_beginning_that_is_not_there(pair, tmp_path):
+    words = "Gap after training, and before", "The embeddings, before and after training"
+    source = built(pair, tmp_path)
+    assert all(heading in source for heading in words)
+    for workdir in pair:
+        found = json.loads((workdir / "evaluation.json").read_text())
+        (workdir / "evaluation.json").write_text(json.dumps(found | {"before": {}}))
+        arrays = np.load(workdir / "embeddings.npz")
+        kept = {name: arrays[name] for name in arrays if "initial" not in name}
+        np.savez(workdir / "embeddings.npz", **kept)
+    assert "before" not in " ".join(re.findall(r"<h2>[^<]*|<th[^>]*>[^<]*", built(pair, tmp_path)))
+
+
 def test_the_page_asks_for_nothing_outside(pair, tmp_path):
     source = built(pair, tmp_path)
     assert "://" not in source and "@import" not in source
