@@ -65,6 +65,7 @@ def embed(request: EmbedRequest, output: Path, dtype: str = "float32", form: str
     with _alone(output):
         if pictures:
             image = _grow(output, "image", _plan(model, pictures, "images"), layout)
+            _expect_none(image.skipped, request)  # Of an earlier command, which skipped them.
             parts = _image_parts(model, pictures, image.items, request)
             said.append(_write(image, pictures, parts, model, "images"))
             skipped = image.skipped
@@ -148,12 +149,16 @@ def _wrong(items: list[int], found: list[Any], request: EmbedRequest) -> dict[in
     own = {str(i): str(x) for i, x in zip(items, found, strict=True) if _is_error(x)}
     every = {int(i): reason for held in distributed.gathered(own) for i, reason in held.items()}
     wrong = dict(sorted(every.items()))
-    if wrong and not request.skip_corrupt:
-        raise AligngapError(f"{next(iter(wrong.values()))}; --skip_corrupt leaves such out")
+    _expect_none(wrong, request)
     for reason in wrong.values():
         if jax.process_index() == 0:
             progress.say(f"Skipped: {reason}")
     return wrong
+
+
+def _expect_none(wrong: dict[int, str], request: EmbedRequest) -> None:
+    if wrong and not request.skip_corrupt:
+        raise AligngapError(f"{next(iter(wrong.values()))}; --skip_corrupt leaves such out")
 
 
 def _text_parts(
@@ -204,7 +209,7 @@ def _write(
 ) -> str:
     """Embeds what is not there yet; returns a line about what is there now."""
     if growing.done:
-        return f"{growing.path}: {growing.rows:,} {unit}, already there"
+        return f"{_there(growing, unit)}, already there"
     first, started = growing.items, time.monotonic()
     if first:
         progress.say(f"Continuing {growing.path} after {first:,} of {len(given.ids):,} {unit}")
@@ -221,8 +226,12 @@ def _write(
     about = {"given": given.given, "model": str(model.folder), "step": model.step}
     growing.finish(given.ids, about | {"versions": provenance.versions()})
     rate = (growing.items - first) / max(time.monotonic() - started, 1e-9)
+    return f"{_there(growing, unit)}, {rate:,.0f} {unit} a second"
+
+
+def _there(growing: Counting, unit: str) -> str:
     left_out = f", {len(growing.skipped):,} skipped" if growing.skipped else ""
-    return f"{growing.path}: {growing.rows:,} {unit}{left_out}, {rate:,.0f} {unit} a second"
+    return f"{growing.path}: {growing.rows:,} {unit}{left_out}"
 
 
 def _check(rows: np.ndarray, given: Inputs[Any], first: int) -> None:

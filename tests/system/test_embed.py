@@ -22,12 +22,13 @@ def arguments(workdir, output, *more):
 
 @pytest.fixture
 def embed(finished, tmp_path, capsys):
-    """Runs the verb in this process; returns its exit code and the last line of its errors."""
+    """Runs the verb in this process; returns its exit code and its last line, of errors if so."""
 
     def run(*more, output="out"):
         capsys.readouterr()
         code = cli.main(arguments(finished, tmp_path / output, *more))
-        lines = capsys.readouterr().err.strip().splitlines()
+        told = capsys.readouterr()
+        lines = (told.err if code else told.out).strip().splitlines()
         return code, lines[-1] if lines else ""
 
     return run
@@ -124,6 +125,10 @@ def test_a_corrupt_image_is_named_or_skipped_with_its_text(embed, embedded, samp
     np.testing.assert_allclose(image, kept, atol=1e-5)
     skipped = json.loads((tmp_path / "out" / "image.json").read_text())["skipped_ids"]
     assert skipped[0][0] == f"{samples}/3"
+    code, line = embed(*both)
+    assert (code, "samples.tar/3 cannot be decoded" in line) == (1, True)
+    code, line = embed(f"--images={samples}", "--skip_corrupt")
+    assert code == 0 and line.endswith("image.npy: 8 images, 1 skipped, already there")
 
 
 def test_what_changes_is_refused_and_what_is_done_stays(embed, finished, tmp_path):
