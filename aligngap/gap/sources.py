@@ -2,6 +2,7 @@
 unpickled."""
 
 import dataclasses
+import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from aligngap.errors import AligngapError, some
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 MAX_LABELS = 10_000  # each has two centroids in memory
+ZIP = b"PK\x03\x04"  # the first bytes of a .npz
 LOCAL_HEADER = 30  # bytes of a zip entry's own header before its name and its extra field
 
 # (start, stop) → those rows. A file is opened for each call: mapped pages stay resident until the
@@ -146,10 +148,12 @@ def _split(given: str) -> tuple[Path, str]:
 
 def _npy(given: str, path: Path, name: str) -> StoredArray:
     del name
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.memmap):
-        raise AligngapError(f"{given}: expected one array; a .npz file must be named *.npz")
-    return _mapped(given, path, array.offset, array.dtype, array.shape, array.flags.fnc)
+    with path.open("rb") as file:
+        if file.read(len(ZIP)) == ZIP:
+            raise AligngapError(f"{given}: expected one array; a .npz file must be named *.npz")
+        file.seek(0)
+        shape, fortran, dtype = _header(file)
+        return _mapped(given, path, file.tell(), dtype, shape, fortran)
 
 
 def _npz(given: str, path: Path, name: str) -> StoredArray:
@@ -159,6 +163,8 @@ def _npz(given: str, path: Path, name: str) -> StoredArray:
         entry = archive.getinfo(_chosen(path, name, names) + ".npy")
         if entry.compress_type != zipfile.ZIP_STORED:
             with archive.open(entry) as file:
+                _header(file)
+                file.seek(0)
                 array = np.lib.format.read_array(file, allow_pickle=False)
             return StoredArray(given, array.shape, array.dtype, lambda a, b: array[a:b])
     with path.open("rb") as file:
@@ -199,7 +205,7 @@ def _chosen(path: Path, name: str, names: list[str]) -> str:
 def _mapped(
     given: str, path: Path, offset: int, dtype: np.dtype, shape: tuple[int, ...], fortran: bool
 ) -> StoredArray:
-    if dtype.hasobject or not all(shape):  # neither can be mapped; `embeddings` refuses both
+    if not all(shape):  # cannot be mapped; `embeddings` refuses it
         return StoredArray(given, shape, dtype, lambda a, b: np.empty((0, 0)))
 
     def open_map() -> np.ndarray:
@@ -219,10 +225,23 @@ def _stored_header(file: IO[bytes], offset: int) -> tuple[tuple[int, ...], bool,
     local = file.read(LOCAL_HEADER)
     lengths = (int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
     file.seek(offset + LOCAL_HEADER + sum(lengths))
+    return _header(file)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """That of a .npy, which leaves `file` at its data; ValueError for what is none, or pickled."""
+    start = file.read(len(np.lib.format.MAGIC_PREFIX))
+    if start != np.lib.format.MAGIC_PREFIX:
+        raise ValueError(f"it begins with {start!r}, and no .npy does" if start else "it is empty")
+    file.seek(-len(start), io.SEEK_CUR)
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    return np.lib.format.read_array_header_2_0(file)
+        found = np.lib.format.read_array_header_1_0(file)
+    else:
+        found = np.lib.format.read_array_header_2_0(file)
+    if found[-1].hasobject:
+        raise ValueError("it holds Python objects; expected numbers or strings: save it as these")
+    return found
 
 
 def _label_array(given: str | Path) -> np.ndarray:

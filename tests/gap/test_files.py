@@ -143,7 +143,7 @@ def test_labels_that_are_none(saved, tmp_path, contents, words):
 
 def test_pickled_labels_are_not_opened(saved, tmp_path):
     np.save(tmp_path / "labels.npy", np.array([{}] * 40), allow_pickle=True)
-    with pytest.raises(AligngapError, match=r"labels\.npy: not a readable"):
+    with pytest.raises(AligngapError, match=r"labels\.npy: .*it holds Python objects"):
         files.measure(*saved, tmp_path / "out", labels=tmp_path / "labels.npy")
 
 
@@ -193,15 +193,23 @@ def test_rows_are_counted_over_chunks(tmp_path, monkeypatch):
 )
 def test_files_that_hold_no_array(tmp_path, name, contents):
     (tmp_path / name).write_bytes(contents)
-    with pytest.raises(AligngapError, match=r"not a readable \.\w+ array"):
+    with pytest.raises(AligngapError, match=r"not a readable \.\w+ array") as error:
         files.load(tmp_path / name)
+    assert "pickle" not in str(error.value)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_object_arrays_are_not_unpickled(tmp_path, save):
     save(tmp_path / "objects.npz", rows=np.array([{}] * 3), allow_pickle=True)
-    with pytest.raises(AligngapError, match=r"objects\.npz"):
+    with pytest.raises(AligngapError, match=r"objects\.npz.*it holds Python objects; expected"):
         files.load(f"{tmp_path / 'objects.npz'}:rows")
+
+
+def test_a_npz_by_another_name_is_called_one(pair, tmp_path):
+    np.savez(tmp_path / "both.npz", *pair)
+    (tmp_path / "both.npz").rename(tmp_path / "both.npy")
+    with pytest.raises(AligngapError, match=r"a \.npz file must be named \*\.npz"):
+        files.load(tmp_path / "both.npy")
 
 
 @pytest.mark.parametrize(
