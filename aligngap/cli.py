@@ -1,11 +1,15 @@
 """The one command `aligngap`: a list of verbs, each with its flags in a room of `verbs/`."""
 
 import argparse
+import difflib
 import importlib
 import keyword
 import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 from aligngap import addresses, allocator, compilation_cache, extras, xla_flags
@@ -32,6 +36,7 @@ COMPUTE = (
     "embed",
     "bench",
 )  # Verbs to which their memory's allocator matters.
+RESUMED = ("prepare", "train", "embed")  # Verbs that save as they go.
 LIGHT = ("gap", "doctor")  # Verbs that need nothing of aligngap[train], or say what of them does.
 
 
@@ -44,15 +49,17 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; exit code 0 done, 1 failure, 2 wrong usage or config, 75 preempted."""
-    # Information about what the backend did not find is of no use to a user.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if arguments is None and sys.argv[1:2] and sys.argv[1] in COMPUTE:
-        allocator.start_again()
-    # Before any room imports JAX, which reads its variables then.
-    xla_flags.give(os.environ)
-    nothing_kept = compilation_cache.keep(os.environ)
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
+        # Information about what the backend did not find is of no use to a user.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        if arguments is None and given[:1] and given[0] in COMPUTE:
+            allocator.start_again()
+        # Before any room imports JAX, which reads its variables then.
+        xla_flags.give(os.environ)
+        nothing_kept = compilation_cache.keep(os.environ)
         _check_secrets(given)
         _check_installed(given)
         room, parsed = _parse_named(given) or _parse(given)
@@ -60,16 +67,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if nothing_kept:
             print(f"aligngap: {nothing_kept}", file=sys.stderr)
         room.run(parsed)
+        sys.stdout.flush()  # Here, since Python would show a traceback where its reader has gone.
     except AligngapError as error:
         print(f"aligngap: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"aligngap: {error}", file=sys.stderr)
+        if not (isinstance(error, BrokenPipeError) and _unread()):
+            print(f"aligngap: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("aligngap: interrupted; the same command goes on from the last save", file=sys.stderr)
+        print(_interrupted(given), file=sys.stderr)
         return 1
     return 0
+
+
+def _unread() -> bool:
+    """Whether it is stdout whose reader has gone (`| head`): what is left then goes nowhere."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)  # Errors alone, which are always told.
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
+
+
+def _interrupted(given: Sequence[str]) -> str:
+    goes_on = "; the same command goes on from the last save"
+    return f"aligngap: interrupted{goes_on if given and given[0] in RESUMED else ''}"
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """A KeyboardInterrupt, except while modules are imported: those of numpy and JAX turn it into
+    other errors with their tracebacks, or abort."""
+    at = frame
+    while at is not None:
+        if at.f_code.co_filename.startswith("<frozen importlib"):
+            print(_interrupted(sys.argv[1:]), file=sys.stderr, flush=True)
+            os._exit(1)
+        at = at.f_back
+    signal.default_int_handler(number, frame)
 
 
 def _check_secrets(given: list[str]) -> None:
@@ -108,9 +144,14 @@ def _parse_named(given: list[str]) -> tuple[Any, argparse.Namespace] | None:
     verb, name, *_ = [*given, "", ""]
     room = _room(verb) if verb in VERBS else None
     summaries = getattr(room, "NAMED", {})
-    if room is None or name not in summaries:
+    if room is None or not summaries or not name or name.startswith("-"):
         return None
-    named, parser = room.named(name), _Parser(prog=f"aligngap {verb} {name}")
+    if name not in summaries:
+        near = difflib.get_close_matches(name, summaries, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"unknown `aligngap {verb} {name}`{hint}; see `aligngap {verb} --help`")
+    named = room.named(name)
+    parser = _Parser(prog=f"aligngap {verb} {name}", allow_abbrev=False)
     parser.description = summaries[name]
     named.add_flags(parser)
     if not getattr(named, "OVERRIDES", False):

@@ -1,9 +1,12 @@
 """The tables of verbs, experiments and benchmarks: each line has its room, and help is quick."""
 
 import importlib
+import os
+import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from aligngap import cli
@@ -65,3 +68,75 @@ sys.exit(f"imported: {heavy}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        (("gap", "shfit", "--image=x"), "'shift'"),
+        (("study", "whi"), "'why'"),
+        (("bench", "stp"), ""),
+    ],
+)
+def test_a_misspelt_name_is_told_with_the_nearest(words, nearest, capsys):
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert f"unknown `aligngap {words[0]} {words[1]}`" in said and nearest in said
+
+
+def test_no_flag_is_abbreviated(capsys):
+    given = ["--image=a.npy", "--text=b.npy", "--output=c"]
+    assert cli.main(["gap", "fit", *given, "--meth=ridge"]) == 2
+    assert "--meth=ridge" in capsys.readouterr().err
+
+
+def program(*words, **options):
+    """The command in a process of its own, whose errors are read as text."""
+    command = [sys.executable, "-m", "aligngap.cli", *words]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("verb", "where", "words"),
+    [
+        (("gap", "--output=o", "--text=a"), "reading", "interrupted"),
+        (("gap", "--output=o", "--text=a"), "importing", "interrupted"),
+        (
+            ("prepare", "--tokenizer=clip"),
+            "importing",
+            "interrupted; the same command goes on from the last save",
+        ),
+    ],
+)
+def test_an_interrupt_is_one_line(verb, where, words, tmp_path):
+    """As it waits in a pipe: for rows, or within a module as numpy answers an interrupt."""
+    pipe = tmp_path / "rows.npy"
+    os.mkfifo(pipe)
+    shadows = tmp_path / where
+    shadows.mkdir()
+    if where == "importing":
+        for name in ("numpy", "ml_collections"):
+            lines = (f"try: open({str(pipe)!r}).read()", "except BaseException: raise ImportError")
+            (shadows / f"{name}.py").write_text("\n".join(lines))
+    paths = [str(shadows), *filter(None, [os.environ.get("PYTHONPATH")])]
+    image = [f"--image={pipe}"] * (verb[0] == "gap")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    running = program(*verb, *image, env=environment)
+    with pipe.open("w"):  # Opened once the program has opened it too.
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=60)[1]
+    assert (said, running.returncode) == (f"aligngap: {words}\n", 1)
+
+
+def test_where_nobody_reads_on_nothing_is_said(tmp_path):
+    for name in ("image", "text"):
+        np.save(tmp_path / f"{name}.npy", np.eye(4, dtype=np.float32))
+    read, written = os.pipe()
+    os.close(read)
+    files = [f"--{name}={tmp_path / name}.npy" for name in ("image", "text")]
+    running = program("gap", "fit", *files, f"--output={tmp_path / 'out'}", stdout=written)
+    os.close(written)
+    said = running.communicate(timeout=60)[1]
+    assert running.returncode == 1
+    assert "pipe" not in said and "Traceback" not in said
+    assert (tmp_path / "out" / "transform.json").exists()
