@@ -85,11 +85,7 @@ def _noise(config: configs.ConfigDict) -> records.Batch:
 
 def _run(folder: Path) -> Iterator[Finding]:
     """Its config, its metrics, and every checkpoint, read and compared with what was saved."""
-    try:
-        config = workdir.read_config(folder)
-    except AligngapError as error:
-        yield Finding("WRONG", str(error))
-        return
+    config = workdir.read_config(folder)
     yield Finding("ok", f"{folder}: {config.name}, {config.steps:,} steps")
     yield _metrics(folder / "metrics.jsonl")
     try:

@@ -16,12 +16,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """A line a finding; AligngapError where one is wrong."""
-    if arguments.workdir:
+    folder = Path(arguments.workdir) if arguments.workdir else None
+    if folder:
         extras.need_train("aligngap doctor --workdir")
+        from aligngap.runs import workdir
+
+        workdir.read_config(folder)  # Before a step is trained: a folder may hold no run.
     from aligngap import doctor
 
-    workdir = Path(arguments.workdir) if arguments.workdir else None
-    findings = list(doctor.examine(workdir))
+    findings = list(doctor.examine(folder))
     for finding in findings:
         print(finding.line, flush=True)
     if wrong := sum(finding.grade == "WRONG" for finding in findings):

@@ -1,10 +1,12 @@
 """`aligngap prepare`: a corpus of ours or of your files, its captions' semantics, a tokenizer."""
 
 import argparse
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aligngap.errors import AligngapError, UsageError
 from aligngap.flags import positive
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def _add_rules(group: argparse._ArgumentGroup) -> None:
         help="of images: all, or only the size, which is faster",
     )
     group.add_argument("--min_side", type=positive, default=0, help="pixels")
-    group.add_argument("--max_aspect", type=float, default=0.0, help="longer side by shorter")
+    group.add_argument("--max_aspect", type=_aspect, default=0.0, help="longer side by shorter")
     group.add_argument("--min_caption", type=positive, default=0, help="characters")
     group.add_argument("--max_caption", type=positive, default=0, help="characters")
     group.add_argument("--drop_duplicate_captions", action="store_true", help="all but the first")
@@ -94,12 +96,15 @@ def _add_rules(group: argparse._ArgumentGroup) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Prepares whatever is named; with --list nothing is fetched."""
+    if arguments.list and (arguments.source or arguments.name):
+        raise UsageError(
+            "--list is of what --corpus and --tokenizer fetch; --source and --name fetch nothing"
+        )
     if arguments.beam_pipeline_options is not None:
         _by_beam(arguments)
         return
     from aligngap.config import data_dir, default
     from aligngap.data import corpora, semantics, tokenizers
-    from aligngap.errors import UsageError
 
     folder, corpus, tokenizer = data_dir(arguments.data_dir), arguments.corpus, arguments.tokenizer
     if not (corpus or tokenizer or arguments.source or arguments.name):
@@ -139,7 +144,6 @@ def _by_beam(arguments: argparse.Namespace) -> None:
     """The same by other machines; of a corpus in an object store there is no page yet."""
     from aligngap.addresses import is_remote
     from aligngap.config import data_dir
-    from aligngap.errors import AligngapError, UsageError
 
     if not arguments.convert:
         raise UsageError("--beam_pipeline_options say who copies records: they go with --convert")
@@ -181,7 +185,6 @@ def _request(arguments: argparse.Namespace) -> "Request":
     from aligngap.data.sources.prepare import Request
     from aligngap.data.sources.raw import Columns, Rules
     from aligngap.data.sources.splitting import Splitting
-    from aligngap.errors import UsageError
 
     if not (arguments.source and arguments.name):
         raise UsageError("--source and --name go together: the files, and what to call the corpus")
@@ -223,10 +226,20 @@ def _request(arguments: argparse.Namespace) -> "Request":
 
 
 def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
+    if not 0 <= (share := _number(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no share in [0, 1)")
     return share
+
+
+def _aspect(text: str) -> float:
+    if not 1 <= (aspect := _number(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 1")
+    return aspect
+
+
+def _number(text: str) -> float:
+    """NaN, which is in no range, where the text is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -141,6 +141,10 @@ def test_unwritable_workdir(program, tmp_path):
         (["report", "--workdir=nowhere", "--output=x.html"], 1, ["nowhere/config.json"]),
         (["prepare", "--corpus=pictures"], 2, ["'pictures'"]),
         (["prepare", "--corpus=stamps", "--data_dir=gs://a/b"], 2, ["gs://a/b", "--source"]),
+        (["prepare", "--list", "--source=x"], 2, ["--source and --name fetch nothing"]),
+        (["prepare", "--source=x", "--name=y", "--max_aspect=nan"], 2, ["'nan' is no number of"]),
+        (["prepare", "--source=x", "--name=y", "--max_aspect=.5"], 2, ["'.5' is no number of at"]),
+        (["doctor", "--workdir=nowhere"], 1, ["nowhere holds no run"]),
         (["gap", "--image=a.npy", "--text=b.npy", "--output=o"], 1, ["a.npy"]),
         # Before anything is read: else the work is done and lost.
         (["gap", "--image=a", "--text=b", "--output=/dev/null/o"], 1, ["/dev/null/o/gap.json can"]),

@@ -57,9 +57,10 @@ def known(name: str, folder: Path) -> bool:
 def _unknown(name: str, folder: Path) -> str:
     """What there is, and what looks like it."""
     there = [path.parent.name for path in sorted(folder.glob(f"*/{indexed.ABOUT}"))]
-    near = ", ".join(difflib.get_close_matches(name, [*CORPORA, *there, *tfds_sets.known()]))
+    names = [*dict.fromkeys([*CORPORA, *there])]  # Some of ours have that file, too.
+    near = ", ".join(difflib.get_close_matches(name, [*names, *tfds_sets.known()]))
     return (
-        f"unknown corpus {name!r}: one of {', '.join([*CORPORA, *there])}, a set of TFDS, or a "
+        f"unknown corpus {name!r}: one of {', '.join(names)}, a set of TFDS, or a "
         f"package.module.Name (looked in {folder}){f'; near to it: {near}' if near else ''}"
     )
 

@@ -6,12 +6,13 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from aligngap.data import debian, fetch, images
+from aligngap.data import corpora, debian, fetch, images
 from aligngap.data.corpora import openclipart, packaged, stamps
 from aligngap.data.corpora.openclipart import Openclipart
 from aligngap.data.corpora.stamps import Stamps
+from aligngap.data.sources import indexed
 from aligngap.data.sources.splitting import Splitting
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, UsageError
 
 from packages import deb
 
@@ -237,3 +238,11 @@ def test_the_real_drawings(real):
     assert all(max(image.size) <= packaged.SIDE for image in drawn)
     assert len({hash(png) for png in rendered}) > 0.95 * len(some)
     assert Openclipart.provides.licence == "public domain"
+
+
+def test_one_that_is_prepared_is_named_once(tmp_path):
+    (tmp_path / "stamps").mkdir()
+    (tmp_path / "stamps" / indexed.ABOUT).write_text("{}")
+    with pytest.raises(UsageError) as error:
+        corpora.find("nowhere", tmp_path)
+    assert str(error.value).count("stamps") == 1
