@@ -314,8 +314,7 @@ def intervals(rows: Sequence[Comparison], limit: float) -> str:
 
 @matplotlib.rc_context(STYLE)
 def differences(rows: Sequence[Comparison]) -> str:
-    """How far each further run is from the first, in points of a hundred, with 95 % intervals
-    around a line at 0."""
+    """How far each further run is from the first, with 95 % intervals around a line at 0."""
     figure, axes = _panel(WIDE[0], 0.55 + 0.27 * len(rows))
     axes.axvline(0, color=PALETTE["ink"][0], linewidth=0.9)
     for place, row in enumerate(rows):
@@ -323,9 +322,9 @@ def differences(rows: Sequence[Comparison]) -> str:
         offsets = np.linspace(-0.2, 0.2, count) if count > 1 else np.zeros(count)
         for number, (value, low, high) in enumerate(row.numbers, start=1):
             colour, y = run_colour(number), place + offsets[number - 1]
-            axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=1.3)
-            axes.plot(100 * value, y, run_marker(number)[0], color=colour, markersize=4)
-    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="difference (points)")
+            axes.plot([low, high], [y, y], color=colour, linewidth=1.3)
+            axes.plot(value, y, run_marker(number)[0], color=colour, markersize=4)
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="difference")
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.grid(axis="y", visible=False)
     return _svg(figure)

@@ -105,6 +105,12 @@ def test_the_same_numbers_give_the_same_picture():
     assert list(every_figure()) == list(every_figure())
 
 
+def test_differences_are_in_the_unit_of_the_tables():
+    svg = figures.differences([figures.Comparison("mean", None, [(0.465, 0.4, 0.53)])])
+    ticks = [float(x) for x in re.findall(r">(\d[.\d]*)</text>", svg)]
+    assert ticks and max(ticks) < 1
+
+
 def test_bands_have_a_line_and_a_band_a_run():
     rows = [(share, 0.5 - share / 4, 0.4, 0.6) for share in (0.0, 0.5, 1.0)]
     svg = figures.bands([rows, None, rows], 0.1, ("share", "NDCG@10"))

@@ -221,3 +221,11 @@ def test_an_unwritable_page_is_named(tmp_path):
     (tmp_path / "out" / "report.html").mkdir()
     with pytest.raises(AligngapError, match=r"report\.html cannot be written"):
         gap_page.build(found, ARGUMENTS, Path(tmp_path / "out" / "report.html"))
+
+
+def test_the_map_asks_for_what_it_was_not_given(tmp_path):
+    (tmp_path / "captions.txt").write_text("a cat\n" * 40)
+    found = measured(tmp_path, captions=tmp_path / "captions.txt")
+    text = built(found, tmp_path)
+    assert "With <code>--pictures</code> it shows those, too." in text
+    assert "<code>--captions" not in static(text)
