@@ -12,8 +12,10 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
+from aligngap.config import MODALITIES
 from aligngap.gap import copies
 from aligngap.gap.copies import Items, Part
+from aligngap.gap.unit_rows import expect_finite
 from aligngap.objectives.uniformity import log_potential
 from aligngap.tasks.ranking import KS, paired_hit_probability, paired_reciprocal_rank
 
@@ -61,7 +63,7 @@ def look(
 ) -> Neighbours:
     """Every pair of rows of two clouds [N, D], L2-normalised; without `items`, equal rows are one.
 
-    `watch` passes on starts of tiles.
+    `watch` passes on starts of tiles. AligngapError for a row that is not finite.
     """
     items = copies.of(image, text) if items is None else items
     v, t = (
@@ -71,6 +73,8 @@ def look(
             (text, items.text, items.first.text),
         )
     )
+    for name, cloud in zip(MODALITIES, (v, t), strict=True):
+        expect_finite(name, np.asarray(cloud.rows))
     group, tile = jnp.asarray(items.group, jnp.int32), min(TILE, len(v.rows))
     # A last tile that would stand out is moved in: its first rows are done again, and the same.
     starts = [min(start, len(group) - tile) for start in range(0, len(group), tile)]

@@ -8,7 +8,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 from scipy import sparse
 
+from aligngap.config import MODALITIES
 from aligngap.gap.copies import First, Items
+from aligngap.gap.unit_rows import expect_finite
 
 # Rows of a chunk, and the most groups that a bootstrap draws from: pairs that answer each other
 # (`Items.group` c) fall into group c mod GROUPS.
@@ -69,11 +71,14 @@ class Spread:
 
 
 def slices(image: ArrayLike, text: ArrayLike) -> Iterator[Chunk]:
-    """Arrays [N, D] in memory as float32 chunks."""
+    """Arrays [N, D] in memory as float32 chunks; AligngapError for a row that is not finite."""
     image, text = np.asarray(image), np.asarray(text)
     for start in range(0, len(image), GROUPS):
         rows = slice(start, start + GROUPS)
-        yield np.asarray(image[rows], np.float32), np.asarray(text[rows], np.float32)
+        chunk = np.asarray(image[rows], np.float32), np.asarray(text[rows], np.float32)
+        for name, part in zip(MODALITIES, chunk, strict=True):
+            expect_finite(name, part, start)
+        yield chunk
 
 
 def sample(pairs: int, most: int, seed: int) -> Int[np.ndarray, "S"]:

@@ -22,18 +22,19 @@ class UnitRows:
         """Those rows, or as many as are left; AligngapError names rows that are no embedding."""
         rows = sources.as_float32(self._source.read(start, stop))
         norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
-        self._refuse(start + np.flatnonzero(~np.isfinite(norms)), "not finite")
-        self._refuse(start + np.flatnonzero(norms == 0), "zero")
+        _refuse(self._source.given, start + np.flatnonzero(~np.isfinite(norms)), "not finite")
+        _refuse(self._source.given, start + np.flatnonzero(norms == 0), "zero")
         if not self._said and np.abs(norms - 1).max() > UNIT_TOLERANCE:
             progress.say(f"{self._source.given}: rows were not of length 1; normalised")
             self._said = True
         return (rows / norms[:, None]).astype(np.float32)
 
-    def _refuse(self, bad: np.ndarray, what: str) -> None:
-        if bad.size:
-            raise AligngapError(
-                f"{self._source.given}: {named(bad)} {what}; expected an embedding in every row"
-            )
+
+def expect_finite(given: str, rows: Float[np.ndarray, "n D"], start: int = 0) -> None:
+    """AligngapError names rows, counted from `start`, that are not finite: no comparison holds
+    for a NaN, so its pair would rank first."""
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    _refuse(given, start + bad, "not finite")
 
 
 def named(rows: np.ndarray) -> str:
@@ -41,3 +42,8 @@ def named(rows: np.ndarray) -> str:
     more = ", ..." if rows.size > NAMED_ROWS else ""
     listed = ", ".join(map(str, rows[:NAMED_ROWS])) + more
     return f"row {rows[0]} is" if rows.size == 1 else f"rows {listed} are"
+
+
+def _refuse(given: str, bad: np.ndarray, what: str) -> None:
+    if bad.size:
+        raise AligngapError(f"{given}: {named(bad)} {what}; expected an embedding in every row")

@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import ortho_group
 
 from aligngap import gap
+from aligngap.errors import AligngapError
 from aligngap.gap.copies import Items
 
 
@@ -212,3 +213,22 @@ def test_one_pair_has_no_spread(unit_rows):
     got = gap.summary(unit_rows(1, 8, 0), unit_rows(1, 8, 1))
     assert np.isnan([got["mean_pairwise_cosine_image"], got["linear_separability"]]).all()
     assert np.isfinite([got["centroid_distance"], got["alignment_score"]]).all()
+
+
+@pytest.mark.parametrize("measure", [gap.paired_ranks, gap.same_modality_neighbours, gap.summary])
+def test_rows_that_are_not_finite_are_refused(unit_rows, measure):
+    """No comparison holds for a NaN, so every pair would rank first."""
+    v, t = unit_rows(50, 16, 0), unit_rows(50, 16, 1)
+    t[[3, 7], 0] = np.nan, np.inf
+    with pytest.raises(AligngapError, match="text: rows 3, 7 are not finite; expected an emb"):
+        measure(v, t)
+    v[:, 0] = np.nan
+    with pytest.raises(AligngapError, match="image: rows 0, 1, 2, 3, 4, "):
+        measure(v, t)
+
+
+def test_a_row_that_is_not_finite_is_refused_beside_the_sample_too(unit_rows):
+    v, t = unit_rows(5000, 4, 0), unit_rows(5000, 4, 1)
+    v[4500, 0] = np.nan
+    with pytest.raises(AligngapError, match="image: row 4500 is not finite"):
+        gap.summary(v, t, exact_pairs=2)
