@@ -74,7 +74,7 @@ def estimate(
     weights: Float[np.ndarray, "N"] | None = None,
 ) -> Interval:
     """The (weighted) mean of scores in [0, 1] with its interval; with `classes`, the mean of class
-    means. `chance` is what a random ranking would reach; a difference of scores has none.
+    means. `chance` is what a random ranking would reach. Differences of scores: `difference`.
 
     Percentile bootstrap: where every score is equal the interval is that point, and
     one cluster says nothing about others, so its interval is all of [0, 1].

@@ -175,6 +175,13 @@ def test_a_prompt_for_no_group_leaves_its_images_out_of_accuracy(folder):
     assert record["results"]["accuracy"]["images"] == of_a < 90
 
 
+def test_one_image_says_nothing_of_a_change(folder):
+    write(folder / "labels.txt", ["alone"] + ["a", "b"] * 44 + ["a"])
+    write(folder / "own.txt", ["alone", "", "", "", "", "", ""])
+    change = run(folder, own="own.txt")[1]["results"]["accuracy"]["change_when_closed"]
+    assert (change["low"], change["high"]) == (-1, 1)
+
+
 def test_intervals_are_wilsons():
     """(p + z²/2n ± z√(p(1−p)/n + z²/4n²)) / (1 + z²/n), also at 0 and 1."""
     z = 1.959963984540054

@@ -23,7 +23,7 @@ from aligngap.laboratory.bias.figure import draw, summary
 from aligngap.laboratory.shared import along_gap
 from aligngap.laboratory.shared.embeddings import FILES, read_texts
 from aligngap.laboratory.shared.result import Result
-from aligngap.tasks.intervals import estimate
+from aligngap.tasks.intervals import Scores, difference
 from aligngap.tasks.standings import TIE
 
 MOST_CATEGORIES = 12  # each is a panel
@@ -236,13 +236,13 @@ def _accuracy(
 ) -> dict[str, Any]:
     """Accuracy of the images whose group has a prompt; what closing changes, with its interval."""
     chance = float(matching.right[matching.group][known].mean())
-    clusters, before = np.arange(int(known.sum())), correct[start]
+    scores = [Scores(each, np.arange(len(each)), chance) for each in correct]
     found: dict[str, Any] = {
-        "images": len(clusters),
+        "images": int(known.sum()),
         "value": [float(each.mean()) for each in correct],
-        "unshifted": estimate(before, clusters, chance, seed).as_json(),
+        "unshifted": scores[start].interval(seed).as_json(),
     }
     if closed is not None:
-        change = estimate(correct[closed] - before, clusters, None, seed)
+        change = difference([scores[closed]], [scores[start]], seed)
         found["change_when_closed"] = change.as_json()
     return found

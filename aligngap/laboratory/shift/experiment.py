@@ -26,7 +26,7 @@ from aligngap.laboratory.shared.embeddings import read_pairs
 from aligngap.laboratory.shared.result import Result
 from aligngap.laboratory.shift.figure import draw, summary
 from aligngap.tasks import retrieval
-from aligngap.tasks.intervals import estimate
+from aligngap.tasks.intervals import Scores, difference
 from aligngap.tasks.retrieval import chance_levels, expected_hits
 
 TEMPERATURES = {"1/100": 100.0, "1/50": 50.0, "1": 1.0}  # τ: the logit scale 1/τ.
@@ -225,15 +225,15 @@ def _held_out(
     scores = np.array([hits(choosing, delta).mean() for delta in deltas])
     # Of shifts that score the same the smallest: none at all is the first to be believed.
     best = float(min(deltas[scores > scores.max() - 1e-9], key=abs))
-    before, after = hits(held_out, 0.0), hits(held_out, best)
-    reported = [estimate(x, held_out.clusters, held_out.chance, seed) for x in (before, after)]
-    change = estimate(after - before, held_out.clusters, None, seed)
+    before, after = (
+        Scores(hits(held_out, delta), held_out.clusters, held_out.chance) for delta in (0.0, best)
+    )
     return {
         "delta": best,
         "chosen_on": int(chosen.sum()),
         "reported_on": int((~chosen).sum()),
         "score_where_chosen": float(scores.max()),
-        "unshifted": reported[0].as_json(),
-        "shifted": reported[1].as_json(),
-        "change": change.as_json(),
+        "unshifted": before.interval(seed).as_json(),
+        "shifted": after.interval(seed).as_json(),
+        "change": difference([after], [before], seed).as_json(),
     }
