@@ -47,6 +47,8 @@ class Arithmetic(Evaluator):
         super().__init__(model, entry)
         if bool(entry.changes) != bool(entry.kind):
             raise UsageError("arithmetic: changes=FILE and kind, of labels, go together")
+        if not np.isfinite(entry.scales).all():
+            raise UsageError(f"arithmetic: scales={entry.scales} are finite numbers")
         self.problems = self._of_file() if entry.changes else self._of_variants()
 
     def __call__(self, params: Any) -> Iterator[tuple[str, Value]]:

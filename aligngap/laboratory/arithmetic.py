@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, UsageError
 from aligngap.gap import copies, files, sources
 from aligngap.intervals import as_json
 from aligngap.laboratory.shared import labelled, points
@@ -36,6 +36,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Result:
     """Hits at each λ; of equal images one is a candidate, or a copy would be the nearest."""
     labelled.check_seed(arguments)
+    if not np.isfinite(arguments.scales).all():
+        raise UsageError(f"--scales={arguments.scales}: expected finite numbers")
     image = files.load(arguments.image)
     words = read_texts(arguments.words, image.shape[1])
     names, index = sources.labels(arguments.labels, len(image), "images")

@@ -142,6 +142,7 @@ def test_a_probe_learns_from_four_fifths_of_what_it_is_given(folder, run):
         ("arithmetic", ["--changes=scores.tsv"], 1, "line 1: 3 columns, expected 4"),
         ("arithmetic", ["--changes=wrong.tsv"], 1, "line 2: 'child' is no word"),
         ("arithmetic", ["--changes=empty.tsv"], 1, "empty.tsv is empty; expected lines of image"),
+        ("arithmetic", ["--scales", "1", "nan", "inf"], 2, "--scales=[1.0, nan, inf]"),
         ("arithmetic", ["--names=labels.txt"], 1, "60 words for 3 embeddings"),
         ("text_similarity", ["--scores=names.txt"], 1, "names.txt holds 3 scores for 60"),
         ("text_similarity", ["--scores=labels.txt"], 1, "line 1: 'class 0' is no number"),

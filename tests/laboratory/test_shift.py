@@ -1,5 +1,6 @@
 """`aligngap gap shift`: its numbers against float64 NumPy, its held-out choice, its bad input."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from aligngap import cli
+from aligngap.errors import UsageError
 from aligngap.laboratory.shared import along_gap
 from aligngap.laboratory.shift import experiment as shift
 
@@ -173,6 +175,14 @@ def test_where_the_grid_does_not_close_the_gap():
     assert along_gap.curve(v, t, np.array([0, 0.5, 1.5]), "both")["closes_at"] == pytest.approx(1)
 
 
+def test_the_finest_grid():
+    given = argparse.Namespace(lowest=-1.0, highest=2.0, step=3 / 9_999)
+    with pytest.raises(UsageError, match="at most 10,000 points"):
+        along_gap.grid(argparse.Namespace(**vars(given) | {"step": 3 / 10_000}))
+    deltas = along_gap.grid(given)
+    assert len(deltas) == 10_000 and 0.0 in deltas
+
+
 def test_copies_of_a_caption_are_one_candidate(folder):
     """Every caption is there for two images: the second place is not its own copy's."""
     text = np.load(folder / "text.npy")
@@ -217,6 +227,9 @@ def test_the_best_shift_never_saw_the_half_that_it_is_reported_on():
     [
         (["--lowest=1"], 2, "--lowest=1"),
         (["--step=0"], 2, "--step=0"),
+        (["--step=1e-15"], 2, "--step=1e-15: expected"),
+        (["--step=nan"], 2, "--step=nan"),
+        (["--lowest=-inf", "--step=inf"], 2, "--lowest=-inf"),
         (["--batch=1"], 2, "--batch=1"),
         (["--labels=x.npy"], 2, "--classes"),
         (["--batch=500"], 1, "--batch=120"),

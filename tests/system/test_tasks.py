@@ -170,6 +170,7 @@ BAD = [
     ("clustering", {"seeds": 0}, "seeds=0"),
     ("arithmetic", {"changes": "no.tsv"}, "changes=FILE and kind"),
     ("arithmetic", {"changes": "no.tsv", "kind": "group"}, "no.tsv: not a readable text"),
+    ("arithmetic", {"scales": (1.0, float("inf"))}, "scales=(1.0, inf) are finite"),
     ("object_bias", {"thing": "group"}, "thing and attribute, two kinds"),
     ("text_similarity", {}, "text_similarity needs pairs=FILE"),
     ("perturbation", {"sizes": (0.0,)}, "are above 0"),

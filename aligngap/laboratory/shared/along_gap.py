@@ -14,6 +14,7 @@ from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.embedding_shift import MOVES
 from aligngap.reporting.figures import PALETTE
 
+MOST_POINTS = 10_000
 SMALLEST_GAP = 1e-6  # below it the gap vector is rounding, and its direction means nothing
 
 
@@ -28,10 +29,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def grid(arguments: argparse.Namespace) -> Float[np.ndarray, "P"]:
     """Multiples of --step, so that no shift at all is one of them."""
     low, high, step = arguments.lowest, arguments.highest, arguments.step
-    if not (low < 0 < high and 0 < step <= (high - low) / 4) or not np.isfinite([low, high]).all():
+    # Of infinities and NaN one of the comparisons does not hold.
+    if not (low < 0 < high and 0 < 4 * step <= high - low < MOST_POINTS * step):
         raise UsageError(
             f"--lowest={low:g} --highest={high:g} --step={step:g}: expected a lowest below 0, a "
-            "highest above 0, and a step of at most a quarter of their distance"
+            "highest above 0, and a step of at most a quarter of their distance that makes at most "
+            f"{MOST_POINTS:,} points"
         )
     return np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
 
