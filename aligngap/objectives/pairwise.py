@@ -69,7 +69,7 @@ class LogSumExp:
     def result(self, state: Any) -> Array:
         """-inf where there was nothing to add."""
         largest, total = state
-        return jnp.where(total > 0, largest + jnp.log(total), -jnp.inf)
+        return jnp.where(total == 0, -jnp.inf, largest + jnp.log(total))  # NaN stays NaN.
 
     def pulled(self, values: Array, result: Array, cotangent: Array) -> Array:
         """The values' cotangents; meaningless where the mask is False."""
@@ -127,7 +127,7 @@ class Expectation:
     def result(self, state: Any) -> tuple[Array, Array]:
         """(-inf, 0) where there was nothing to add."""
         largest, total, weighted = state
-        return LogSumExp().result((largest, total)), weighted / jnp.where(total > 0, total, 1.0)
+        return LogSumExp().result((largest, total)), weighted / jnp.where(total == 0, 1.0, total)
 
     def pulled(self, values: Any, result: Any, cotangent: Any) -> Any:
         logits, _ = values

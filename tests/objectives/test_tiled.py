@@ -44,6 +44,21 @@ def test_on_a_mesh_each_loss_is_that_of_the_whole_batch(unit_rows, shape):
     np.testing.assert_allclose(found, sigma, atol=1e-6)
 
 
+@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_row_that_is_nan_makes_every_loss_nan(unit_rows, devices, side):
+    """Where −inf would be the best of all losses."""
+    inputs = single(*clouds(unit_rows, 48, 16, duplicates=True))
+    inputs[side] = inputs[side].at[3].set(jnp.nan)
+    v, t, e, groups = inputs
+    with jax.set_mesh(mesh_of((devices, 1, 1))):
+        found = gradients(5)(v, t, *single(14.3, -10.0), e, groups)
+    wanted = gradients(None)(v, t, *single(14.3, -10.0), e, groups)
+    for name, (value, _) in wanted.items():
+        assert jnp.isnan(value) == (side == 0 or name != "uniformity"), name  # It sees images.
+        np.testing.assert_allclose(found[name][0], value, rtol=2e-5, err_msg=name)
+
+
 @pytest.mark.parametrize("batch", [1, 131])
 def test_a_batch_that_the_devices_do_not_divide(unit_rows, batch):
     v, t, e, groups = single(*clouds(unit_rows, batch, 16))
