@@ -118,6 +118,7 @@ def _measure(
     built = {name: evaluator.build(name, config.evaluators[name], split, subject) for name in names}
     pictures = shown.Thumbnails(len(data.source))
     clouds = subject.embed(split, list(moments.values()), pictures.see)
+    _check(split, clouds)
     about = {
         "title": data.split.title,
         "note": data.split.note,
@@ -133,6 +134,14 @@ def _measure(
             result.before[name] = _intervals(name, measure(moments["initial"]), {})
     subject.forget(split)  # Those to learn from stay for the next.
     return result
+
+
+def _check(split: str, clouds: list[Embedded]) -> None:
+    """Before any evaluator meets them: not all can say what a NaN means."""
+    if not all(np.isfinite(rows).all() for cloud in clouds for rows in cloud):
+        raise AligngapError(
+            f"{split}: an embedding is not finite: is this checkpoint of a run that failed?"
+        )
 
 
 def _intervals(

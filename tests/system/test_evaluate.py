@@ -1,5 +1,6 @@
 """`aligngap evaluate` of what there is: other evaluators, exports, no training split, processes."""
 
+import dataclasses
 import json
 import shutil
 import socket
@@ -7,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from aligngap.data import corpora
+from aligngap.runs.checkpoints import Checkpoints
+from aligngap.training import run as runs
 
 from programs import ROOT
 
@@ -110,6 +114,17 @@ def test_other_evaluators_of_a_finished_run(finished, program, tmp_path):
         done = program.run("evaluate", f"--workdir={run}", given)
         assert (done.returncode, words in done.stderr) == (2, True), done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_model_that_is_nan_is_not_evaluated(copied, program):
+    run = runs.reopen(copied)
+    with Checkpoints(copied, run.config, writing=True) as checkpoints:
+        state, start = run.load(checkpoints, 8)
+        broken = dataclasses.replace(state, params=jax.tree.map(lambda x: x * np.nan, state.params))
+        checkpoints.save(9, broken, start.saved(run.config), {})
+    done = program.run("evaluate", f"--workdir={copied}")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert f"{SPLIT}: an embedding is not finite: is this checkpoint of a run" in done.stderr
 
 
 @pytest.mark.usefixtures("evaluated")
