@@ -6,6 +6,9 @@ different attribute), each the mean cosine over pairs of rows of one modality. T
 of two classes' rows those pairs that have one index in both; here all pairs count.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import chex
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,6 +21,16 @@ RESAMPLES = 1000
 LIMITS = {"moad": (-4.0, 4.0), "object": (-2.0, 2.0), "attribute": (-2.0, 2.0)}
 
 
+class Cells(NamedTuple):
+    """Rows of one cluster that share a label, added up."""
+
+    total: Float[np.ndarray, "K D"]
+    size: Float[np.ndarray, "K"]
+    squares: Float[np.ndarray, "K"]  # Sum of ‖x‖².
+    cluster: Int[np.ndarray, "K"]
+    label: sparse.csr_array  # [C, K]: 1 where a cell has that label.
+
+
 def moad(
     rows: Float[np.ndarray, "N D"],
     objects: Int[np.ndarray, "N"],
@@ -28,20 +41,21 @@ def moad(
     """moad (above 0: objects count for more), and its two differences "object" and "attribute".
 
     AligngapError where all or none share an object, or an attribute. The interval draws clusters
-    (of one it is all that can be); a row is no pair with its own copy. No [N, N] array is held.
+    (of one it is all that can be); rows of two draws of one cluster are no pair, since they may be
+    one row and its copy. No [N, N] array is held.
     """
     chex.assert_equal_shape([objects, attributes, clusters])
     chex.assert_equal_shape_prefix([rows, objects], 1)
     wide = np.asarray(rows, np.float64)
     for name, labels in (("object", objects), ("attribute", attributes)):
         _check(wide, labels, name)
-    kinds = {"object": _members(objects), "attribute": _members(attributes)}
     names, own = np.unique(clusters, return_inverse=True)
-    values = _values(wide, kinds, np.ones(len(rows)))
+    every, *kinds = (_cells(wide, own, x) for x in (np.zeros_like(own), objects, attributes))
+    values = _values(every, kinds, np.ones(len(names)))
     if len(names) == 1:
         return {name: Interval(x, *LIMITS[name], 0.0) for name, x in values.items()}
     drawn = resampled_counts(len(names), seed, RESAMPLES)
-    draws = [_values(wide, kinds, counts[own]) for block in drawn for counts in block]
+    draws = [_values(every, kinds, counts) for block in drawn for counts in block]
     tail = (1 - CONFIDENCE) / 2
     found = {}
     for name, value in values.items():
@@ -50,23 +64,34 @@ def moad(
     return found
 
 
+def _cells(rows: np.ndarray, clusters: np.ndarray, labels: np.ndarray) -> Cells:
+    (cluster, label), own = np.unique([clusters, labels], axis=1, return_inverse=True)
+    members = _members(own.reshape(-1))
+    squares = members @ np.sum(rows**2, axis=1)
+    return Cells(members @ rows, members @ np.ones(len(rows)), squares, cluster, _members(label))
+
+
 def _values(
-    rows: np.ndarray, kinds: dict[str, sparse.csr_array], weights: Float[np.ndarray, "N"]
+    every: Cells, kinds: Sequence[Cells], drawn: Float[np.ndarray, "G"]
 ) -> dict[str, float]:
-    found = {name: _difference(rows, chosen, weights) for name, chosen in kinds.items()}
-    return {"moad": found["object"] - found["attribute"], **found}
+    objects, attributes = (_difference(every, same, drawn) for same in kinds)
+    return {"moad": objects - attributes, "object": objects, "attribute": attributes}
 
 
-def _difference(rows: np.ndarray, chosen: sparse.csr_array, weights: np.ndarray) -> float:
+def _difference(every: Cells, same: Cells, drawn: Float[np.ndarray, "G"]) -> float:
     """Mean cosine of pairs of one label − of pairs of two; nan where there are none of a kind."""
-    weighted = rows * weights[:, None]
-    itself = float(np.sum(weighted**2)), float(np.sum(weights**2))  # A row with itself: no pair.
-    sums, sizes = chosen @ weighted, chosen @ weights
-    same = float(np.sum(sums**2)) - itself[0], float(np.sum(sizes**2)) - itself[1]
-    every = float(np.sum(weighted.sum(axis=0) ** 2)) - itself[0], weights.sum() ** 2 - itself[1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.divide(same[0], same[1]), np.divide(every[0] - same[0], every[1] - same[1])
-    return float(means[0] - means[1])
+    among, within = _pairs(every, drawn), _pairs(same, drawn)
+    (ones, one), (others, other) = within, among - within
+    return float(ones / one - others / other) if one and other else np.nan
+
+
+def _pairs(cells: Cells, drawn: Float[np.ndarray, "G"]) -> Float[np.ndarray, "2"]:
+    """Over pairs of one label: the sum of their cosines, and how many they are, each twice."""
+    often = drawn[cells.cluster]
+    twice = often**2 - often  # Pairs of two draws of a cluster.
+    sums, counts = cells.label @ (often[:, None] * cells.total), cells.label @ (often * cells.size)
+    cosines = np.sum(sums**2) - twice @ np.sum(cells.total**2, axis=1) - often @ cells.squares
+    return np.array([cosines, np.sum(counts**2) - twice @ cells.size**2 - often @ cells.size])
 
 
 def _members(labels: np.ndarray) -> sparse.csr_array:

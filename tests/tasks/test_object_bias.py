@@ -48,6 +48,42 @@ def test_the_interval_is_of_resampled_rows_without_pairs_of_copies(monkeypatch):
     assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=1e-9)
 
 
+def test_rows_of_two_draws_of_a_cluster_are_no_pair(monkeypatch):
+    """Or what is alike within clusters would count more in every draw than in the value."""
+    monkeypatch.setattr(object_bias, "RESAMPLES", 20)
+    rows, objects, attributes = problem()
+    clusters = np.arange(24) // 3
+    objects = objects[clusters]
+    draws = []
+    for counts in np.concatenate(list(resampled_counts(8, 5, 20))).astype(int):
+        drawn = np.repeat(np.arange(8), counts)
+        places = np.concatenate([np.flatnonzero(clusters == each) for each in drawn])
+        nth = np.repeat(np.arange(8), 3)  # Which of the draws a row is of.
+        parts = [by_pairs_of_draws(rows, kind, places, nth) for kind in (objects, attributes)]
+        draws.append(parts[0] - parts[1])
+    found = object_bias.moad(rows, objects, attributes, clusters, seed=5)["moad"]
+    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=1e-9)
+
+
+def by_pairs_of_draws(rows, labels, places, nth):
+    same, different = [], []
+    for (i, a), (j, b) in itertools.combinations(zip(places, nth, strict=True), 2):
+        if a == b or i // 3 != j // 3:
+            (same if labels[i] == labels[j] else different).append(rows[i] @ rows[j])
+    return np.mean(same) - np.mean(different)
+
+
+def test_images_of_one_thing_do_not_move_its_interval():
+    random = np.random.default_rng(0)
+    things, values = (x.ravel() for x in np.meshgrid(np.arange(20), np.arange(3), indexing="ij"))
+    group = np.repeat(np.arange(60), 4)
+    rows = random.normal(size=(20, 16))[things] + 1.5 * random.normal(size=(60, 16))
+    rows = rows[group] + 0.5 * random.normal(size=(240, 16))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    for found in object_bias.moad(rows, things[group], values[group], group, seed=0).values():
+        assert abs((found.low + found.high) / 2 - found.value) < 0.1 * (found.high - found.low)
+
+
 def test_what_is_known_of_objects_or_of_attributes_alone():
     """Rows that say one of the two, in half precision: +1 and −1."""
     objects, attributes = np.repeat(np.arange(3), 3), np.tile(np.arange(3), 3)
