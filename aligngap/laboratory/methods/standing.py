@@ -54,7 +54,7 @@ def _together(values: Values, drawn: Drawn) -> Simultaneous:
     """What all gain over mean-centring at once."""
     gains = [(values[way] - values[MEAN]).mean() for way in values]
     draws = np.stack([(drawn[way] - drawn[MEAN]).mean(axis=1) for way in values], axis=1)
-    return bands([*values], np.array(gains), draws, draws.std(axis=0))
+    return bands([*values], np.array(gains), draws, draws.std(axis=0), np.inf)
 
 
 def _standing(way: Way, values: Values, drawn: Drawn, together: Interval) -> Standing:
