@@ -26,6 +26,11 @@ class Kind:
     memory: int
     peak: Mapping[str, float] = field(default_factory=dict)
 
+    def peak_of(self, dtype: str) -> float | None:
+        """FLOP/s of a model's products in this dtype; None where the maker does not say."""
+        fast = self.peak.get("tensorfloat32") if dtype == "float32" else None
+        return fast or self.peak.get(dtype)
+
 
 KINDS = {
     "v4": Kind(32, {"bfloat16": 275 * TERA}),
@@ -63,10 +68,7 @@ def peak(dtype: str) -> float | None:
     """FLOP/s of all devices together at their peak, for products of a model in this dtype; None
     where the makers do not say."""
     known = kind(jax.devices()[0].device_kind)
-    if known is None:
-        return None
-    fast = known.peak.get("tensorfloat32", known.peak.get("float32"))
-    of_one = fast if dtype == "float32" else known.peak.get(dtype)
+    of_one = known.peak_of(dtype) if known else None
     return of_one * jax.device_count() if of_one else None
 
 
@@ -89,11 +91,9 @@ def memory() -> float:
         return float(limit)
     if device.platform == "cpu":
         return float(psutil.virtual_memory().available / jax.local_device_count())
-    kind = device.device_kind.lower()
-    known = [1e9 * found.memory for name, found in KINDS.items() if name in kind]
-    if not known:
+    if (known := kind(device.device_kind)) is None:
         raise UsageError(f"a {device.device_kind} does not say its memory: give model.remat")
-    return known[0]
+    return 1e9 * known.memory
 
 
 def steps_ahead() -> int:

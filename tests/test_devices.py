@@ -1,8 +1,10 @@
 """Which devices' peaks are known, by what JAX calls them."""
 
+import jax
 import pytest
 
 from aligngap import devices
+from aligngap.errors import UsageError
 
 NAMES = {
     "TPU v4": "v4",
@@ -29,3 +31,40 @@ def test_others_have_no_known_peak(name):
 
 def test_a_cpu_has_no_peak():
     assert devices.peak("float32") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "tera"),
+    [
+        ("h100", "float32", 495),
+        ("h100", "bfloat16", 989),
+        ("b200", "float32", None),
+        ("v5e", "float32", None),
+    ],
+)
+def test_a_gpu_takes_tensorfloat32_for_products_of_float32(name, dtype, tera):
+    assert devices.KINDS[name].peak_of(dtype) == (tera and tera * devices.TERA)
+
+
+class Silent:
+    """A device that is not here, and whose allocator says nothing."""
+
+    platform = "tpu"
+
+    def __init__(self, device_kind):
+        self.device_kind = device_kind
+
+    def memory_stats(self):
+        return None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_device_that_does_not_say_its_memory_is_known_by_its_name(name, monkeypatch):
+    monkeypatch.setattr(jax, "local_devices", lambda: [Silent(name)])
+    assert devices.memory() == 1e9 * devices.KINDS[NAMES[name]].memory
+
+
+def test_a_name_within_a_name_is_another_device(monkeypatch):
+    monkeypatch.setattr(jax, "local_devices", lambda: [Silent("NVIDIA GH200 480GB")])
+    with pytest.raises(UsageError, match="a NVIDIA GH200 480GB does not say its memory"):
+        devices.memory()

@@ -209,7 +209,7 @@ def _at_peak(topology: str, work: float, dtype: str) -> Iterator[str]:
     """What a step takes at least, where the maker says what the devices do of this dtype."""
     if topology:
         kind, count = devices.topology(topology)
-        if peak := kind.peak.get(dtype):
+        if peak := kind.peak_of(dtype):
             yield f"At their peak    {work / (peak * count):.3g} s a step ({dtype})"
 
 

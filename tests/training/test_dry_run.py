@@ -112,6 +112,15 @@ def test_a_topology_that_is_not_at_hand():
     assert "of 16 GB" in memory
 
 
+def test_float32_is_priced_as_gpus_multiply_it():
+    """By TensorFloat-32, as MFU is."""
+    config = configs.load(PAPER, [*SMALL, "--config.compute_dtype=float32"])
+    text = dry_run.describe(config, "h100-1")
+    lines = dict(map(str.strip, line.split("  ", 1)) for line in text.splitlines() if "  " in line)
+    work, seconds = (float(lines[of].split()[0]) for of in ("FLOP a step", "At their peak"))
+    assert seconds == pytest.approx(work / 495e12, rel=0.01)
+
+
 @pytest.mark.parametrize("name", ["v5e", "abacus-4", "h100-0", "h100-many"])
 def test_an_unknown_topology_names_those_there_are(name):
     with pytest.raises(UsageError, match=f"--topology={name}.*h100-64.*v5e"):
