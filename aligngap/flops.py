@@ -2,7 +2,8 @@
 
 XLA's own analysis counts the body of a scan once; here it counts as often as it runs.
 Matrix products, convolutions and cuDNN's fused attention only: 2 FLOP a multiply-add. It is what
-the hardware does: what a backward pass computes again counts again.
+the hardware does: what a backward pass computes again counts again, and what no result needs does
+not count, as XLA leaves it out.
 """
 
 import math
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.interpreters import partial_eval
 
 # Products [L, K]·[K, M] a head that cuDNN's fused attention stands for: queries by keys and what is
 # attended to; backwards the first again, and two gradients of each.
@@ -18,7 +20,8 @@ FUSED_ATTENTION = {"dot_product_attention_fwd": 2, "dot_product_attention_bwd": 
 
 def count(function: Callable[..., Any], *arguments: Any) -> int:
     """FLOP of one call; arguments may be ShapeDtypeStructs."""
-    return _jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+    whole = jax.make_jaxpr(function)(*arguments).jaxpr
+    return _jaxpr(partial_eval.dce_jaxpr(whole, True)[0])
 
 
 def _jaxpr(jaxpr: Any) -> int:

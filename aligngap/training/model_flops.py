@@ -8,7 +8,7 @@ elementwise do not count; `flops.count` of the same step has what the hardware d
 Shapes: B batch, L length, W width, H units of the MLP, D dimensions of the space of both.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,30 @@ from aligngap.data.packing_plan import Plan
 from aligngap.models import dual_encoder, parameters, towers
 from aligngap.objectives import objective
 from aligngap.objectives.terms import RAW
-from aligngap.training.optimizer import lr_factors
+from aligngap.training.optimizer import locked, lr_factors
 
-# A product's backward pass is two products of its size: the gradients of both factors.
-BOTH, OF_ONE, NEITHER = 3, 2, 1  # Times the forward pass.
+# The parts of a tower from below: how their parameters' paths begin, tied or after the modality.
+PARTS = ("input/", "resnet/", "transformer/blocks/", "transformer/", "pooling/", "projection/")
+
+
+class Part(NamedTuple):
+    """Whether a part of a tower learns, and whether anything below it does.
+
+    A product's backward pass is two products of its size: the gradients of both factors, where a
+    kernel's is needed if it learns, and that of what enters if that comes from what learns.
+    """
+
+    learns: bool
+    below: bool
+
+    @property
+    def reached(self) -> bool:
+        """Whether gradients pass through it: its own norms stand before its products."""
+        return self.learns or self.below
+
+
+Parts = dict[str, Part]
+FORWARD: Parts = dict.fromkeys(PARTS, Part(learns=False, below=False))
 
 
 def parts(
@@ -34,74 +54,86 @@ def parts(
     """FLOP of a step by part: "image tower", "text tower", "loss" and, where the step has them,
     "teacher" and, for captions that it embeds with `sentences`, "sentence encoder"; over all
     devices. `packing`: of its captions, in the rows that nearly all steps have."""
-    batch, learns = config.batch_size, _learning(config)
-    image, text = _image(config, learns["image"]), _text(config, learns["text"], packing)
+    batch, own = config.batch_size, _learning(config)
+    image, text = _image(config, own["image"]), _text(config, own["text"], packing)
     semantics = sentences.shape.hidden_size if sentences else records.SEMANTICS
+    learns = {modality: of["projection/"].reached for modality, of in own.items()}
     loss = _loss(config, learns, semantics)
     found = {"image tower": batch * image, "text tower": text, "loss": loss}
     if objective.distils(config):
-        found["teacher"] = batch * _image(config, False) + _text(config, False, packing)
+        found["teacher"] = batch * _image(config, FORWARD) + _text(config, FORWARD, packing)
     if sentences is not None:
         found["sentence encoder"] = batch * _sentence(sentences, config.data.semantics_tokens)
     return found
 
 
-def _learning(config: ConfigDict) -> dict[str, bool]:
-    """Whether anything of a tower learns; one that is locked has no backward pass."""
+def _learning(config: ConfigDict) -> dict[str, Parts]:
+    """The parts of each modality's tower; one learns, and counts in full, where any of its
+    parameters does."""
     if not config.optimizer.lr_factors:
-        return dict.fromkeys(MODALITIES, True)
+        return dict.fromkeys(MODALITIES, dict.fromkeys(PARTS, Part(learns=True, below=True)))
     factors = lr_factors(config, parameters.abstract(config, dual_encoder.make(config)))
     flat = {parameters.path_name(p): f for p, f in jax.tree.leaves_with_path(factors)}
-    shared = ("transformer/", "projection/")
-    return {
-        modality: any(f for name, f in flat.items() if name.startswith((modality, *shared)))
-        for modality in MODALITIES
-    }
+    found: dict[str, Parts] = {modality: {} for modality in MODALITIES}
+    for modality, own in found.items():
+        below = False
+        for part in PARTS:
+            starts = (part, f"{modality}_{part}")
+            own[part] = Part(any(f for name, f in flat.items() if name.startswith(starts)), below)
+            below = own[part].reached
+    return found
 
 
-def _image(config: ConfigDict, learns: bool) -> float:
-    """Of one image. Pixels get no gradient: half of the patches' backward pass is not needed."""
+def _image(config: ConfigDict, parts: Parts) -> float:
+    """Of one image. Pixels get no gradient."""
     model, image = config.model, config.model.image
     if image.stages:
-        return _resnet(config, learns)
+        return _resnet(config, parts["projection/"].reached)
     length = (image.size // image.patch_size) ** 2
     patches = 2 * length * 3 * image.patch_size**2 * image.width
     by_attention = image.pooling == "attention"
     kept = towers.patches_kept(length, image.patch_dropout)
-    rest = _transformer(image, kept + (not by_attention)) + _projection(model, image)
-    rest += _attention_pooling(image, kept) if by_attention else 0
-    return (OF_ONE * patches + BOTH * rest) if learns else NEITHER * (patches + rest)
+    work = (1 + parts["input/"].learns) * patches
+    work += _transformer(image, kept + (not by_attention), parts["transformer/blocks/"])
+    work += _attention_pooling(image, kept, parts["pooling/"]) if by_attention else 0
+    return work + _projection(model, image, parts["projection/"])
 
 
-def _text(config: ConfigDict, learns: bool, packing: Plan | None) -> float:
+def _text(config: ConfigDict, parts: Parts, packing: Plan | None) -> float:
     """Of all texts, padding included. Looking up a token's embedding is no product."""
     model, text = config.model, config.model.text
     rows, length = config.batch_size, text.context_length
     if packing:
         rows, length = packing.groups * packing.counts[0], packing.row
-    forward = rows * _transformer(text, length) + config.batch_size * _projection(model, text)
-    return (BOTH if learns else NEITHER) * forward
+    blocks = rows * _transformer(text, length, parts["transformer/blocks/"])
+    return blocks + config.batch_size * _projection(model, text, parts["projection/"])
 
 
-def _transformer(tower: ConfigDict, length: int) -> float:
-    """Forward."""
-    return tower.layers * _layer(tower.width, round(tower.width * tower.mlp_ratio), length)
+def _transformer(tower: ConfigDict, length: int, part: Part) -> float:
+    return tower.layers * _layer(tower.width, round(tower.width * tower.mlp_ratio), length, part)
 
 
-def _layer(width: int, hidden: int, length: int) -> float:
-    """Forward: qkv 6·L·W², output 2·L·W², attention 2·2·L²·W, MLP 2·2·L·W·H."""
-    return 8 * length * width**2 + 4 * length**2 * width + 4 * length * width * hidden
+def _layer(width: int, hidden: int, length: int, part: Part) -> float:
+    """Forward: qkv 6·L·W², output 2·L·W², MLP 2·2·L·W·H; attention 2·2·L²·W."""
+    kernels, attention = 8 * length * width**2 + 4 * length * width * hidden, 4 * length**2 * width
+    return _both(kernels, attention, part)
 
 
-def _attention_pooling(tower: ConfigDict, length: int) -> float:
-    """Forward: a query more goes through qkv, and alone through all that follows."""
+def _both(kernels: float, attention: float, part: Part) -> float:
+    """Forward and backward; attention's products have no kernel, both factors are activations."""
+    return (1 + part.learns + part.reached) * kernels + (1 + 2 * part.reached) * attention
+
+
+def _attention_pooling(tower: ConfigDict, length: int, part: Part) -> float:
+    """A query more goes through qkv, and alone through all that follows."""
     width, hidden = tower.width, round(tower.width * tower.mlp_ratio)
     qkv, attended = 6 * (1 + length) * width**2, 4 * length * width
-    return qkv + attended + 2 * width**2 + 4 * width * hidden
+    return _both(qkv + 2 * width**2 + 4 * width * hidden, attended, part)
 
 
-def _projection(model: ConfigDict, tower: ConfigDict) -> float:
-    return 0 if tower.projection == "none" else 2 * tower.width * model.embed_dim
+def _projection(model: ConfigDict, tower: ConfigDict, part: Part) -> float:
+    forward = 0 if tower.projection == "none" else 2 * tower.width * model.embed_dim
+    return (1 + part.learns + part.below) * forward
 
 
 def _resnet(config: ConfigDict, learns: bool) -> float:
@@ -112,9 +144,10 @@ def _resnet(config: ConfigDict, learns: bool) -> float:
     pixels = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
 
     def encode(params: Any, pixels: Any) -> Any:
-        return jnp.sum(model.apply({"params": params}, pixels, method="encode_image"))
+        own = {"params": locked(config, params)}
+        return jnp.sum(model.apply(own, pixels, method="encode_image"))
 
-    return flops.count(jax.grad(encode) if learns else encode, params, pixels)
+    return flops.count(jax.value_and_grad(encode) if learns else encode, params, pixels)
 
 
 def _loss(config: ConfigDict, learns: dict[str, bool], semantics: int) -> float:
@@ -134,4 +167,5 @@ def _loss(config: ConfigDict, learns: dict[str, bool], semantics: int) -> float:
 def _sentence(encoder: Bert, length: int) -> float:
     """Forward only: it does not learn."""
     shape = encoder.shape
-    return shape.num_hidden_layers * _layer(shape.hidden_size, shape.intermediate_size, length)
+    layer = _layer(shape.hidden_size, shape.intermediate_size, length, Part(False, False))
+    return shape.num_hidden_layers * layer

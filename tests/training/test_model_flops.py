@@ -87,6 +87,42 @@ def test_a_locked_tower_has_no_backward_pass(locked):
     assert found[f"{locked[:-1]} tower"] < free[f"{locked[:-1]} tower"] / 2.9
 
 
+@pytest.mark.parametrize("tie", ["none", "transformer+projection"])
+@pytest.mark.parametrize(
+    "locked",
+    [
+        "image_(input|transformer)",  # Its projection alone learns.
+        "image_(input|transformer/blocks)",
+        "image_(transformer|projection)",
+        "(^|_)transformer/",
+        "(^|_)projection",
+        "image_input",
+        "^(?!text_input)",
+        "^(?!logit)",
+    ],
+)
+def test_a_part_that_is_locked(tie, locked):
+    """Forward alone below all that learns; above, without its kernels' gradients."""
+    config = small("clip" if tie == "none" else "alignclip", scan=True)
+    config.optimizer.lr_factors = ((locked, 0.0),)
+    assert sum(model_flops.parts(config).values()) == counted(config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "locked"),
+    [
+        (SIGLIP_TOWERS | {"embed_dim": 64, "text.width": 64}, "image_pooling"),
+        (SIGLIP_TOWERS | {"embed_dim": 64, "text.width": 64}, "image_(input|transformer)"),
+        ({**RESNET, "image.projection": "none"}, "image_resnet/(conv|layer[12])"),
+        ({**RESNET, "image.projection": "none"}, "image_resnet/(layer|attnpool)"),
+    ],
+)
+def test_a_part_of_another_tower_that_is_locked(fields, locked):
+    config = small(**fields)
+    config.optimizer.lr_factors = ((locked, 0.0),)
+    assert sum(model_flops.parts(config).values()) == counted(config)
+
+
 def test_a_sentence_encoder_within_the_step():
     config = small("alignclip")
     config.data.semantics_from, config.data.semantics_tokens = "step", 20
