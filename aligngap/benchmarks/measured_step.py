@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ from aligngap.data.packing_plan import Plan
 from aligngap.data.records import Batch
 from aligngap.data.sentence_models import ABSENT
 from aligngap.parallel import mesh as meshes
-from aligngap.training import agreement, feed, model_flops, run, state
+from aligngap.training import agreement, feed, model_flops, remat, run, state
 from aligngap.training.agreement import Request
 from aligngap.training.late import Late
 from aligngap.training.run import Learner
@@ -44,16 +45,17 @@ class Memory(NamedTuple):
 
 class MeasuredStep:
     """`round` trains some steps from where the last ended, on the same batch over and over or on
-    those of an iterator; packed and copied to the devices as in training."""
+    those of an iterator; packed and copied to the devices, and "auto" decided, as in training."""
 
     def __init__(self, config: ConfigDict, batches: Iterator[Batch] | None = None) -> None:
-        self.config, self.learner = config, run.learner(config)
-        self.batches = batches or itertools.repeat(random_batch(self.learner))
+        made = run.learner(config)
+        self.batches = batches or itertools.repeat(random_batch(made))
         first = next(self.batches)
-        self.packing = _plan(self.learner, first) if config.data.pack_captions else None
+        packing = _plan(made, first) if config.data.pack_captions else None
+        self.learner = made = remat.fitted(config, partial(made.under, packing=packing))
+        self.config = made.config
         with jax.set_mesh(self.mesh):
-            made = self.learner
-            self.state = state.create(config, made.module, made.tx, made.mesh)
+            self.state = state.create(self.config, made.module, made.tx, made.mesh)
             start = time.perf_counter()
             lowered = made.lowered(self.state, self.placed(first), self._requests())
             self.lowering = time.perf_counter() - start
@@ -69,9 +71,8 @@ class MeasuredStep:
     def placed(self, batch: Batch, parts: int = 1) -> dict[str, jax.Array]:
         """A batch, or one of the parts of one, on the devices as the training loop places it."""
         rows = meshes.global_batch(batch, self.config.batch_size // parts, self.mesh)
-        if self.packing is None:
+        if (plan := self.learner.packing) is None:
             return rows
-        plan = self.packing
         if parts > 1:
             plan = replace(plan, groups=plan.groups // parts, parts=1)
         captions = feed.laid_out(batch["text"], plan)
@@ -79,8 +80,8 @@ class MeasuredStep:
 
     def model_flop(self) -> dict[str, float]:
         """What the model needs of a step, by part."""
-        encoder = self.learner.encoder
-        return model_flops.parts(self.config, encoder.module if encoder else None, self.packing)
+        encoder, packing = self.learner.encoder, self.learner.packing
+        return model_flops.parts(self.config, encoder.module if encoder else None, packing)
 
     def round(self, steps: int) -> Round:
         """The training loop's own steps: one in flight, metrics read a step late."""

@@ -5,6 +5,7 @@ again, the whole of one block at a time. Attention counts as if it were not fuse
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import flax.linen as nn
@@ -15,36 +16,50 @@ from ml_collections import ConfigDict
 
 from aligngap.config import REMAT
 from aligngap.data import records
+from aligngap.data.packing_plan import Plan
 from aligngap.models import dual_encoder, parameters
 from aligngap.objectives.objective import distils
 from aligngap.training import remat
 from aligngap.training.step import TAUGHT, key_of, make_encode, make_loss
 
 
-def of_step(config: ConfigDict, width: int = 0) -> float:
-    """Bytes over all devices; `width` is of the semantics that the step itself embeds."""
-    return by_policy(config, width, (config.model.remat,))[config.model.remat]
+def of_step(config: ConfigDict, width: int = 0, packing: Plan | None = None) -> float:
+    """Bytes over all devices; `width` is of the semantics that the step itself embeds, `packing` of
+    its captions, in the first of its shapes."""
+    return by_policy(config, width, packing, (config.model.remat,))[config.model.remat]
 
 
 def by_policy(
-    config: ConfigDict, width: int = 0, policies: tuple[str, ...] = REMAT
+    config: ConfigDict,
+    width: int = 0,
+    packing: Plan | None = None,
+    policies: tuple[str, ...] = REMAT,
 ) -> dict[str, float]:
     """Policy → the bytes of a step under it."""
-    saved = {p: _saved(remat.under(config, p), width) for p in {"none", *policies}}
+    saved = {p: _saved(remat.under(config, p), width, packing) for p in {"none", *policies}}
     block = {p: (saved["none"] - saved[p]) / _layers(config) for p in policies}
     return {p: saved[p] + block[p] for p in policies}
 
 
 def largest_batches(
-    config: ConfigDict, own: dict[str, float], room: float, parts: int, width: int = 0
+    config: ConfigDict,
+    own: dict[str, float],
+    room: float,
+    parts: int,
+    width: int = 0,
+    packing: Plan | None = None,
 ) -> dict[str, int]:
     """Policy → the largest batch over `parts` devices whose activations `room` bytes of each hold;
     `own` is what `by_policy` says of the config.
 
     What a batch saves is a polynomial of its size: of the second degree, where [B, B] arrays are.
     """
-    unit, sizes = parts * config.microbatches, [config.batch_size * factor for factor in (1, 2, 4)]
-    found = [own, *(by_policy(_of_size(config, size), width) for size in sizes[1:])]
+    unit, factors = parts * config.microbatches, (1, 2, 4)
+    sizes = [config.batch_size * factor for factor in factors]
+    found = [own]
+    for factor in factors[1:]:
+        larger, plan = _times(factor, config, packing)
+        found.append(by_policy(larger, width, plan))
     return {
         policy: _largest(sizes, [of[policy] / parts for of in found], room) // unit * unit
         for policy in own
@@ -59,10 +74,14 @@ def _largest(sizes: list[int], bytes_: list[float], room: float) -> int:
     return max(int(2 * left / (slope + math.sqrt(under))), 0) if left > 0 else 0
 
 
-def _of_size(config: ConfigDict, batch_size: int) -> ConfigDict:
+def _times(factor: int, config: ConfigDict, packing: Plan | None) -> tuple[ConfigDict, Plan | None]:
+    """With a batch so many times as large, whose captions need as many times the rows."""
     own = config.copy_and_resolve_references()
-    own.batch_size = batch_size
-    return own
+    own.batch_size = factor * config.batch_size
+    if packing is not None:
+        counts = tuple(factor * count for count in packing.counts)
+        packing = replace(packing, size=factor * packing.size, counts=counts)
+    return own, packing
 
 
 def _layers(config: ConfigDict) -> int:
@@ -71,19 +90,20 @@ def _layers(config: ConfigDict) -> int:
     return int(text.layers if image.stages else image.layers)
 
 
-def _saved(config: ConfigDict, width: int) -> int:
+def _saved(config: ConfigDict, width: int, packing: Plan | None) -> int:
     """Bytes that the forward pass keeps for the backward pass, less those of all parameters, which
     are kept anyway. So a tiny batch's may be below 0, where it keeps other forms of some."""
     model = dual_encoder.make(config)
     params = nn.unbox(parameters.abstract(config, model))
-    shapes = records.batch_shapes(config).items()
-    batch = {name: jax.ShapeDtypeStruct(*array) for name, array in shapes}
+    packed = packing.shapes(packing.counts[0]) if packing else {}
+    shapes = records.batch_shapes(config) | packed
+    batch = {name: jax.ShapeDtypeStruct(*array) for name, array in shapes.items()}
     if width:
         batch["semantics"] = jax.ShapeDtypeStruct((config.batch_size, width), jnp.float32)
     encode, loss_of = make_encode(config, model), make_loss(config, model)
 
     def residuals(params: Any, batch: Any) -> Any:
-        part = jax.tree.map(lambda x: x[: config.batch_size // config.microbatches], batch)
+        part = jax.tree.map(lambda x: x[: len(x) // config.microbatches], batch)
         step = jnp.zeros((), jnp.int32)
         key = key_of(config, step)
         of_part = jax.vjp(lambda p: encode(p, part, key), params)[1]

@@ -59,9 +59,9 @@ def describe(config: ConfigDict, topology: str = "") -> str:
     if encoder:
         kept.append(("encoder", 4 * _size(inputs[0])))
     always = sum(size for _, size in kept)
-    policies = _policies(config, encoder, always, parts, inputs, topology) if topology else {}
+    policies = _policies(config, encoder, plan, always, parts, inputs, topology) if topology else {}
     own = remat.under(config, _decided(config, policies, always, topology))
-    saved, work = _activations(own, encoder) / parts, _work(own, encoder, inputs)
+    saved, work = _activations(own, encoder, plan) / parts, _work(own, encoder, inputs)
     lines = [
         f"Model            {config.name}, tie: {config.model.tie}",
         f"Remat            {own.model.remat}" + (" (auto)" if own != config else ""),
@@ -94,12 +94,18 @@ class Policy:
 
 
 def _policies(
-    config: ConfigDict, encoder: Bert | None, always: int, parts: int, inputs: Any, topology: str
+    config: ConfigDict,
+    encoder: Bert | None,
+    plan: Plan | None,
+    always: int,
+    parts: int,
+    inputs: Any,
+    topology: str,
 ) -> dict[str, Policy]:
     width = _width(encoder)
-    saved = activations.by_policy(config, width)
+    saved = activations.by_policy(config, width, plan)
     room = _memory(topology) - always
-    largest = activations.largest_batches(config, saved, room, parts, width)
+    largest = activations.largest_batches(config, saved, room, parts, width, plan)
     return {
         policy: Policy(
             max(saved[policy], 0.0) / parts,
@@ -135,8 +141,8 @@ def _by_policy(policies: dict[str, Policy]) -> Iterator[str]:
         yield f"  {name:<16} {size:<14} {policy.work:<14.4g} {policy.largest:,}"
 
 
-def _activations(config: ConfigDict, encoder: Bert | None) -> float:
-    return max(activations.of_step(config, _width(encoder)), 0.0)
+def _activations(config: ConfigDict, encoder: Bert | None, plan: Plan | None) -> float:
+    return max(activations.of_step(config, _width(encoder), plan), 0.0)
 
 
 def _width(encoder: Bert | None) -> int:

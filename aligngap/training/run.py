@@ -47,6 +47,7 @@ class Learner:
     tx: optax.GradientTransformation
     abstract: TrainState  # Shapes, dtypes and logical axis names.
     encoder: SentenceEncoder | None  # What captions mean, where the step is to say it.
+    packing: Plan | None  # Of its captions, where they are packed and their lengths known.
 
     @cached_property
     def layout(self) -> Any:
@@ -70,15 +71,22 @@ class Learner:
         held = step.args if isinstance(step, partial) else ()  # The frozen sentence encoder.
         return getattr(step, "func", step).lower(*held, *inputs)
 
+    def under(self, config: ConfigDict, packing: Plan | None) -> "Learner":
+        """The same by a config of another remat policy, with captions packed by a plan."""
+        module = dual_encoder.make(config)
+        return dataclasses.replace(self, config=config, module=module, packing=packing)
+
     def step_bytes(self, **options: Any) -> float:
-        """Bytes on a device while the compiled step runs: state, batch and what it makes of them.
+        """Bytes on a device while the compiled step runs: state, batch and what it makes of them;
+        of packed captions, in the shape that nearly all steps have.
 
         Compiling is no loss: the first step finds it done. Infinite where XLA says that it cannot.
         `options` are the compiler's.
         """
-        own = records.SEMANTICS if records.rescales(self.config) else 0
-        shapes = records.batch_shapes(self.config, own).items()
-        batch = {name: jax.ShapeDtypeStruct(*array) for name, array in shapes}
+        own, plan = records.SEMANTICS if records.rescales(self.config) else 0, self.packing
+        packed = plan.shapes(plan.counts[0]) if plan else {}
+        shapes = records.batch_shapes(self.config, own) | packed
+        batch = {name: jax.ShapeDtypeStruct(*array) for name, array in shapes.items()}
         over = dict.fromkeys(batch, meshes.batch_sharding(self.mesh))
         state = meshes.placed(nn.unbox(self.abstract), self.layout)
         requests = agreement.requests(agreement.Request.NOTHING, self.mesh)
@@ -107,7 +115,6 @@ class Run(Learner):
     tokenizer: Tokenizer
     source: Source  # The training split.
     initial: InitialModel | None = None  # Where it starts, in a folder without checkpoint.
-    packing: Plan | None = None  # Of its captions, where they are packed.
 
     @cached_property
     def at_peak(self) -> float | None:
@@ -127,7 +134,7 @@ def learner(config: ConfigDict) -> Learner:
     module, tx = dual_encoder.make(config), optimizer.make(config)
     abstract = state.abstract(config, module, tx)
     meshes.shardings(abstract, mesh)
-    return Learner(config, mesh, module, tx, abstract, _encoder(config))
+    return Learner(config, mesh, module, tx, abstract, _encoder(config), None)
 
 
 def reopen(folder: Path) -> Learner:
@@ -136,13 +143,12 @@ def reopen(folder: Path) -> Learner:
     config.mesh.update(data=-1, fsdp=1, tensor=1)
     mesh = meshes.make(config)
     module, tx = dual_encoder.make(config), optimizer.make(config)
-    return Learner(config, mesh, module, tx, state.abstract(config, module, tx), None)
+    return Learner(config, mesh, module, tx, state.abstract(config, module, tx), None, None)
 
 
 def prepare(config: ConfigDict, folder: Path) -> Run:
     """Checks everything that can be wrong before the workdir is touched, then claims it."""
-    made = remat.fitted(config, learner)
-    config = made.config
+    made, tokenizer = learner(config), None
     optimizer.check(config, made.abstract.params)
     source = corpora.open_train(config)
     evaluator.check(config, training=True)
@@ -152,6 +158,11 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
         if jax.process_index() == 0:
             tokenizer = _tokenizer(config, folder, source, start)
             workdir.check(folder, config)
+    packing = _plan(config, made.mesh, source, tokenizer)
+    made = remat.fitted(config, partial(made.under, packing=packing))
+    config = made.config
+    with distributed.together():
+        if tokenizer is not None:  # In the first process.
             with _while_nobody_trains(folder):
                 workdir.claim(folder, config)
                 if not tokenizers.held(config, folder / "tokenizer"):
@@ -160,8 +171,8 @@ def prepare(config: ConfigDict, folder: Path) -> Run:
     if jax.process_index() == 0:
         for misfit in fit.misfits(config, source, tokenizer):
             progress.say(f"WARNING: {misfit}")
-    own = (made.config, made.mesh, made.module, made.tx, made.abstract, made.encoder)
-    run = Run(*own, folder, tokenizer, source, start, _plan(config, made.mesh, source, tokenizer))
+    own = (made.config, made.mesh, made.module, made.tx, made.abstract, made.encoder, packing)
+    run = Run(*own, folder, tokenizer, source, start)
     vars(run).update(vars(made))  # The step too, where it is compiled.
     return run
 
@@ -219,13 +230,16 @@ def _encoder(config: ConfigDict) -> SentenceEncoder | None:
     return sentences.load(config.data.semantics_model, data_dir(config.data.data_dir))
 
 
-def _plan(config: ConfigDict, mesh: Mesh, source: Source, tokenizer: Tokenizer) -> Plan | None:
-    """How captions are packed, as the first process finds from the corpus; None: they are not."""
+def _plan(
+    config: ConfigDict, mesh: Mesh, source: Source, tokenizer: Tokenizer | None
+) -> Plan | None:
+    """How captions are packed, as the first process, which has a tokenizer, finds from the corpus;
+    None: they are not."""
     if not config.data.pack_captions:
         return None
     groups, counts = meshes.groups(mesh, config.microbatches), None
     with distributed.together():
-        if jax.process_index() == 0:
+        if tokenizer is not None:
             counts = packing_plan.counts(config, source, tokenizer, groups)
     return packing_plan.make(config, groups, tuple(distributed.of_first(counts)))
 

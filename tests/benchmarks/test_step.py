@@ -74,7 +74,7 @@ def test_packed_captions_are_fed_as_training_feeds_them():
     given = ["--config.batch_size=256", "--config.microbatches=2"]
     padded = MeasuredStep(config("clip", *given))
     packed = MeasuredStep(config("clip", *given, "--config.data.pack_captions=True"))
-    plan, batch = packed.packing, packed.placed(next(packed.batches))
+    plan, batch = packed.learner.packing, packed.placed(next(packed.batches))
     assert plan.groups == 2 * jax.device_count() and plan.counts[0] < plan.size
     for name, array in plan.shapes(plan.counts[0]).items():
         assert (batch[name].shape, batch[name].dtype) == (array.shape, array.dtype)

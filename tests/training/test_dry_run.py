@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from aligngap import config as configs
-from aligngap.data import tokenizers
+from aligngap.data import packing_plan, tokenizers
 from aligngap.errors import UsageError
 from aligngap.runs import sweep
-from aligngap.training import dry_run, in_turn
+from aligngap.training import activations, dry_run, in_turn
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PAPER = str(CONFIGS / "alignclip_vit_b16_cc12m.py")
@@ -154,3 +154,18 @@ def test_each_policy_has_its_batch_and_auto_takes_the_first_that_fits():
     text = dry_run.describe(config, "h100-1")
     (memory,) = [line for line in text.splitlines() if "of its memory" in line]
     assert "95 % with activations" in memory
+
+
+def test_packed_captions_keep_what_their_rows_need():
+    """As many as captions, what padded ones keep; a quarter of that, less, and room for more."""
+    config = configs.load(PAPER, [*SMALL, "--config.model.text.context_length=80"])
+    plan = packing_plan.make(config, 2, (64, 256))
+    padded = activations.by_policy(config)
+    packed = activations.by_policy(config, packing=plan)
+    whole = activations.by_policy(config, packing=packing_plan.make(config, 2, (256,)))
+    for policy in configs.REMAT:
+        assert whole[policy] == pytest.approx(padded[policy], rel=0.01)
+        assert packed[policy] < 0.9 * whole[policy]
+    largest = activations.largest_batches(config, packed, 1e9, 1, packing=plan)
+    for policy, size in activations.largest_batches(config, padded, 1e9, 1).items():
+        assert largest[policy] > 1.1 * size

@@ -15,8 +15,8 @@ from aligngap.data import pipeline
 from aligngap.errors import UsageError
 from aligngap.models import dual_encoder, parameters
 from aligngap.models.transformer import Transformer
-from aligngap.parallel import mesh as meshes
 from aligngap.training import agreement, remat, state
+from aligngap.training import feed as feeds
 from aligngap.training import run as runs
 
 pytestmark = pytest.mark.corpus
@@ -112,18 +112,19 @@ def test_auto_takes_the_least_recomputation_that_fits(small, capfd):
         decided(need["block"])
 
 
-def test_a_run_holds_what_was_decided_and_goes_on_with_another(small, tmp_path, caplog):
-    small.model.remat = "auto"
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_run_holds_what_was_decided_and_goes_on_with_another(small, tmp_path, caplog, packed):
+    small.model.remat, small.data.pack_captions = "auto", packed
     run = runs.prepare(small, tmp_path)  # Of this machine's memory.
     assert run.config.model.remat == "none"
     held = json.loads((tmp_path / "config.json").read_text())
     assert held["model"]["remat"] == "none"
     # What was compiled to decide is not compiled again.
-    batch = next(iter(pipeline.batches(run.config, run.source, run.tokenizer)))
+    batches = pipeline.batches(run.config, run.source, run.tokenizer)
+    batch = next(feeds.make(batches, run.config.batch_size, run.mesh, run.packing)).batch
     current = state.create(run.config, run.module, run.tx, run.mesh)
     with jax.set_mesh(run.mesh), jax.log_compiles(), caplog.at_level(logging.WARNING):
         nothing = agreement.requests(agreement.Request.NOTHING, run.mesh)
-        batch = meshes.global_batch(batch, run.config.batch_size, run.mesh)
         caplog.clear()
         jax.block_until_ready(run.compiled_step(current, batch, nothing))
     assert not [line for line in caplog.messages if "Finished XLA compilation" in line]
