@@ -4,7 +4,7 @@ The step is the one that training compiles, one in flight as there, on random pi
 with --data on rows of the config's corpus. FLOP are those that the model needs (formulas of
 `training.model_flops`) and, beside them, those that the hardware does (counted in the jaxpr: what
 is computed again counts again). MFU is the first over the devices' known peak; where that is not
-known, over a product of matrices measured in the same rounds, and the line says so.
+known, over a product of matrices on each, measured in the same rounds, and the line says so.
 
 --peers adds other programs that train the same model: `benchmarks/step_peers.py`.
 """
@@ -12,7 +12,7 @@ known, over a product of matrices measured in the same rounds, and the line says
 import argparse
 import os
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from aligngap import atomic, devices, flops
+from aligngap import atomic, devices, flops, xla_flags
 from aligngap import config as configs
 from aligngap.benchmarks import step_parts, timing
 from aligngap.benchmarks.measured_step import MeasuredStep, Round
@@ -31,11 +32,12 @@ from aligngap.data import corpora, pipeline, records, tokenizers
 from aligngap.data.records import Batch
 from aligngap.errors import UsageError
 from aligngap.flags import positive
+from aligngap.parallel import mesh as meshes
 from aligngap.training import frozen
 from aligngap.training.step import make_step
 
 OVERRIDES = True
-SIDE = 2048  # Of the matrices whose product stands for a peak that is not known.
+SIDE = 2048  # Of the matrices whose product on each device stands for a peak that is not known.
 PART = "{:<18} {:>10} {:>7} {:>10} {:>8} {:>6}"
 
 
@@ -58,6 +60,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Prints the lines."""
     config = configs.load(arguments.config, arguments.overrides)
+    xla_flags.give(os.environ, config.deterministic)
     if arguments.peers and arguments.data:
         raise UsageError("--peers are compared on one batch in memory: give no --data")
     if arguments.peers:  # They need memory of the same device.
@@ -88,7 +91,7 @@ def measure(step: MeasuredStep, rounds: int, steps: int, beside: SideBySide) -> 
     for _ in range(rounds):
         took.append(step.round(steps))
         beside.turn(steps)
-        products += [] if peak else [_product_rate(config.compute_dtype)]
+        products += [] if peak else [_product_rate(step)]
     useful = step.model_flop()
     seconds = statistics.median(round.seconds for round in took)
     rate = sum(useful.values()) / seconds
@@ -178,18 +181,24 @@ def _peak(found: dict[str, Any]) -> str:
     rate = f"{found['peak'] / 1e12:,.4g} TFLOP/s"
     if found["peak_is_known"]:
         return f"the devices' peak, {rate}"
-    return f"{rate}, which a product of {SIDE:,}² matrices reached in these rounds"
+    return f"{rate}, which a product of {SIDE:,}² matrices on each device reached in these rounds"
 
 
 def _gib(size: float) -> str:
     return f"{size / 2**30:,.2f} GiB"
 
 
-def _product_rate(dtype: str) -> float:
-    """FLOP/s of one large product on one device, the better of two."""
-    matrix = jnp.full((SIDE, SIDE), 1 / SIDE, dtype)
-    product = jax.jit(lambda a, b: a @ b)
-    return 2 * SIDE**3 / min(timing.calls(partial(product, matrix, matrix), 2))
+def _product_rate(step: MeasuredStep) -> float:
+    """FLOP/s of all devices together, the better of two."""
+    return jax.device_count() * 2 * SIDE**3 / min(timing.calls(product(step), 2))
+
+
+def product(step: MeasuredStep) -> Callable[[], jax.Array]:
+    """A call: one large product on each device, at once, since those of a CPU share its cores."""
+    every, dtype = NamedSharding(step.mesh, PartitionSpec(meshes.AXES)), step.config.compute_dtype
+    rows = jnp.full((jax.device_count() * SIDE, SIDE), 1 / SIDE, dtype, device=every)
+    matrix = jnp.full((SIDE, SIDE), 1 / SIDE, dtype, device=meshes.replicated(step.mesh))
+    return partial(jax.jit(jnp.matmul, out_shardings=every), rows, matrix)
 
 
 def _rows(config: ConfigDict) -> Iterator[Batch]:

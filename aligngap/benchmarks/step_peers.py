@@ -207,14 +207,14 @@ def _torch_device() -> str:
 
 
 def job(config: ConfigDict, folder: Path, compiled: bool, device: str) -> StepJob:
-    """What a program is asked for; UsageError for a loss or an optimiser that it does not have."""
+    """What a program is asked for; UsageError for what it does not have."""
     objective, optimizer = config.objective, config.optimizer
     given, wanted = keys(config), keys(default())
     for name in AS_DEFAULT:
         if given[name] != wanted[name]:
             raise UsageError(
-                f"--peers: {name}={given[name]}, and the other programs know CLIP's loss, "
-                "separation and AdamW alone"
+                f"--peers: {name}={given[name]}, and the other programs know CLIP's loss and "
+                "separation, held whole, AdamW in float32, all patches and padded captions alone"
             )
     return StepJob(
         folder=str(folder),
@@ -241,9 +241,10 @@ def job(config: ConfigDict, folder: Path, compiled: bool, device: str) -> StepJo
 # Fields that must be the default's.
 AS_DEFAULT = (
     *(f"objective.{term}_weight" for term in TERMS if term not in ("contrastive", "separation")),
-    *("objective.mask_duplicates", "objective.temperature", "objective.swap"),
+    *("objective.mask_duplicates", "objective.temperature", "objective.swap", "objective.tile"),
+    *("optimizer.name", "optimizer.moments"),
     *("optimizer.clip_norm", "optimizer.lr_factors", "optimizer.ema_decay"),
-    *("data.semantics_from", "microbatches"),
+    *("model.image.patch_dropout", "data.pack_captions", "data.semantics_from", "microbatches"),
 )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from aligngap.config import load
 from aligngap.data import records
 from aligngap.errors import UsageError
 from aligngap.training import run as runs
+from aligngap.xla_flags import PLATFORMS
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "small_step.py"
@@ -58,7 +60,7 @@ def test_figures_agree(tmp_path, capsys):
     parts = ["image tower", "text tower", "loss", "optimiser", "copy of the batch"]
     assert list(found["parts"]) == parts and min(found["parts"].values()) > 0
     assert f"batch 16, float32; {jax.device_count()} × cpu" in said
-    assert "which a product of 2,048² matrices reached in these rounds" in said
+    assert "which a product of 2,048² matrices on each device reached in these rounds" in said
     assert list(trace.rglob("*.xplane.pb"))
 
 
@@ -68,6 +70,25 @@ def test_a_step_is_trainings_own():
     losses = [step.first_loss, *(step.round(1).loss for _ in range(2))]
     assert all(map(math.isfinite, losses)) and int(step.state.step) == 4
     assert losses[0] == pytest.approx(math.log(16), rel=0.2)  # At random, among 16 pairs.
+
+
+def test_auto_is_what_training_takes_and_a_peak_is_that_of_all_devices():
+    measured = MeasuredStep(config("clip", "--config.model.remat=auto"))
+    assert measured.config.model.remat == measured.learner.config.model.remat == "none"
+    found = step.product(measured)()
+    assert found.sharding.device_set == {*jax.devices()}
+    assert {part.data.shape for part in found.addressable_shards} == {(step.SIDE, step.SIDE)}
+
+
+def test_a_deterministic_step_is_measured_as_it_trains(monkeypatch):
+    """On a machine with a GPU's packages; the flags are given before anything else is told."""
+    monkeypatch.setitem(PLATFORMS, "cuda", PLATFORMS["cuda"]._replace(packages=("jax",)))
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda,cpu")
+    for variable in ("XLA_FLAGS", "XLA_PYTHON_CLIENT_MEM_FRACTION"):
+        monkeypatch.setenv(variable, os.environ.get(variable, ""))
+    given = [f"--config={CONFIG}:clip", "--config.deterministic=True", "--data"]
+    assert main(["bench", "step", *given, "--peers", "transformers"]) == 2
+    assert "--xla_gpu_deterministic_ops=true" in os.environ["XLA_FLAGS"].split()
 
 
 def test_packed_captions_are_fed_as_training_feeds_them():
@@ -127,6 +148,11 @@ def test_a_program_that_is_not_here_is_told_of(monkeypatch, capsys):
     [
         (["--config.objective.uniformity_weight=1.0"], "objective.uniformity_weight=1.0"),
         (["--config.microbatches=2"], "microbatches=2"),
+        (["--config.optimizer.name=lion"], "optimizer.name=lion"),
+        (["--config.optimizer.moments=bfloat16"], "optimizer.moments=bfloat16"),
+        (["--config.model.image.patch_dropout=0.5"], "model.image.patch_dropout=0.5"),
+        (["--config.data.pack_captions=True"], "data.pack_captions=True"),
+        (["--config.objective.tile=8"], "objective.tile=8"),
     ],
 )
 def test_what_others_cannot_train_is_one_line(given, why, tmp_path):
