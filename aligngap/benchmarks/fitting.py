@@ -4,6 +4,9 @@ Memory of a step is close to linear in the batch: two small batches are compiled
 extrapolated. Nothing is allocated.
 """
 
+import math
+import sys
+
 import jax
 from ml_collections import ConfigDict
 
@@ -17,9 +20,18 @@ def largest_batch(
 ) -> int:
     """Of at most `most` pairs, in `limit` bytes a device; 0: not even the first probe fits."""
     few, more = (memory(_with(config, batch)) for batch in probes)
+    return extrapolated(few, more, limit, most, probes)
+
+
+def extrapolated(
+    few: float, more: float, limit: float, most: int, probes: tuple[int, int] = PROBES
+) -> int:
+    """The same by the bytes of both probes; infinite: XLA says that it cannot."""
+    if few > limit or math.isinf(few):
+        return 0
     a_pair = max((more - few) / (probes[1] - probes[0]), 1.0)
-    room = (limit - few) / a_pair + probes[0]
-    return max(0, min(int(room), most) // probes[0] * probes[0])
+    room = (min(limit, sys.float_info.max) - few) / a_pair + probes[0]
+    return int(min(room, most)) // probes[0] * probes[0]
 
 
 def memory(config: ConfigDict) -> float:

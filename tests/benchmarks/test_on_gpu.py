@@ -1,6 +1,7 @@
 """The command for a GPU, rehearsed at small size; and the batch that fits, against the compiler."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -58,6 +59,23 @@ def test_the_largest_batch_is_the_largest_that_fits():
     assert fitting.memory(made) <= limit
     made.batch_size += step
     assert fitting.memory(made) > limit
+
+
+@pytest.mark.parametrize(
+    ("few", "more", "limit", "wanted"),
+    [
+        (1e9, 3e9, 5e9, 320),
+        (1e9, 3e9, 1e8, 0),
+        (math.inf, math.inf, 5e9, 0),
+        (math.inf, math.inf, math.inf, 0),
+        (1e9, math.inf, 5e9, 64),
+        (6e9, math.inf, 5e9, 0),
+        (1e9, math.inf, math.inf, 64),
+        (1e9, 3e9, math.inf, 4096),
+    ],
+)
+def test_what_xla_cannot_compile_does_not_fit(few, more, limit, wanted):
+    assert fitting.extrapolated(few, more, limit, 4096) == wanted
 
 
 @pytest.mark.system
