@@ -43,6 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.workdir) if arguments.workdir else None
     if arguments.at_once > 1 and arguments.sweep != ALL:
         raise UsageError(f"--at_once={arguments.at_once} goes with --sweep, without a point")
+    if arguments.topology and (not arguments.dry_run or arguments.sweep == ALL):
+        raise UsageError(
+            f"--topology={arguments.topology} goes with --dry_run, of a config or a sweep's point"
+        )
     overrides = list(arguments.overrides)
     if arguments.init_from:
         overrides.append(f"--config.init_from={arguments.init_from}")

@@ -14,6 +14,7 @@ from aligngap.training import run as runs
 
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 ROOT = Path(__file__).parents[2]
+QUICKSTART = ["train", f"--config={ROOT}/configs/quickstart.py"]
 
 
 def refused(done, code, *words):
@@ -132,8 +133,10 @@ def test_unwritable_workdir(program, tmp_path):
     [
         (["train", "--config=nowhere.py", "--workdir=x"], 2, ["nowhere.py does not exist"]),
         (["train", f"--config={ROOT}/configs/quickstart.py:clap", "--workdir=x"], 2, ["'clap'"]),
-        (["train", f"--config={ROOT}/configs/quickstart.py"], 2, ["--workdir"]),
-        (["train", f"--config={ROOT}/configs/quickstart.py", "--wrokdir=x"], 2, ["--wrokdir"]),
+        (QUICKSTART, 2, ["--workdir"]),
+        ([*QUICKSTART, "--wrokdir=x"], 2, ["--wrokdir"]),
+        ([*QUICKSTART, "--workdir=x", "--topology=h100-1"], 2, ["--topology=h100-1", "--dry_run"]),
+        ([*QUICKSTART, "--sweep", "--dry_run", "--topology=tape-0"], 2, ["--topology=tape-0"]),
         (["tarin"], 2, ["tarin"]),
         ([], 2, ["VERB"]),
         (["evaluate", "--workdir=nowhere"], 1, ["nowhere holds no run"]),
