@@ -1,7 +1,8 @@
 """Where the time of a step goes: each part of it compiled and timed by itself.
 
 Forward and backward pass of each tower with a random cotangent, the loss with the gradients of
-embeddings and scale, the optimiser's update, the copy of a batch to the devices. A step's own
+embeddings and scale, the forward passes of a teacher and of what embeds captions, the optimiser's
+update, the copy of a batch to the devices. A step's own
 program overlaps and fuses across these, so that they need not add up to it; encoding once more
 (GradCache) is in none of them.
 """
@@ -16,9 +17,11 @@ import optax
 
 from aligngap.benchmarks import timing
 from aligngap.benchmarks.measured_step import MeasuredStep
+from aligngap.data.sentences import SentenceEncoder
 from aligngap.objectives.objective import distils
 from aligngap.parallel import mesh as meshes
-from aligngap.training.step import TAUGHT, key_of, make_encode, make_loss
+from aligngap.training import frozen
+from aligngap.training.step import TAUGHT, key_of, make_encode, make_loss, make_taught
 from aligngap.unit import unit_rows
 
 REPEATS = 3
@@ -31,6 +34,10 @@ def seconds(step: MeasuredStep) -> dict[str, float]:
         batch = step.placed(rows)
         found = {name: _tower(step, which, rows) for which, name in enumerate(TOWERS)}
         found["loss"] = _loss(step, batch)
+        if distils(step.config):
+            found["teacher"] = _teacher(step, batch)
+        if (encoder := step.learner.encoder) is not None:
+            found["sentence encoder"] = _sentences(step, encoder, batch["sentence"])
         found["optimiser"] = _optimiser(step)
         found["copy of the batch"] = _median(lambda: step.placed(rows))
     return found
@@ -72,6 +79,23 @@ def _loss(step: MeasuredStep, batch: Any) -> float:
     function = jax.jit(meshes.with_rules(jax.value_and_grad(scored, argnums=(0, 1))))
     embeddings = _random(step, shape), _random(step, shape, seed=1)
     return _median(lambda: function(scalars, embeddings, batch))
+
+
+def _teacher(step: MeasuredStep, batch: Any) -> float:
+    taught = make_taught(step.config, step.learner.module)
+
+    def embeddings(state: Any, batch: Any) -> Any:
+        found = taught(state, batch)
+        return [found[name] for name in TAUGHT]
+
+    function = jax.jit(meshes.with_rules(embeddings))
+    return _median(lambda: function(step.state, batch))
+
+
+def _sentences(step: MeasuredStep, encoder: SentenceEncoder, ids: Any) -> float:
+    params, count = frozen.placed(encoder.params, step.mesh), step.config.microbatches
+    function = jax.jit(lambda params, ids: frozen.embed(encoder.module, params, ids, count))
+    return _median(lambda: function(params, ids))
 
 
 def _optimiser(step: MeasuredStep) -> float:

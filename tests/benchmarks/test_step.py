@@ -19,6 +19,8 @@ from aligngap.errors import UsageError
 from aligngap.training import run as runs
 from aligngap.xla_flags import PLATFORMS
 
+import sentence_folders
+
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "small_step.py"
 SMALL = (
@@ -103,6 +105,17 @@ def test_packed_captions_are_fed_as_training_feeds_them():
     assert packed.model_flop()["text tower"] < 0.8 * padded.model_flop()["text tower"]
     assert step_parts.seconds(packed)["text tower"] > 0
     assert step.hardware_flop(packed) < step.hardware_flop(padded)
+
+
+def test_what_embeds_without_learning_is_a_part(tmp_path):
+    """Under the names of its FLOP, so that its line says its rate."""
+    sentence_folders.without_torch(tmp_path)
+    own = [f"--config.data.semantics_model={tmp_path}", "--config.data.semantics_from=step"]
+    own += ["--config.data.semantics_tokens=24", "--config.objective.distillation_weight=1.0"]
+    measured = MeasuredStep(config("alignclip", *own))
+    found = step_parts.seconds(measured)
+    assert measured.model_flop().keys() < found.keys()
+    assert found["teacher"] > 0 and found["sentence encoder"] > 0
 
 
 def test_a_random_batch_is_like_a_real_one():
