@@ -50,7 +50,7 @@ class Raw:
     keywords: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
-    role: str = ""  # Of the split that the files put it in: train | validation | test; "": none.
+    role: str = ""  # Of the split that the files put it in, train | validation | test; "": none.
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ class Columns:
     def labels_of(self, row: Mapping[str, Any]) -> dict[str, str]:
         """The classes of a row, by kind; LeftOut where one has none."""
         for kind in self.labels:
-            if row.get(kind) in (None, ""):
+            if row.get(kind) in (None, "", b""):
                 raise LeftOut("no label", kind)
-        return {kind: str(row[kind]).strip() for kind in self.labels}
+        return {kind: _text(row[kind]).strip() for kind in self.labels}
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,12 @@ class Settings:
 
 
 def texts_in(value: Any) -> list[str]:
-    """Text → [text]; a list → its texts; dicts of COCO's or Karpathy's form → theirs."""
-    if value is None:
+    """Text → [text]; a list → its texts; dicts of COCO's or Karpathy's form → theirs. Bytes are
+    UTF-8, LeftOut for others; true, false and NaN say nothing."""
+    if value is None or isinstance(value, bool) or value != value:
         return []
-    if isinstance(value, str):
-        return [value]
+    if isinstance(value, str | bytes):
+        return [_text(value)]
     if isinstance(value, Mapping):
         return texts_in(value.get(_first((*CAPTIONS, "raw"), value)))
     if isinstance(value, Sequence):
@@ -190,6 +191,10 @@ def parsed(content: bytes) -> dict[str, Any]:
 def digest(content: bytes) -> int:
     """64 bits of BLAKE2b: what decides a record's split, and tells equal ones."""
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+def _text(value: Any) -> str:
+    return decoded(value) if isinstance(value, bytes) else str(value)
 
 
 def _first(wanted: Iterable[str], names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from aligngap.data import images
-from aligngap.data.sources.raw import Columns
+from aligngap.data.sources.raw import Columns, LeftOut, texts_in
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
 
@@ -136,6 +136,15 @@ def test_labels_become_classes(pairs, make, tmp_path):
     assert corpus.kinds == ("kind",)
     assert corpus.classes("kind") == {"long_ones": ["long ones"], "short-ones": ["short ones"]}
     assert corpus.open("train")[0].labels["kind"] in corpus.classes("kind")
+
+
+def test_values_that_are_no_text():
+    """Bytes of old parquet files; what JSON has where there is no caption."""
+    nothing = [None, True, float("nan"), [], {"raw": None}]
+    assert texts_in([b"a caf\xc3\xa9", "b", 3, *nothing]) == ["a café", "b", "3"]
+    assert Columns(labels=("kind",)).labels_of({"kind": b"cat "}) == {"kind": "cat"}
+    with pytest.raises(LeftOut, match="text is no UTF-8"):
+        texts_in([b"caf\xe9"])
 
 
 def test_a_source_can_be_sent_to_another_process(pairs, make, tmp_path):
