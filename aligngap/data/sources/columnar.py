@@ -20,7 +20,7 @@ import pyarrow.parquet
 from aligngap.addresses import is_remote
 from aligngap.data.sources.kept import Kept
 from aligngap.data.sources.parquet_ranges import remote_footer, remote_group
-from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw
+from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw, split_of
 from aligngap.errors import AligngapError
 
 GROUPS_KEPT = 16  # Row groups that a process holds, of all that is not read in blocks.
@@ -64,7 +64,8 @@ class Parquet:
             raise LeftOut("no image", name)
         captions = [text for row in rows for text in self._columns.texts(row)]
         keywords = dict.fromkeys(word for row in rows for word in self._columns.keywords_of(row))
-        return Raw(image, captions, list(keywords), self._columns.labels_of(rows[0]), name)
+        labels, splits = self._columns.labels_of(rows[0]), [split_of(row) for row in rows]
+        return Raw(image, captions, list(keywords), labels, name, splits)
 
     def captions(self, shard: str, place: Place) -> Sequence[str]:
         return self.read(shard, place).captions

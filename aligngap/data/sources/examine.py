@@ -17,7 +17,7 @@ from aligngap import atomic
 from aligngap.data import images, store
 from aligngap.data.records import Record
 from aligngap.data.sources import formats
-from aligngap.data.sources.raw import LeftOut, Place, Raw, Rules, Settings, digest
+from aligngap.data.sources.raw import LeftOut, Place, Raw, Rules, Settings, digest, role_of
 from aligngap.errors import AligngapError, StoreError
 
 # Of each record; and of each caption, one record's after the other's.
@@ -113,12 +113,13 @@ def _add(part: Part, path: str, place: Place, findings: Findings) -> None:
     raw = formats.of(part.settings).read(path, place)
     try:
         record, (width, height) = _checked(raw, part.settings.rules)
+        role = part.role or role_of(raw.splits)
     except LeftOut as reason:
         raise reason.named(raw.name) from None
     row = {
         **{"offset": place.offset, "size": place.size, "image": digest(raw.image)},
         **{"captions": len(record.captions), "width": width, "height": height},
-        "role": raw.role or part.role,
+        "role": role,
     }
     for name, value in row.items():
         findings.columns[name].append(value)

@@ -12,7 +12,7 @@ from typing import Any
 
 from aligngap import addresses
 from aligngap.data import store
-from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw
+from aligngap.data.sources.raw import ROLES, Columns, LeftOut, Place, Raw, role_of, split_of
 from aligngap.errors import AligngapError, Gone, StoreError
 
 SITES = ("http", "https")  # Whose images are fetched first, for instance with img2dataset.
@@ -56,7 +56,7 @@ class Lines:
             about["keywords"],
             about["labels"],
             about["image"],
-            about.get("role", ""),
+            [about.get("role", "")],
         )
 
     def captions(self, shard: str, place: Place) -> Sequence[str]:
@@ -83,8 +83,8 @@ def gather(rows: Iterable[Row | LeftOut], columns: Columns, target: Path) -> Non
         if first is not line:
             first["captions"] += line["captions"]
             first["keywords"] = list(dict.fromkeys(first["keywords"] + line["keywords"]))
-            # Whoever says that an image is held out is heard, also after who says nothing.
-            first |= {"role": line["role"]} if "role" in line and "role" not in first else {}
+            # Whoever says that an image is held out is heard, whatever others say.
+            first["role"] = max(first["role"], line["role"], key=ROLES.index)
     partial = target.with_suffix(".partial")
     with partial.open("w", encoding="utf-8", errors="replace") as file:
         for line in found.values():
@@ -104,14 +104,13 @@ def _line(row: Row, columns: Columns) -> dict[str, Any]:
         raise LeftOut("an image is only a URL", str(row[name]))
     if any(_broken(text) for text in row.values()):
         raise LeftOut("text is no UTF-8", ascii(row[name]))
-    line = {
+    return {
         "image": str(row[name]),
         "captions": columns.texts(row),
         "keywords": columns.keywords_of(row),
         "labels": columns.labels_of(row),
+        "role": role_of([split_of(row)]),
     }
-    role = row.get("role")
-    return line | ({"role": role} if role else {})
 
 
 def _broken(value: Any) -> bool:

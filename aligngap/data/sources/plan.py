@@ -11,7 +11,7 @@ from aligngap.addresses import is_remote
 from aligngap.data import store
 from aligngap.data.sources import columnar, tables
 from aligngap.data.sources.lines import Row
-from aligngap.data.sources.raw import Columns, LeftOut
+from aligngap.data.sources.raw import Columns, LeftOut, role_of
 from aligngap.errors import AligngapError, UsageError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
@@ -108,7 +108,7 @@ def _rows(given: Named, columns: Columns, fetched: Path) -> Iterator[Row | LeftO
 
 
 def _placed(row: Row, given: Named, root: str, columns: Columns) -> Row:
-    role = {"role": given.role} if given.role else {}
+    role = {"split": given.role} if given.role else {}
     name = columns.image_in(row)
     if not row.get(name) or given.images == root:
         return {**row, **role}
@@ -142,15 +142,20 @@ def _saved(given: str, role: str) -> list[Named]:
         return [
             part
             for split in splits
-            for part in _saved(str(folder / Path(split).name), role or _role(split))
+            for part in _saved(str(folder / Path(split).name), role or _role(split, given))
         ]
     files = _json(folder / "state.json")["_data_files"]
     paths = tuple(str(folder / Path(file["filename"]).name) for file in files)
     return [Named("arrow", paths, role)]
 
 
-def _role(split: str) -> str:
-    return tables.ROLES.get(split.lower(), "")
+def _role(split: str, given: str) -> str:
+    try:
+        return role_of([split])
+    except LeftOut as unknown:
+        raise UsageError(
+            f"{given}: {unknown}: name its folders with --source, --validation and --test"
+        ) from None
 
 
 def _suffix(path: str) -> str:

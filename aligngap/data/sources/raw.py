@@ -16,6 +16,13 @@ IMAGES = (
 )
 CAPTIONS = ("captions", "caption", "title", "text", "txt", "sentences", "sentence", "raw")
 
+ROLES = ("", "train", "validation", "test")  # Of an image that has several: the last of them.
+SPLITS = {
+    **dict.fromkeys(("train", "training", "restval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
 
 class LeftOut(AligngapError):
     """Something that does not become a record: a reason to count by, and what it says here."""
@@ -50,7 +57,7 @@ class Raw:
     keywords: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
-    role: str = ""  # Of the split that the files put it in, train | validation | test; "": none.
+    splits: Sequence[str] = ()  # What the files call the split that they put it in, row by row.
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,22 @@ def texts_in(value: Any) -> list[str]:
     if isinstance(value, Sequence):
         return [text for part in value for text in texts_in(part)]
     return [str(value)]
+
+
+def split_of(row: Mapping[str, Any]) -> str:
+    """What a row calls the split that it is for; "" where it does not say."""
+    return " ".join(texts_in(row.get(_first(("split",), row)))).strip()
+
+
+def role_of(splits: Iterable[str]) -> str:
+    """The one of ROLES that they stand for, the last if there are several; LeftOut for a split of
+    an unknown name."""
+    roles = [""]
+    for split in filter(None, splits):
+        if split.lower() not in SPLITS:
+            raise LeftOut("unknown split", f"{split!r}; expected one of {', '.join(SPLITS)}")
+        roles.append(SPLITS[split.lower()])
+    return max(roles, key=ROLES.index)
 
 
 def decoded(content: bytes) -> str:

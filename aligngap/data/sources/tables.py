@@ -15,11 +15,6 @@ from aligngap.data.sources.lines import Row
 from aligngap.data.sources.raw import Columns, LeftOut, parsed
 from aligngap.errors import AligngapError, UsageError
 
-ROLES = {
-    **dict.fromkeys(("train", "training", "restval"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 LONGEST = 2**24  # Characters of a field; a quote that is never closed would swallow the file.
 
 
@@ -30,16 +25,9 @@ def rows(path: Path, columns: Columns) -> Iterator[Row | LeftOut]:
     if kind not in readers:
         raise UsageError(f"{path}: expected one of {', '.join('.' + name for name in readers)}")
     try:
-        for row in readers[kind](path):
-            yield row if isinstance(row, LeftOut) else with_role(row)
+        yield from readers[kind](path)
     except (OSError, EOFError) as error:
         raise AligngapError(f"{path} cannot be read: {error}") from error
-
-
-def with_role(row: Row) -> Row:
-    """A row whose `split` says what it is for."""
-    role = ROLES.get(str(row.get("split", "")).lower())
-    return {**row, "role": role} if role else row
 
 
 def _csv(path: Path) -> Iterator[Row | LeftOut]:

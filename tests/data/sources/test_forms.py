@@ -125,6 +125,46 @@ def test_karpathys_splits_are_kept(pairs, make, tmp_path):
     assert counts == {"train": 150, "validation": 75, "test": 75}
 
 
+@pytest.mark.parametrize("form", ["table", "parquet"])
+def test_a_column_may_say_the_split(form, pairs, make, tmp_path):
+    """Unless the user does."""
+    splits = ["Train", "test ", "val", "", "holdout"] * 20
+    one = [pair._replace(captions=pair.captions[:1]) for pair in pairs]
+    path = FORMS[form][0](one[:100], tmp_path / form)
+    if form == "table":
+        rows = zip(path.read_text().splitlines(), ["split", *splits], strict=True)
+        path.write_text("\n".join(map(",".join, rows)))
+    else:
+        columns = pyarrow.parquet.read_table(path).append_column("split", [splits])
+        pyarrow.parquet.write_table(columns, path)
+    found = records(make(path, splitting=Splitting(0.0, 0.0)))
+    assert {role: len(part) for role, part in found.items()} == {
+        "train": 40,
+        "validation": 20,
+        "test": 20,
+    }
+    _, *listed = (tmp_path / "data" / "mine" / "left_out.tsv").read_text().splitlines()
+    assert len(listed) == 20
+    assert all("'holdout'; expected one of train, training" in line for line in listed)
+    other = FORMS[form][0](one[100:], tmp_path / "other")
+    told = records(make(other, "told", roles={"test": str(path)}, splitting=Splitting(0.0, 0.0)))
+    assert [image for image, _ in told["test"]] == [pair.image for pair in one[:100]]
+
+
+def test_an_image_that_a_held_out_table_names_is_held_out(pairs, make, tmp_path):
+    """Whatever the table to train on says of it; with the captions of both."""
+    names = [f"{p.name}.png" for p in pairs[:20]]
+    files(pairs[:20], tmp_path)
+    train = [f"{name},to train on,train" for name in names]
+    held = [f"{name},held out" for name in names[15:]]
+    for file, rows in (("a", ["image,caption,split", *train]), ("b", ["image,caption", *held])):
+        (tmp_path / "images" / f"{file}.csv").write_text("\n".join(rows))
+    folder = tmp_path / "images"
+    found = records(make(folder / "a.csv", roles={"validation": str(folder / "b.csv")}))
+    assert len(found["train"]) == 15
+    assert {texts for _, texts in found["validation"]} == {("to train on", "held out")}
+
+
 def test_labels_become_classes(pairs, make, tmp_path):
     path = table(pairs, tmp_path / "t")
     rows = path.read_text().splitlines()
