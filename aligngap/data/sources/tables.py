@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from aligngap.data.sources.raw import Columns, LeftOut, parsed
 from aligngap.errors import AligngapError, UsageError
 
 LONGEST = 2**24  # Characters of a field; a quote that is never closed would swallow the file.
+_BREAK = re.compile(r"[\r\n]")
 
 
 def rows(path: Path, columns: Columns) -> Iterator[Row | LeftOut]:
@@ -37,19 +39,52 @@ def _csv(path: Path) -> Iterator[Row | LeftOut]:
         file.seek(0)
         # Where a comma is the decimal point, spreadsheets write semicolons.
         between = "\t" if ".tsv" in path.suffixes else max(",\t;", key=first.count)
-        table = csv.DictReader(file, delimiter=between, skipinitialspace=True)
+        plain = between == "\t" and not _quotes(file)
+        file.seek(0)
+        table = csv.reader(
+            file,
+            delimiter=between,
+            quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
+            skipinitialspace=True,
+            strict=True,
+        )
+        names: list[str] = []
         while True:
+            began = table.line_num + 1
             try:
                 row = next(table)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield LeftOut("a row cannot be read", f"line {table.line_num}: {error}")
+                if table.line_num > began or "unexpected end" in str(error):
+                    raise AligngapError(
+                        f"{path} line {began}: a quote is opened that is not closed there; it "
+                        f"would swallow the rows up to line {table.line_num}: mend that row"
+                    ) from None
+                yield LeftOut("a row cannot be read", f"line {began}: {error}")
                 continue
-            if None in row or None in row.values():
-                yield LeftOut("a row has other columns than the table", f"line {table.line_num}")
-            else:
-                yield row
+            if not names:
+                names = row
+                _check_header(path, names)
+            elif row and len(row) != len(names):
+                yield LeftOut("a row has other columns than the table", f"line {began}")
+            elif row:
+                yield dict(zip(names, row, strict=True))
+
+
+def _quotes(file: IO[str]) -> bool:
+    """Whether fields between tabs are quoted: no quote stands elsewhere, and none swallows rows."""
+    try:
+        rows = csv.reader(file, delimiter="\t", skipinitialspace=True, strict=True)
+        return not any("\t" in field and _BREAK.search(field) for row in rows for field in row)
+    except csv.Error:
+        return False
+
+
+def _check_header(path: Path, names: Sequence[str]) -> None:
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{path} has two columns that are called {twice!r}: rename one of them")
 
 
 def _jsonl(path: Path) -> Iterator[Row | LeftOut]:

@@ -13,11 +13,11 @@ from aligngap.data import images
 from aligngap.data.sources import examine
 from aligngap.data.sources.raw import Columns, LeftOut, Rules
 from aligngap.data.sources.splitting import Splitting
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, UsageError
 
 import damaged
 from damaged import encoded
-from forms import Pair, add, table
+from forms import Pair, add, files, table
 
 ALL = Splitting(0.0, 0.0)
 
@@ -228,6 +228,44 @@ def test_rows_of_a_table(pairs, make, tmp_path):
     assert reasons.count("a row has other columns than the table") == 3
     assert reasons.count("text is no UTF-8") == 1
     assert reasons.count("no image") == 1
+
+
+QUOTES = {  # What stands in the table's fifth row → the caption, or what is said.
+    ("csv", '"a cat'): r"pairs\.csv line 5: a quote is opened .* swallow the rows up to line 10",
+    ("csv", '"A" cat'): "a row cannot be read",
+    ("csv", 'a "small" cat'): 'a "small" cat',
+    ("tsv", '"a cat'): '"a cat',
+    ("tsv", '"A" cat'): '"A" cat',
+    ("tsv", '"a ""small"" cat"'): 'a "small" cat',
+    ("tsv", '"a\ncat"'): "a cat",
+}
+
+
+@pytest.mark.parametrize(("form", "caption"), QUOTES)
+def test_quotes_in_tables(form, caption, pairs, make, tmp_path):
+    """A quote that is not closed swallows no rows, and between tabs is but a character."""
+    image = files(pairs[:1], tmp_path) / f"{pairs[0].name}.png"
+    captions = [f"number {number}" for number in range(9)]
+    captions[3] = caption
+    between, path = {"csv": ",", "tsv": "\t"}[form], tmp_path / f"pairs.{form}"
+    rows = [("image", "title"), *((str(image), text) for text in captions)]
+    path.write_text("".join(f"{between.join(row)}\n" for row in rows))
+    wanted = QUOTES[form, caption]
+    if "swallow" in wanted:
+        with pytest.raises(AligngapError, match=wanted):
+            make(path)
+        return
+    corpus = make(path, splitting=ALL)
+    (found,) = kept(corpus).values()
+    reasons = [why for why, _ in left_out(corpus, tmp_path)]
+    assert (found[3] if len(found) == 9 else reasons[0]) == wanted
+    assert len(found) + len(reasons) == 9
+
+
+def test_a_table_with_two_columns_of_one_name(make, tmp_path):
+    (tmp_path / "a.csv").write_text("image,caption,caption\na.png,a cat,a dog\n")
+    with pytest.raises(UsageError, match=r"a\.csv has two columns that are called 'caption'"):
+        make(tmp_path / "a.csv")
 
 
 def test_rules(pairs, picture, make, tmp_path):
