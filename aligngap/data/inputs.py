@@ -12,10 +12,10 @@ import itertools
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from aligngap.data import corpora, documents, records
+from aligngap.data import corpora, documents, records, store
 from aligngap.data.records import Record
 from aligngap.errors import AligngapError
 
@@ -68,8 +68,9 @@ def images(given: str, where: Where) -> Inputs[bytes]:
     if _holds_documents(paths):
         return _of_documents(given, documents.images(paths[0]), "image")
     if len(paths) == 1 and paths[0].is_dir():
-        found = sorted(p for p in paths[0].rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        files = {path.relative_to(paths[0]).as_posix(): path for path in found if path.is_file()}
+        names = sorted(map(PurePosixPath, store.listing(str(paths[0]))))
+        shown = [name for name in names if name.suffix.lower() in IMAGE_SUFFIXES]
+        files = {str(name): paths[0] / name for name in shown}
     elif len(paths) == 1 and paths[0].suffix == ".txt":
         files = {line: Path(line) for line in _lines(paths[0]) if line.strip()}
     else:

@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,11 +49,22 @@ def is_folder(path: str) -> bool:
 
 
 def listing(folder: str) -> list[str]:
-    """The files below a folder, named from there, in order."""
-    if is_remote(folder):
-        return _remote().listing(folder)
-    below = Path(folder)
-    return sorted(p.relative_to(below).as_posix() for p in below.rglob("*") if p.is_file())
+    """The files below a folder, named from there, in order; also through links to folders, as of
+    data that are spread over disks, each folder once."""
+    return _remote().listing(folder) if is_remote(folder) else sorted(_below(folder))
+
+
+def _below(folder: str) -> Iterator[str]:
+    root, seen = Path(folder).resolve(), set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        below = Path(here).relative_to(folder)
+        real = Path(here).resolve()
+        if real in seen or (real.is_relative_to(root) and real != root / below):
+            folders.clear()  # By a link; under its own name it is there anyway.
+            continue
+        seen.add(real)
+        yield from ((below / name).as_posix() for name in names if Path(here, name).is_file())
+        folders.sort()  # So that of several links to a folder it is always the same that counts.
 
 
 def stamp(path: str) -> str:

@@ -120,12 +120,23 @@ def _in_folder(folder: str, role: str, columns: Columns) -> list[Named]:
     names = store.listing(folder)
     if {"dataset_dict.json", "state.json"} & {*names}:
         return _saved(folder, role)
-    for kind in (".tar", ".parquet"):
-        if shards := [store.joined(folder, name) for name in names if name.endswith(kind)]:
-            return _of_files(folder, shards, role, columns)
-    if not any(_suffix(name) in IMAGES for name in names):
+    tars = [name for name in names if name.endswith(".tar")]
+    tables = {name.removesuffix(".tar") + ".parquet" for name in tars}  # As img2dataset leaves.
+    parquets = [name for name in names if name.endswith(".parquet") and name not in tables]
+    pictures = [name for name in names if _suffix(name) in IMAGES]
+    if not (found := [kind for kind in (tars, parquets, pictures) if kind]):
         raise UsageError(f"{folder} holds no image, *.tar or *.parquet, and no saved dataset")
-    return [Named("folder", (folder,), role, store.absolute(folder))]
+    if len(found) > 1:
+        examples = " and ".join(kind[0] for kind in found)
+        glob = PurePosixPath(found[0][0]).with_name(f"*{_suffix(found[0][0])}")
+        raise UsageError(
+            f"{folder} holds files of several kinds ({examples}); expected one: name those that "
+            f"are meant, such as '{store.joined(folder, str(glob))}', or move the others elsewhere"
+        )
+    if pictures:
+        return [Named("folder", (folder,), role, store.absolute(folder))]
+    shards = [store.joined(folder, name) for name in found[0]]
+    return _of_files(folder, shards, role, columns)
 
 
 def _saved(given: str, role: str) -> list[Named]:

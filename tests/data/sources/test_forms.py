@@ -7,7 +7,7 @@ import pickle
 import pyarrow.parquet
 import pytest
 
-from aligngap.data import images
+from aligngap.data import images, store
 from aligngap.data.sources.raw import Columns, LeftOut, texts_in
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
@@ -331,6 +331,34 @@ def test_a_folder_as_a_camera_leaves_it(pairs, make, tmp_path):
     assert {image: texts for part in found.values() for image, texts in part} == wanted
     listed = (tmp_path / "data" / "mine" / "left_out.tsv").read_text()
     assert f"JSON cannot be read\tlines.jsonl\tbild {pairs[4].name}.PNG: it is no object" in listed
+
+
+def test_links_to_folders_are_followed_once(pairs, make, tmp_path):
+    """As of data that are spread over disks; also one that leads back."""
+    folder, elsewhere = tmp_path / "photos", tmp_path / "disk"
+    sidecars(pairs[:10], folder / "a")
+    sidecars(pairs[10:20], elsewhere)
+    for name, target in (("b", elsewhere), ("c", elsewhere), ("0", folder / "a"), ("a/d", folder)):
+        (folder / name).symlink_to(target)
+    found = records(make(folder, columns=Columns(caption_a_line=True)))
+    images = [image for part in found.values() for image, _ in part]
+    assert sorted(images) == sorted(pair.image for pair in pairs[:20])
+    assert {name.rpartition("/")[0] for name in store.listing(str(folder))} == {
+        "a/images",
+        "b/images",
+    }
+
+
+def test_a_folder_of_two_kinds_is_refused(pairs, make, tmp_path):
+    folder = sidecars(pairs[:10], tmp_path)
+    shards(pairs[10:20], tmp_path / "t").parent.rename(folder / "backup")
+    with pytest.raises(UsageError, match=r"several kinds \(backup/00000.tar and 0.+\.png\)"):
+        make(folder)
+    (folder / "backup" / "x.parquet").touch()
+    with pytest.raises(
+        UsageError, match=r"several kinds \(00000.tar and x.parquet\).*'.+/backup/\*\.tar'"
+    ):
+        make(folder / "backup")
 
 
 def test_what_no_corpus_can_be_made_of(pairs, make, tmp_path):
