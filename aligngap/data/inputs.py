@@ -17,13 +17,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from aligngap.data import corpora, documents, records, store
 from aligngap.data.records import Record
+from aligngap.data.sources.tar import ends
 from aligngap.errors import AligngapError
 
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".ppm", ".avif", ".jp2", ".ico", ".tga"),
 )
-BLOCK = 512  # Bytes of a tar's header; blocks of zeros end it.
 T = TypeVar("T")
 
 
@@ -179,8 +179,8 @@ def _members(shard: Path) -> Iterator[_Member]:
                     sample = f"{folder}/{sample}" if folder else sample
                     suffix = f".{kind.lower()}"
                     yield _Member(shard, sample, suffix, entry.offset_data, entry.size)
-            if archive.offset + BLOCK > size:
-                raise tarfile.ReadError("its end is missing")
+            if not ends(shard, archive.offset):
+                raise tarfile.ReadError(f"it should end at byte {archive.offset}")
     except (tarfile.TarError, OSError) as error:
         raise AligngapError(f"{shard}: not a whole, uncompressed tar ({error})") from error
 

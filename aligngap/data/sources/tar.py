@@ -15,6 +15,7 @@ from aligngap.data import store
 from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw, decoded, parsed
 
 BLOCK = 512  # Bytes of a header; contents are filled up to whole blocks.
+MOST_END = 22 * BLOCK  # Bytes: two blocks of zeros, then up to the end of a record of 20.
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 
 
@@ -94,13 +95,21 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo | LeftOut]:
                     return
                 yield entry
                 archive.members.clear()  # type: ignore[attr-defined]  # Else it keeps every one.
-            at = archive.offset
-        with shard.open("rb") as file:
-            file.seek(at)
-            if any(file.read(BLOCK) or b"\1"):
-                yield LeftOut("a tar is damaged or cut off", f"at byte {at}")
+        if not ends(shard, archive.offset):
+            yield LeftOut("a tar is damaged or cut off", f"at byte {archive.offset}")
     except (tarfile.TarError, EOFError) as error:
         yield LeftOut("a tar is damaged or cut off", str(error))
+
+
+def ends(shard: Path, at: int) -> bool:
+    """Whether nothing but a tar's end lies from that byte on: no other tar, nor the zeros of a file
+    that was never filled."""
+    rest = shard.stat().st_size - at
+    if not BLOCK <= rest <= MOST_END:
+        return False
+    with shard.open("rb") as file:
+        file.seek(at)
+        return not any(file.read())
 
 
 def _sample(entry: tarfile.TarInfo) -> str:

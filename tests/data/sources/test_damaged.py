@@ -207,6 +207,23 @@ def test_tars_that_are_cut_off_or_damaged_keep_what_is_whole(pairs, make, tmp_pa
     assert reasons.count("a tar is damaged or cut off") == 2
 
 
+def test_what_lies_behind_the_end_of_a_tar_is_told(pairs, make, tmp_path):
+    """Another one, or the zeros of a file that was never filled."""
+    for number in range(2):
+        with tarfile.open(tmp_path / f"{number}.tar", "w") as archive:
+            for pair in pairs[10 * number : 10 * number + 10]:
+                add(archive, f"{pair.name}.png", pair.image)
+                add(archive, f"{pair.name}.txt", pair.captions[0].encode())
+    first, second = ((tmp_path / f"{number}.tar").read_bytes() for number in range(2))
+    (tmp_path / "0.tar").write_bytes(first + second)
+    with tarfile.open(tmp_path / "1.tar") as archive:
+        filled = archive.getmembers()[10].offset
+    (tmp_path / "1.tar").write_bytes(second[:filled] + bytes(len(second)))
+    corpus = make(tmp_path / "*.tar", splitting=ALL)
+    assert kept(corpus).keys() == {pair.name for pair in pairs[:15]}
+    assert [why for why, _ in left_out(corpus, tmp_path)] == ["a tar is damaged or cut off"] * 2
+
+
 def test_rows_of_a_table(pairs, make, tmp_path):
     path = table(pairs[:30], tmp_path / "t")
     rows = path.read_bytes().rstrip(b"\n")
