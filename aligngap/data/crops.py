@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from aligngap.data import images
@@ -64,7 +64,7 @@ def part(
     """What `random_crop` resizes: the decoded image, at its size or a part of it, and the box."""
     if not isinstance(image, JpegImageFile):
         return image, choose(image.size, scale, ratio, rng)
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    orientation = images.orientation(image)
     width, height = image.size
     whole = (height, width) if orientation in SWAPPED else (width, height)
     box = choose(whole, scale, ratio, rng)

@@ -7,12 +7,22 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from aligngap.errors import AligngapError, UsageError
 
 AnyImage = str | Path | Image.Image | UInt8[np.ndarray, "..."]
 LARGEST = 2**27  # Pixels of a resized image, 400 MB: a strip of one pixel could become any size.
+DEEP = ("PPM", "PNG")  # Formats whose mode I is of 16 bits.
+TURNS = {  # By EXIF orientation.
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # What strangers' images may be: not the formats for which Pillow starts another program (EPS).
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
 
@@ -25,18 +35,33 @@ def decode(encoded: bytes, name: str = "") -> Image.Image:
     But 16 bits a pixel are scaled to 8.
     """
     with telling(name):
-        return upright(header(encoded))
+        image = upright(header(encoded))
+    image.info["name"] = name  # For who is told later that it is too narrow.
+    return image
 
 
 def header(encoded: bytes) -> Image.Image:
     """What the first bytes say: format, size, EXIF; raises whatever Pillow does, as `upright`."""
-    return Image.open(io.BytesIO(encoded), formats=FORMATS)
+    image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    _check_depth(image)
+    return image
 
 
 def upright(image: Image.Image) -> Image.Image:
     """Its pixels, decoded if they are not yet, as `decode` gives them."""
-    ImageOps.exif_transpose(image, in_place=True)
-    return _without_transparent_colour(_eight_bits(image).convert("RGB"))
+    image.load()  # A cut-off image raises now, and not where its EXIF would be found broken.
+    plain, turn = _eight_bits(image), TURNS.get(orientation(image))
+    turned = plain if turn is None else plain.transpose(turn)
+    return _without_transparent_colour(turned.convert("RGB"))
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's; 1, not turned, where its EXIF is broken, which Pillow raises anything for."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:
+        return 1
+    return found if found in TURNS else 1
 
 
 @contextlib.contextmanager
@@ -52,7 +77,8 @@ def telling(name: str) -> Iterator[None]:
 def opened(given: AnyImage) -> Image.Image:
     """An upright RGB image of a path, a PIL image or uint8 pixels [H, W] or [H, W, 1, 3 or 4]."""
     if isinstance(given, Image.Image):
-        return _without_transparent_colour(ImageOps.exif_transpose(given).convert("RGB"))
+        with telling(str(getattr(given, "filename", ""))):
+            return upright(given)
     if isinstance(given, np.ndarray):
         return _of_pixels(given)
     try:
@@ -74,9 +100,18 @@ def _of_pixels(given: np.ndarray) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """16 bits a pixel scaled to 8: Pillow would clip, and turn nearly all of it white."""
-    if not image.mode.startswith("I;16"):
+    _check_depth(image)
+    if not image.mode.startswith("I"):
         return image
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
+def _check_depth(image: Image.Image) -> None:
+    if image.mode == "F" or (image.mode == "I" and image.format not in DEEP):
+        raise ValueError(
+            f"its pixels are of mode {image.mode}: of floats and of 32 bits nobody knows which "
+            "value is white; convert it to 8 or 16 bits"
+        )
 
 
 def _without_transparent_colour(image: Image.Image) -> Image.Image:
@@ -97,9 +132,10 @@ def resize(image: Image.Image, size: int) -> UInt8[np.ndarray, "R R 3"]:
     short = min(width, height)
     width, height = int(size * width / short), int(size * height / short)
     if width * height > LARGEST:
+        name = image.info.get("name") or "?"
         raise AligngapError(
-            f"an image of {image.width} × {image.height} pixels is too narrow: its shorter side "
-            f"at {size} makes {width} × {height}"
+            f"image {name} of {image.width} × {image.height} pixels is too narrow: its shorter "
+            f"side at {size} makes {width} × {height}; prepare's --max_aspect leaves such out"
         )
     left, top = (width - size) // 2, (height - size) // 2
     resized = image.resize((width, height), Image.Resampling.BICUBIC)

@@ -1,5 +1,6 @@
 """Evaluation's pixels are those of transformers' image processor for the same file."""
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -9,7 +10,9 @@ import sklearn.datasets
 from PIL import Image
 
 from aligngap.config import default
-from aligngap.data import corpora, images
+from aligngap.data import corpora, crops, images
+from aligngap.data.sources import examine
+from aligngap.data.sources.raw import LeftOut
 from aligngap.errors import AligngapError
 from aligngap.models import towers
 
@@ -22,7 +25,7 @@ SIZES = (32, 33, 224)
 # Width and height: odd, even, square, smaller than the size, and strips of one pixel.
 SHAPES = [(640, 427), (333, 500), (97, 61), (20, 31), (31, 20), (7, 7), (225, 224), (224, 226)]
 SHAPES += [(1, 40), (60, 1), (1, 1), (2, 301)]
-MODES = ("L", "LA", "P", "1", "CMYK", "YCbCr", "RGBA", "I")
+MODES = ("L", "LA", "P", "1", "CMYK", "YCbCr", "RGBA")
 
 
 def reference(path: Path, size: int) -> dict[str, np.ndarray]:
@@ -63,22 +66,43 @@ def test_photographs_of_many_shapes(path, tmp_path):
 def test_modes(mode, tmp_path):
     image = Image.open(PHOTOGRAPHS[0])
     file = tmp_path / f"image.{'png' if 'A' in mode or mode == 'P' else 'tiff'}"
-    if mode == "I":
-        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.int32) * 257)
-    else:
-        image = image.convert(mode)
+    image = image.convert(mode)
     if "A" in mode:
         image.putalpha(Image.linear_gradient("L").resize(image.size))
     image.save(file, **({"transparency": 3} if mode == "P" else {}))
     assert_same(file)
 
 
-def test_sixteen_bits_a_pixel_are_scaled(tmp_path):
-    """Where transformers clips: what it makes of such a file is white."""
+@pytest.mark.parametrize("name", ["deep.png", "deep.tiff", "deep.pgm"])
+def test_sixteen_bits_a_pixel_are_scaled(name, tmp_path):
+    """Where transformers clips: what it makes of such a file is white. Also of a PIL image."""
     grey = Image.open(PHOTOGRAPHS[0]).convert("L")
-    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    found = images.opened(tmp_path / "deep.png")
-    np.testing.assert_array_equal(np.asarray(found), np.asarray(grey.convert("RGB")))
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(tmp_path / name)
+    for given in (tmp_path / name, Image.open(tmp_path / name)):
+        found = images.opened(given)
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(grey.convert("RGB")))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_pixels_whose_white_nobody_knows(dtype, tmp_path):
+    file = tmp_path / "deep.tiff"
+    Image.fromarray(np.zeros((4, 4), dtype)).save(file)
+    for given in (file, Image.open(file)):
+        with pytest.raises(AligngapError, match=r"deep\.tiff cannot be decoded .*8 or 16 bits"):
+            images.opened(given)
+    with pytest.raises(LeftOut, match="8 or 16 bits"):
+        examine.size_of(file.read_bytes(), "header")
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_a_broken_exif_turns_nothing(form):
+    """Nor does training on it, or preparing it, fail."""
+    image, written = Image.open(PHOTOGRAPHS[0]), io.BytesIO()
+    image.save(written, form, exif=b"Exif\0\0garbage", lossless=True)
+    content = written.getvalue()
+    examine.size_of(content, "decode")
+    for found in (images.decode(content), crops.opened(content)):
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(image))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -131,5 +155,7 @@ def test_cut_off_files_are_no_image():
 
 
 def test_a_strip_that_would_fill_the_memory():
-    with pytest.raises(AligngapError, match="1 × 9000 pixels is too narrow"):
-        images.resize(Image.new("RGB", (1, 9000)), 224)
+    written = io.BytesIO()
+    Image.new("RGB", (1, 9000)).save(written, "PNG")
+    with pytest.raises(AligngapError, match=r"image 7 of val of 1 × 9000 pixels .*--max_aspect"):
+        images.resize(images.decode(written.getvalue(), "7 of val"), 224)
