@@ -18,7 +18,7 @@ class Statistics:
         width, height = (columns[side][kept].astype(np.float64) for side in ("width", "height"))
         captions = np.repeat(kept, columns["captions"])
         self._count("shorter side", np.minimum(width, height))
-        self._count("aspect", np.round(width / height, 2))
+        self._count("aspect", _rounded(width / height))
         self._count("captions a record", columns["captions"][kept])
         self._count("characters a caption", columns["length"][captions])
 
@@ -33,3 +33,10 @@ class Statistics:
         found, often = np.unique(values, return_counts=True)
         counts = self._counts.setdefault(name, Counter())
         counts.update(dict(zip(found.tolist(), often.tolist(), strict=True)))
+
+
+def _rounded(aspect: np.ndarray) -> np.ndarray:
+    """To two digits after the point; below 0.1 to two that are no zeros, so that none becomes 0."""
+    scale = 10.0 ** np.maximum(2, 1 - np.floor(np.log10(aspect)))
+    rounded: np.ndarray = np.rint(aspect * scale) / scale
+    return rounded

@@ -1,6 +1,7 @@
 """Damaged records are counted by reason and listed, and nothing else is lost."""
 
 import csv
+import json
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -303,6 +304,14 @@ def test_rules(pairs, picture, make, tmp_path):
         "caption length",
         "shorter side",
     ]
+
+
+def test_a_strip_has_an_aspect(pairs, picture, make, tmp_path):
+    """Not 0, which no page could show on a logarithmic scale."""
+    strip = Pair("strip", encoded(picture.resize((1, 300)), "PNG"), ["a strip"])
+    make(table([strip, pairs[0]], tmp_path / "t"), splitting=ALL)
+    found = json.loads((tmp_path / "data" / "mine" / "statistics.json").read_text())["aspect"]
+    assert found == {"0.0033": 1, "1": 1}
 
 
 def test_a_label_that_is_missing(pairs, make, tmp_path):
