@@ -93,7 +93,7 @@ def config_of(found: Found, overrides: Sequence[str], data_dir: str) -> ConfigDi
             config.data.tokenizer = "clip" if found.cleans else "clip_fast"
         configs.validate(config)
         tokenizers.check(config)
-    except (UsageError, TypeError, ValueError, KeyError) as error:
+    except (UsageError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise AligngapError(f"{found.path}: unknown architecture: {error}") from error
     config = configs.overridden(config, overrides)
     tokenizers.check(config)

@@ -1,6 +1,7 @@
 """What a folder or a file of strangers holds: which code's model, its config and its tensors."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,27 @@ def find(source: Path) -> Found:
     if source.is_dir():
         for name, reader in FOLDERS.items():
             if (source / name).is_file():
-                return reader(source)
+                with _telling(source / name):
+                    return reader(source)
         raise AligngapError(f"{source} holds no model: expected {' or '.join(FOLDERS)} in it")
     if not source.exists():
         raise AligngapError(f"{source} does not exist")
     config = source.parent / "open_clip_config.json"
     if config.is_file() and source.suffix != ".npz":
-        return _open_clip_folder(source.parent, source)
+        with _telling(config):
+            return _open_clip_folder(source.parent, source)
     return _bare(source)
+
+
+@contextlib.contextmanager
+def _telling(config: Path) -> Iterator[None]:
+    """AligngapError where a stranger's config has an object for a number, or the like."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as error:
+        raise AligngapError(
+            f"{config}: values of no model that is known: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _config_json(folder: Path) -> Found:
@@ -66,7 +80,7 @@ def _config_json(folder: Path) -> Found:
 
 
 def _transformers(folder: Path, given: dict[str, Any]) -> Found:
-    family = huggingface.FAMILIES.get(given.get("model_type", ""))
+    family = huggingface.FAMILIES.get(str(given.get("model_type")))
     if family is None:
         raise AligngapError(
             f"{folder}/config.json: unknown architecture: model_type={given.get('model_type')!r}; "

@@ -1,17 +1,17 @@
 """Named tensors from files of strangers: safetensors (one file or shards), .npz, torch's pickles.
 
-Nothing in a file is executed: torch reads weights only, and NumPy no pickles.
+Nothing in a file is executed: torch reads weights only, and NumPy no pickles. What a damaged one
+makes their readers raise may be anything.
 """
 
 import pickle
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from aligngap.errors import AligngapError
 from aligngap.runs.workdir import read_json
@@ -35,8 +35,14 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         with safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError, TypeError) as error:
-        raise AligngapError(f"{path} is damaged or no safetensors file: {error}") from error
+    except (AttributeError, TypeError) as error:  # Of 8 bits and fewer, which NumPy lacks.
+        raise AligngapError(
+            f"{path} has numbers of a type that is not read here ({_words(error)}); save them as "
+            "float32, float16 or bfloat16"
+        ) from error
+    except Exception as error:
+        words = _words(error)
+        raise AligngapError(f"{path} is damaged or no safetensors file: {words}") from error
 
 
 def _shards(path: Path) -> dict[str, np.ndarray]:
@@ -55,9 +61,12 @@ def _shards(path: Path) -> dict[str, np.ndarray]:
 def _npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise AligngapError(f"{path} is damaged or no .npz archive: {error}") from error
+            found = {name: archive[name] for name in archive.files}
+    except Exception as error:
+        raise AligngapError(f"{path} is damaged or no .npz archive: {_words(error)}") from error
+    if other := next((name for name in found if not isinstance(found[name], np.ndarray)), None):
+        raise AligngapError(f"{path} holds {other}, which is no array; expected arrays alone")
+    return found
 
 
 def _torch(path: Path) -> dict[str, np.ndarray]:
@@ -71,11 +80,16 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise AligngapError(f"{path} is refused: {_asked_for(str(error))}") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it ends too early"
+    except Exception as error:
         code = " (a TorchScript archive holds code; save its state_dict)" * ("Script" in str(error))
-        raise AligngapError(f"{path} is damaged or no torch file: {reason}{code}") from error
-    return {name: tensor.float().numpy() for name, tensor in _state_dict(found, path).items()}
+        raise AligngapError(f"{path} is damaged or no torch file: {_words(error)}{code}") from error
+    arrays = {}
+    for name, tensor in _state_dict(found, path).items():
+        try:
+            arrays[name] = tensor.detach().float().numpy()
+        except (RuntimeError, TypeError) as error:  # Sparse, or without values.
+            raise AligngapError(f"{path}: {name} is no dense tensor: {_words(error)}") from error
+    return arrays
 
 
 def _state_dict(found: Any, path: Path) -> dict[str, Any]:
@@ -84,7 +98,9 @@ def _state_dict(found: Any, path: Path) -> dict[str, Any]:
     for wrapper in WRAPPERS:
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
             found = found[wrapper]
-    if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
+    ):
         raise AligngapError(f"{path} holds no state dict (names and tensors)")
     return found
 
@@ -94,6 +110,11 @@ def _asked_for(message: str) -> str:
     wanted = re.search(r"GLOBAL ([\w.]+)", message)
     what = f"would run {wanted.group(1)}" if wanted else "holds more than weights"
     return f"it {what}, and a checkpoint is read as weights only"
+
+
+def _words(error: Exception) -> str:
+    """The first line of an error, or what it is."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _unprefixed(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,17 +1,23 @@
 """What strangers' files can hold: one clear line, nothing executed, nothing left behind."""
 
+import io
 import json
 import os
 import pickle
 import resource
 import shutil
+import struct
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from aligngap import weights
 from aligngap.cli import main
-from aligngap.interop import FORMATS
+from aligngap.errors import AligngapError
+from aligngap.interop import FORMATS, tensors
 from aligngap.runs import workdir
 
 from small import random_params, small_config
@@ -109,11 +115,22 @@ def test_whole_numbers_are_no_weights(capsys, source):
         ({"vision_config": {"hidden_act": "relu"}}, ["hidden_act='relu'", "quick_gelu"]),
         ({"vision_config": {"hidden_size": 0}}, ["vision_config.hidden_size=0"]),
         ({"vision_config": {"hidden_size": 63}}, ["unknown architecture", "no multiple of heads"]),
+        ({"model_type": []}, ["unknown architecture", "model_type=[]"]),
+        ({"vision_config": "x"}, ["config.json: values of no model that is known", "'str'"]),
+        ({"vision_config": {"hidden_act": []}}, ["hidden_act=[]"]),
+        ({"projection_dim": None}, ["projection_dim=None is no number above 0"]),
     ],
 )
 def test_unknown_architectures(capsys, source, fields, said):
     edit_json(source / "config.json", **fields)
     refused(capsys, source, *said)
+
+
+@pytest.mark.parametrize("fields", [{"model": "x"}, {"model": {"text": None}}, {"data": -1}])
+def test_a_config_of_ours_with_other_values(capsys, tmp_path, fields):
+    source = shutil.copytree(weights.find(Path("clip-pictograms")), tmp_path / "source")
+    edit_json(source / "config.json", **fields)
+    refused(capsys, source, str(source))
 
 
 def test_text_pooled_at_another_token(capsys, source):
@@ -190,6 +207,56 @@ def test_broken_files(capsys, tmp_path, name, content, words):
     path.parent.mkdir()
     path.write_bytes(content)
     refused(capsys, path, *words)
+
+
+def of_numpy(shape=b"(3,)", method=zipfile.ZIP_DEFLATED, magic=b"\x93NUMPY"):
+    """An .npz archive of one member."""
+    written, about = io.BytesIO(), b"{'descr': '<f8', 'fortran_order': False, 'shape': %s}" % shape
+    content = magic + b"\1\0" + struct.pack("<H", len(about)) + about + bytes(range(24))
+    with zipfile.ZipFile(written, "w", method) as archive:
+        archive.writestr("a.npy", content)
+    return written.getvalue()
+
+
+def of_safetensors(kind):
+    about = json.dumps({"a": {"dtype": kind, "shape": [4], "data_offsets": [0, 4]}}).encode()
+    return struct.pack("<Q", len(about)) + about + bytes(4)
+
+
+TENSORS = {  # What strangers' files of tensors may be → what is said.
+    "compressed.npz": (of_numpy()[:45] + b"\xff" * 20 + of_numpy()[65:], "is damaged"),
+    "encrypted.npz": (
+        of_numpy().replace(b"PK\1\2\x14\3\x14\0\0", b"PK\1\2\x14\3\x14\0\1"),
+        "encrypted",
+    ),
+    "absurd.npz": (of_numpy(b"(%d,)" % 10**14), "Unable to allocate"),
+    "text.npz": (of_numpy(magic=b"words"), "holds a, which is no array"),
+    "array.npz": (b"\x93NUMPY\1\0" + of_numpy(method=0)[43:], "is damaged or no .npz"),
+    "eight.safetensors": (of_safetensors("F8_E4M3"), "of a type that is not read here"),
+}
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_tensors_that_cannot_be_read(name, tmp_path):
+    content, said = TENSORS[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(AligngapError, match=rf"{name} .*{said}"):
+        tensors.read(tmp_path / name)
+
+
+def test_what_torch_keeps_beside_plain_tensors(tmp_path):
+    torch = pytest.importorskip("torch")
+    path, ones = tmp_path / "model.pt", torch.ones(3, 3)
+    for given, said in {
+        ("a", ones.to_sparse()): "a is no dense tensor",
+        ("a", ones.to("meta")): "a is no dense tensor",
+        (1, ones): "holds no state dict",
+    }.items():
+        torch.save(dict([given]), path)
+        with pytest.raises(AligngapError, match=rf"model\.pt:? {said}"):
+            tensors.read(path)
+    torch.save({"a": torch.nn.Parameter(ones)}, path)
+    np.testing.assert_array_equal(tensors.read(path)["a"], np.ones((3, 3)))
 
 
 def test_tensors_of_no_known_model(capsys, tmp_path):

@@ -3,6 +3,7 @@
 Names and defaults: transformers 5, models/clip and models/siglip.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -198,23 +199,28 @@ def _section(family: Family, given: dict[str, Any], modality: str) -> dict[str, 
     name = SECTIONS[modality]
     found = family.defaults[modality] | (given.get(name) or {}) | (given.get(f"{name}_dict") or {})
     for key in (*FIELDS.values(), *OWN[modality].values(), "intermediate_size"):
-        if not isinstance(found[key], int | float) or found[key] <= 0:
-            raise AligngapError(f"config.json: {name}.{key}={found[key]!r} is no number above 0")
+        _above_zero(found[key], f"{name}.{key}")
     if modality == "image" and not found.get("vision_use_head", True):
         raise AligngapError("config.json: vision_config.vision_use_head=false has no embedding")
     return found
 
 
+def _above_zero(value: Any, name: str) -> float:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise AligngapError(f"config.json: {name}={value!r} is no number above 0")
+    return value
+
+
 def _activation(name: str) -> str:
     ours = {theirs: own for own, theirs in ACTIVATIONS.items()}
-    if name not in ours:
+    if str(name) not in ours:
         raise AligngapError(f"config.json: hidden_act={name!r}; known: {', '.join(ours)}")
     return ours[name]
 
 
 def _embed_dim(family: Family, given: dict[str, Any], sections: dict[str, Any]) -> int:
     if family is CLIP:
-        return int(given.get("projection_dim", 512))
+        return int(_above_zero(given.get("projection_dim", 512), "projection_dim"))
     width = sections["text"].get("projection_size") or sections["text"]["hidden_size"]
     if width != sections["image"]["hidden_size"]:
         raise AligngapError(
