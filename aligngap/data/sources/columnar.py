@@ -126,7 +126,9 @@ def names_paths(shard: str, columns: Columns) -> bool:
     """Whether a parquet file names its images by paths, so that it is a table."""
     schema = _parquet(shard).schema_arrow
     found = schema.field(image_column(shard, schema, columns)).type
-    return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
+    kind = found.value_type if pa.types.is_dictionary(found) else found
+    texts = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
+    return any(is_text(kind) for is_text in texts)
 
 
 @functools.lru_cache(maxsize=64)

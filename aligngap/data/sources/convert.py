@@ -18,6 +18,7 @@ from aligngap import progress
 from aligngap.data import images
 from aligngap.data.records import Record, Source
 from aligngap.data.sources import workers
+from aligngap.errors import AligngapError
 
 RECORDS = 4096  # Of a shard.
 LABEL = "label_"  # Before the name of a kind, as TFDS knows its field.
@@ -63,9 +64,12 @@ def write(shard: Shard) -> int:
     source = shard.conversion.splits[shard.split]
     partial = shard.path.with_name(f".{shard.path.name}.partial")
     writer = ArrayRecordWriter(str(partial), "group_size:1")
-    for row in range(shard.start, shard.stop):
-        writer.write(serialized(example_of(source[row], shard.conversion.resize)))
-    writer.close()
+    try:
+        for row in range(shard.start, shard.stop):
+            writer.write(serialized(example_of(source[row], shard.conversion.resize)))
+        writer.close()
+    except RuntimeError as error:  # Of its writer, for instance on a full disk.
+        raise AligngapError(f"{partial} cannot be written: {error}") from error
     partial.replace(shard.path)
     return shard.stop - shard.start
 

@@ -102,6 +102,8 @@ def _line(row: Row, columns: Columns) -> dict[str, Any]:
         raise LeftOut("credentials in an address", addresses.redacted(str(row[name])))
     if addresses.scheme(str(row[name])) in SITES:
         raise LeftOut("an image is only a URL", str(row[name]))
+    if "\0" in str(row[name]):
+        raise LeftOut("image is missing", f"{row[name]!r}: no file's name holds a zero byte")
     if any(_broken(text) for text in row.values()):
         raise LeftOut("text is no UTF-8", ascii(row[name]))
     return {

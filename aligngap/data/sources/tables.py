@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -28,7 +29,7 @@ def rows(path: Path, columns: Columns) -> Iterator[Row | LeftOut]:
         raise UsageError(f"{path}: expected one of {', '.join('.' + name for name in readers)}")
     try:
         yield from readers[kind](path)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise AligngapError(f"{path} cannot be read: {error}") from error
 
 
@@ -134,8 +135,11 @@ def _karpathy(image: Row) -> Row:
 def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
-    for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-        yield from batch.to_pylist()
+    try:
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    except pyarrow.ArrowException as error:
+        raise AligngapError(f"{path} is no parquet file that can be read: {error}") from error
 
 
 def folder(path: str, names: Sequence[str], suffixes: Sequence[str]) -> Iterator[Row | LeftOut]:

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import resource
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -323,7 +326,32 @@ def test_a_label_that_is_missing(pairs, make, tmp_path):
     assert [why for why, _ in left_out(corpus, tmp_path)] == ["no label"]
 
 
-def test_a_parquet_file_that_is_none(pairs, make, tmp_path):
-    (tmp_path / "a.parquet").write_bytes(b"PAR1" + bytes(100))
-    with pytest.raises(AligngapError, match="no parquet file that can be read"):
-        make(tmp_path / "a.parquet")
+def test_a_parquet_file_that_is_none(make, tmp_path):
+    """Also the second of two that name paths."""
+    (tmp_path / "b.parquet").write_bytes(b"PAR1" + bytes(100))
+    with pytest.raises(AligngapError, match=r"b\.parquet is no parquet file that can be read"):
+        make(tmp_path / "b.parquet")
+    columns = pa.table({"image": ["a.png"], "caption": ["a"]})
+    pyarrow.parquet.write_table(columns, tmp_path / "a.parquet")
+    with pytest.raises(AligngapError, match=r"b\.parquet is no parquet file that can be read"):
+        make(tmp_path / "*.parquet")
+
+
+def test_a_path_that_no_file_can_have(pairs, make, tmp_path):
+    path = table(pairs[:3], tmp_path / "t")
+    path.write_text(f"{path.read_text()}images/a\0.png,a zero byte\n")
+    corpus = make(path, splitting=ALL)
+    assert len(kept(corpus)) == 3
+    assert left_out(corpus, tmp_path)[0][0] == "image is missing"
+
+
+def test_a_copy_on_a_full_disk(pairs, make, tmp_path):
+    given = table(pairs, tmp_path / "t")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(AligngapError, match=r"mine-train\.array_record.+ cannot be written"):
+            make(given, convert=True, splitting=ALL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(make(given, convert=True, splitting=ALL).open("train")) == len(pairs)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pickle
 
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
@@ -163,6 +164,17 @@ def test_an_image_that_a_held_out_table_names_is_held_out(pairs, make, tmp_path)
     found = records(make(folder / "a.csv", roles={"validation": str(folder / "b.csv")}))
     assert len(found["train"]) == 15
     assert {texts for _, texts in found["validation"]} == {("to train on", "held out")}
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "string_view", "dictionary"])
+def test_parquet_may_name_paths(kind, pairs, make, tmp_path):
+    files(pairs[:5], tmp_path)
+    names = pa.array([f"images/{pair.name}.png" for pair in pairs[:5]])
+    paths = names.dictionary_encode() if kind == "dictionary" else names.cast(getattr(pa, kind)())
+    columns = pa.table({"image": paths, "caption": [pair.captions[0] for pair in pairs[:5]]})
+    pyarrow.parquet.write_table(columns, tmp_path / "pairs.parquet")
+    found = records(make(tmp_path / "pairs.parquet", splitting=Splitting(0.0, 0.0)))
+    assert [image for image, _ in found["train"]] == [pair.image for pair in pairs[:5]]
 
 
 def test_labels_become_classes(pairs, make, tmp_path):
