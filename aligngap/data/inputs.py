@@ -109,7 +109,7 @@ def texts(given: str, where: Where) -> Inputs[str]:
 def _corpus_split(given: str, where: Where) -> tuple[str, str] | None:
     """CORPUS/SPLIT of a corpus that can be found; files of that name come first."""
     corpus, slash, split = given.rpartition("/")
-    if not slash or Path(given).exists() or any(glob.iglob(given, recursive=True)):  # noqa: PTH207
+    if not slash or store.exists(given) or any(glob.iglob(given, recursive=True)):  # noqa: PTH207
         return None
     return (corpus, split) if corpora.known(corpus, where.data_dir) else None
 
@@ -200,7 +200,7 @@ def _decoded(content: bytes, name: str) -> str:
 
 def _paths(given: str) -> list[Path]:
     """What a name stands for in the file system, one path or more."""
-    if Path(given).exists():
+    if store.exists(given):
         return [Path(given)]
     found = [Path(name) for name in sorted(glob.glob(given, recursive=True))]  # noqa: PTH207
     if not found:

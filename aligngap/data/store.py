@@ -26,11 +26,16 @@ def paths(given: str) -> list[str]:
     if is_remote(given):
         found = _remote().matching(given)
     else:
-        there = Path(given).exists()
-        found = [given] if there else sorted(glob.glob(given, recursive=True))  # noqa: PTH207
+        found = [given] if exists(given) else sorted(glob.glob(given, recursive=True))  # noqa: PTH207
     if not found:
         raise AligngapError(f"{given}: no such file or folder, and it matches nothing")
     return found
+
+
+def exists(path: str) -> bool:
+    """Whether a file or folder of this machine is called so; of what is too long for a name, as
+    lists in braces are, none."""
+    return os.path.exists(path)  # noqa: PTH110 Path.exists raises an error for those.
 
 
 def absolute(path: str) -> str:

@@ -15,6 +15,7 @@ from aligngap.data.sources.raw import Columns, LeftOut, role_of
 from aligngap.errors import AligngapError, UsageError
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+GZIP = b"\x1f\x8b"  # How its files begin.
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
@@ -62,7 +63,7 @@ def named(given: str, role: str, columns: Columns) -> list[Named]:
 
 def _expanded(given: str) -> list[str]:
     """ "{00000..00099}.tar" → every name it stands for, as shells and webdataset understand it."""
-    if Path(given).exists():
+    if store.exists(given):
         return [given]
     try:
         return list(braceexpand(given, escape=False))
@@ -73,6 +74,7 @@ def _expanded(given: str) -> list[str]:
 def _of_files(given: str, paths: Sequence[str], role: str, columns: Columns) -> list[Named]:
     suffixes = {_suffix(path) for path in paths}
     if suffixes == {".tar"}:
+        _check_plain(paths)
         return [Named("tar", tuple(paths), role)]
     if suffixes == {".parquet"} and not columnar.names_paths(paths[0], columns):
         return [Named("parquet", tuple(paths), role)]
@@ -84,11 +86,22 @@ def _of_files(given: str, paths: Sequence[str], role: str, columns: Columns) -> 
     )
 
 
+def _check_plain(tars: Sequence[str]) -> None:
+    """UsageError for a compressed tar; of remote ones the names must suffice."""
+    for path in tars:
+        gzipped = not is_remote(path) and store.read(path, 0, len(GZIP)) == GZIP
+        if gzipped or path.endswith(".gz"):
+            raise UsageError(
+                f"{path} is compressed, and no record of it could be read alone: unpack it (gunzip "
+                "leaves a .tar), images are compressed anyway"
+            )
+
+
 def below(given: Named, images: str) -> Named:
     """The same, the paths in a table relative to a folder that the user names; "": its own."""
     if not images or given.format != "table":
         return given
-    return replace(given, images=store.absolute(images) if Path(images).exists() else images)
+    return replace(given, images=store.absolute(images) if store.exists(images) else images)
 
 
 def rows(given: Named, root: str, columns: Columns, fetched: Path) -> Iterator[Row | LeftOut]:

@@ -117,13 +117,18 @@ def _json(path: Path) -> Iterator[Row | LeftOut]:
         ) from error
 
 
-def _coco(images: list[Row], annotations: list[Row]) -> Iterator[Row]:
-    captions: dict[Any, list[str]] = defaultdict(list)
+def _coco(images: list[Row], annotations: list[Row]) -> Iterator[Row | LeftOut]:
+    captions: dict[str, list[str]] = defaultdict(list)
+    bad = []
     for annotation in annotations:
-        captions[annotation["image_id"]].append(annotation["caption"])
-    return iter(
-        [{"image": image["file_name"], "captions": captions[image["id"]]} for image in images]
-    )
+        if annotation.get("caption") is None or "image_id" not in annotation:
+            bad.append(LeftOut("an annotation without caption", f"{annotation}"[:100]))
+        else:  # By text: some tools write ids of images as numbers, and as text beside captions.
+            captions[str(annotation["image_id"])].append(annotation["caption"])
+    rows = [
+        {"image": image["file_name"], "captions": captions[str(image["id"])]} for image in images
+    ]
+    return iter([*rows, *bad])
 
 
 def _karpathy(image: Row) -> Row:

@@ -1,6 +1,7 @@
 """The same pairs in every form give the same records, split alike."""
 
 import dataclasses
+import gzip
 import json
 import pickle
 
@@ -13,7 +14,7 @@ from aligngap.data.sources.raw import Columns, LeftOut, texts_in
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
 
-from forms import FORMS, files, img2dataset, jpegs, karpathy, parquet, shards, sidecars, table
+from forms import FORMS, coco, files, img2dataset, jpegs, karpathy, parquet, shards, sidecars, table
 
 ROLES = ("train", "validation", "test")
 
@@ -177,6 +178,28 @@ def test_parquet_may_name_paths(kind, pairs, make, tmp_path):
     assert [image for image, _ in found["train"]] == [pair.image for pair in pairs[:5]]
 
 
+def test_coco_as_other_tools_write_it(pairs, make, tmp_path):
+    """Ids as text beside numbers; annotations of boxes among those of captions."""
+    path = coco(pairs[:20], tmp_path)
+    found = json.loads(path.read_text())
+    for annotation in found["annotations"]:
+        annotation["image_id"] = str(annotation["image_id"])
+    found["annotations"] += [{"image_id": 1, "bbox": [1, 2, 3, 4]}, {"caption": "of nothing"}]
+    path.write_text(json.dumps(found))
+    (part,) = records(make(path, splitting=Splitting(0.0, 0.0))).values()
+    assert dict(part) == {pair.image: tuple(pair.captions) for pair in pairs[:20]}
+    listed = (tmp_path / "data" / "mine" / "left_out.tsv").read_text()
+    assert listed.count("an annotation without caption") == 2
+
+
+def test_compressed_tars_are_refused(pairs, make, tmp_path):
+    content = next(shards(pairs[:4], tmp_path / "t").parent.iterdir()).read_bytes()
+    for name in ("a.tar", "a.tar.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(content))
+        with pytest.raises(UsageError, match=rf"{name} is compressed, .* unpack it"):
+            make(tmp_path / name)
+
+
 def test_labels_become_classes(pairs, make, tmp_path):
     path = table(pairs, tmp_path / "t")
     rows = path.read_text().splitlines()
@@ -236,6 +259,9 @@ def test_shards_may_be_named_by_braces(pairs, make, tmp_path):
     assert {i for part in odd.values() for i, _ in part} == {pair.image for pair in pairs[150:]}
     with pytest.raises(AligngapError, match=r"00001\.tar: no such file"):
         make(tars / "{00000..00002}.tar", "missing")
+    more = ",".join(f"{number:05d}" for number in range(100))  # Too long for a file's name.
+    with pytest.raises(AligngapError, match=r"00002\.tar: no such file"):
+        make(tars / f"{{00000,00002,{more}}}.tar", "many")
     with pytest.raises(UsageError, match="a brace has no other half"):
         make(tars / "{00000..00002.tar", "half")
 
