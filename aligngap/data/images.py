@@ -50,9 +50,13 @@ def header(encoded: bytes) -> Image.Image:
 def upright(image: Image.Image) -> Image.Image:
     """Its pixels, decoded if they are not yet, as `decode` gives them."""
     image.load()  # A cut-off image raises now, and not where its EXIF would be found broken.
-    plain, turn = _eight_bits(image), TURNS.get(orientation(image))
-    turned = plain if turn is None else plain.transpose(turn)
-    return _without_transparent_colour(turned.convert("RGB"))
+    plain = turned(_eight_bits(image), orientation(image))
+    return _without_transparent_colour(plain.convert("RGB"))
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """As it stands by that EXIF orientation."""
+    return image if orientation not in TURNS else image.transpose(TURNS[orientation])
 
 
 def orientation(image: Image.Image) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
-from PIL import Image, ImageOps
+from PIL import Image
 
+from aligngap.data import images
 from aligngap.data.images import FORMATS
 from aligngap.errors import AligngapError
 from aligngap.gap import sources, streaming
@@ -101,7 +102,7 @@ def _opened(path: Path) -> Image.Image:
     with Image.open(path, formats=FORMATS) as image:
         image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))  # decodes a large JPEG in small
         image.load()
-        return ImageOps.exif_transpose(image)
+        return images.turned(image, images.orientation(image))
 
 
 def _chosen_lines(given: str | Path, what: str, rows: np.ndarray, pairs: int) -> list[str]:

@@ -47,7 +47,9 @@ def commit() -> str:
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return ""
-    words = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    # Without locks: of one that a killed process leaves, every later commit there would fail.
+    words = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40"]
+    words.append("--exclude=*")
     try:
         done = subprocess.run(words, cwd=checkout, capture_output=True, text=True, check=False)
     except OSError:

@@ -15,7 +15,7 @@ from aligngap.data import store
 from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw, decoded, parsed
 
 BLOCK = 512  # Bytes of a header; contents are filled up to whole blocks.
-MOST_END = 22 * BLOCK  # Bytes: two blocks of zeros, then up to the end of a record of 20.
+MOST_END = 65 * BLOCK  # Bytes: two blocks of zeros, then a record's end: POSIX has up to 63 in one.
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 
 
