@@ -91,9 +91,16 @@ def test_no_flag_is_abbreviated(capsys):
 
 
 def program(*words, **options):
-    """The command in a process of its own, whose errors are read as text."""
+    """The command in a process of its own, whose errors are read as text; it hears interrupts also
+    where the tests, in a shell's background, do not."""
     command = [sys.executable, "-m", "aligngap.cli", *words]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_interrupts, **options
+    )
+
+
+def _hear_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(

@@ -289,14 +289,20 @@ def test_runs_that_are_no_seeds_are_told(make_run, sweep, written, tmp_path, cap
     other["evaluators"]["gap"]["sample"] = 7
     (tmp_path / "clip-8" / "evaluation.json").write_text(json.dumps(other))
     cases = [
-        ([tmp_path / "clip-7", sweep / "clip-0"], "clip-seed0 and clip-seed7 differ in more than"),
-        ([sweep / "clip-0", sweep / "clip-0"], "clip has two runs of seed 0"),
-        ([sweep / "alignclip-1"], "config.json is missing"),
-        ([], "out keeps no run: give --workdir"),
+        (
+            1,
+            [tmp_path / "clip-7", sweep / "clip-0"],
+            "clip-seed0 and clip-seed7 differ in more than",
+        ),
+        (1, [sweep / "clip-0", tmp_path / "again"], "clip has two runs of seed 0"),
+        (2, [sweep / "clip-0", sweep / "clip-0"], "clip-0 comes twice"),
+        (1, [sweep / "alignclip-1"], "config.json is missing"),
+        (1, [], "out keeps no run: give --workdir"),
     ]
-    for folders, words in cases:
+    shutil.copytree(sweep / "clip-0", tmp_path / "again")
+    for code, folders, words in cases:
         given = [f"--workdir={folder}" for folder in folders]
-        assert cli.main(["study", *given, f"--output={tmp_path / 'out'}"]) == 1
+        assert cli.main(["study", *given, f"--output={tmp_path / 'out'}"]) == code
         said = capsys.readouterr().err
         assert words in said.splitlines()[-1] and "Traceback" not in said, said
     assert not (tmp_path / "out").exists()
