@@ -2,9 +2,8 @@
 
 Forward and backward pass of each tower with a random cotangent, the loss with the gradients of
 embeddings and scale, the forward passes of a teacher and of what embeds captions, the optimiser's
-update, the copy of a batch to the devices. A step's own
-program overlaps and fuses across these, so that they need not add up to it; encoding once more
-(GradCache) is in none of them.
+update, the copy of a batch to the devices. A step's own program overlaps and fuses across these, so
+that they need not add up to it; encoding once more (GradCache) is in none of them.
 """
 
 import statistics

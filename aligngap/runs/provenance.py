@@ -48,8 +48,8 @@ def commit() -> str:
     if not (checkout / ".git").exists():
         return ""
     # Without locks: of one that a killed process leaves, every later commit there would fail.
-    words = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40"]
-    words.append("--exclude=*")
+    words = ["git", "--no-optional-locks", "describe"]
+    words += ["--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(words, cwd=checkout, capture_output=True, text=True, check=False)
     except OSError:

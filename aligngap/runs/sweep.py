@@ -66,7 +66,6 @@ def check(folder: Path, found: Sequence[Point]) -> None:
 
 def record(folder: Path, found: Sequence[Point]) -> None:
     """Writes which points there are and what they override, for whoever reads the folder."""
-    check(folder, found)
     atomic.write_json(folder / FILE, {"points": {point.name: _typed(point) for point in found}})
 
 

@@ -66,6 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     point = sweep.find(points, arguments.sweep)
     if folder is not None and not arguments.dry_run:
+        sweep.check(folder, points)
         sweep.record(folder, points)
     _run(point.config, folder and folder / point.name, arguments)
 
