@@ -149,5 +149,5 @@ def sampled_measures(names: Iterable[str]) -> list[str]:
 
 def _log_mean(of: Potentials) -> float:
     """0 where there are no two items, as in `objectives.uniformity_loss`."""
-    pairs = of.others.sum()
+    pairs = int(of.others.sum())
     return float(np.log(of.total.sum() / pairs)) if pairs else 0.0

@@ -139,7 +139,7 @@ def _of_potentials(found: Clouds) -> dict[str, Ends]:
     ends = {}
     groups = np.unique(found.passed.items.group)
     for name, sides in clouds.potentials(found.neighbours).items():
-        total, pairs = sides[0].total.sum(), sides[0].others.sum()
+        total, pairs = sides[0].total.sum(), int(sides[0].others.sum())
         limits = (-4.0 * neighbours.T, 0.0)
         if len(groups) < 3:
             ends[name] = limits

@@ -176,7 +176,7 @@ def rivals(
     """How the other right items of its query stand to each right document."""
     first, last = np.searchsorted(of, of), np.searchsorted(of, of, side="right")
     counts = none(len(bars), weights)
-    for step in range(1, int((last - first).max(initial=1))):
+    for step in range(1, int(np.max(last - first, initial=1))):
         # Each with the one that comes so many after it, and the other way round.
         rows = np.flatnonzero(np.arange(len(of)) + step < last)
         for one, other in ((rows, rows + step), (rows + step, rows)):

@@ -48,7 +48,7 @@ class OnDevice:
         self._weights = tuple(map(tuple, tally.weights.tolist()))
         self._blocks = list(tally.blocks(PAIRS))
         self._longest = longest(tally.queries)
-        self._highest = float(abs(tally.bars).max(initial=0))
+        self._highest = float(np.max(abs(tally.bars), initial=0))
         with on_one_device():
             self._rows = [
                 jax.device_put(
@@ -92,8 +92,8 @@ class OnDevice:
         """How far scores may be off, and what they are compared with, fused or not."""
         modalities, width = len(part.each), self._tally.queries.shape[1]
         score = self._longest * max(map(longest, part.each))
-        most = float(abs(self._tally.weights).sum(axis=1).max(initial=1))
-        length = float(part.lengths.max(initial=1))
+        most = float(np.max(abs(self._tally.weights).sum(axis=1), initial=1))
+        length = float(np.max(part.lengths, initial=1))
         # The weighted sum, and the product of the right document's score and the length.
         steps, reach = 2 * modalities + 6, max(most * score, self._highest * length)
         return float32_error(width, score), TIE * length + float32_error(width + steps, reach)

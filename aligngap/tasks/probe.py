@@ -120,9 +120,9 @@ _NAMES = ("lp_acc1", "lp_acc5", "lp_mean_per_class_recall")
 def draw(labels: Int[np.ndarray, "N"], shots: int, seed: int) -> Int[np.ndarray, "R"]:
     """`shots` rows of each class at random; AligngapError where a class has fewer."""
     classes, counts = np.unique(labels, return_counts=True)
-    if counts.min() < shots:
+    if np.min(counts) < shots:
         raise AligngapError(
-            f"{shots} shots: a class has only {counts.min()} training rows; "
+            f"{shots} shots: a class has only {np.min(counts)} training rows; "
             "give fewer shots or coarser labels"
         )
     random = np.random.default_rng(seed)
