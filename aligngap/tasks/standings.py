@@ -23,8 +23,8 @@ from aligngap import progress
 TIE = 1e-9
 SCORES_AT_ONCE = 2**22  # Elements of the largest array held: 32 MiB.
 ON_DEVICE_FROM = 2**26  # Products of queries and candidates: below, float64 takes about a second.
-QUERIES, CANDIDATES = 256, 4096  # A block of the device: its 4 MiB of products stay in a cache.
-POSSIBLE = 2**15  # More than a block's rows or columns.
+QUERIES, CANDIDATES = 512, 2048  # A block of the device: its 4 MiB of products stay in a cache.
+POSSIBLE = 2**12  # More than a block's rows or columns; sums stay below 2**24, exact in float32.
 
 
 class Standings(NamedTuple):
@@ -151,24 +151,32 @@ def _on_device(
             found = [_block([array[rows] for array in sides[0]], held) for rows in parts]
             for rows, (of_rows, of_columns) in zip(parts, jax.device_get(found), strict=True):
                 for side, part, packed in ((0, rows, of_rows), (1, columns, of_columns)):
-                    sure[side][part] += packed % POSSIBLE
-                    possible[side][part] += packed // POSSIBLE
+                    possible_here, sure_here = np.divmod(packed.astype(np.int64), POSSIBLE)
+                    sure[side][part] += sure_here
+                    possible[side][part] += possible_here
     return (sure[0], sure[1]), (possible[0], possible[1])
 
 
 @jax.jit
-def _block(rows: list[Array], columns: list[Array]) -> tuple[Int[Array, "q"], Int[Array, "c"]]:
+def _block(rows: list[Array], columns: list[Array]) -> tuple[Float[Array, "q"], Float[Array, "c"]]:
     """Of a block of products: how many wrong ones are above each row's and each column's bounds,
     in one number, sure + POSSIBLE · possible: half the passes of one for each bound."""
     (x, x_labels, *x_bounds), (y, y_labels, *y_bounds) = rows, columns
-    scores = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+    scores = _product(x, y.T)
     scores = jnp.where(x_labels[:, None] == y_labels, -jnp.inf, scores)
 
-    def packed(sure: Array, possible: Array) -> Int[Array, "q c"]:
-        return (scores >= sure).astype(jnp.int32) + POSSIBLE * (scores >= possible)
+    def packed(sure: Array, possible: Array) -> Float[Array, "q c"]:
+        found = (scores >= sure).astype(jnp.float32) + POSSIBLE * (scores >= possible)
+        # Written once, and added up by a product: XLA makes poor vectors of a CPU's sums.
+        return jax.lax.optimization_barrier(found)
 
-    of_rows = packed(*(bound[:, None] for bound in x_bounds)).sum(axis=1)
-    return of_rows, packed(*y_bounds).sum(axis=0)
+    of_rows = packed(*(bound[:, None] for bound in x_bounds))
+    of_columns = packed(*y_bounds)
+    return _product(of_rows, jnp.ones(len(y))), _product(jnp.ones(len(x)), of_columns)
+
+
+def _product(one: Float[Array, "..."], other: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.matmul(one, other, precision=jax.lax.Precision.HIGHEST)
 
 
 def on_one_device() -> AbstractContextManager[object]:
