@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
     xla_flags.give(os.environ, config.deterministic)
     if arguments.peers and arguments.data:
         raise UsageError("--peers are compared on one batch in memory: give no --data")
+    if arguments.output:
+        atomic.expect_writable(Path(arguments.output))
     if arguments.peers:  # They need memory of the same device.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     step = MeasuredStep(config, _rows(config) if arguments.data else None)

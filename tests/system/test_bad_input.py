@@ -15,6 +15,7 @@ from aligngap.training import run as runs
 pytestmark = [pytest.mark.system, pytest.mark.corpus]
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ["train", f"--config={ROOT}/configs/quickstart.py"]
+BENCH = ["bench", "step", f"--config={ROOT}/configs/quickstart.py"]
 
 
 def refused(done, code, *words):
@@ -154,6 +155,7 @@ def test_unwritable_workdir(program, tmp_path):
         (["gap", "shift", "--image=a", "--text=b", "--output=/dev/null/o"], 1, ["o/shift.json"]),
         (["report", "--workdir=nowhere", "--output=."], 1, [". cannot be written: it is a folder"]),
         (["evaluate", "--compare", "--workdir=x", "--output=/dev/null"], 1, ["comparison.json"]),
+        ([*BENCH, "--output=/dev/null/x.json"], 1, ["/dev/null/x.json cannot be written"]),
     ],
 )
 def test_wrong_commands(here, tmp_path, arguments, code, words):
