@@ -17,7 +17,7 @@ from jax import lax
 from aligngap.objectives import blocks
 from aligngap.objectives.blocks import Gradients, KnownSides, Pass
 from aligngap.objectives.pairwise import Scalars, Side
-from aligngap.parallel.axes import BATCH_AXES
+from aligngap.parallel import axes
 
 
 def forward(one: Pass, rows: Side, columns: Side, scalars: Scalars) -> Any:
@@ -107,4 +107,4 @@ def _round(
 def _send(one: Pass, tree: Any, distance: int) -> Any:
     """Every array to the device that many places on, around the ring."""
     places = [(device, (device + distance) % one.devices) for device in range(one.devices)]
-    return jax.tree.map(lambda x: lax.ppermute(x, BATCH_AXES, places), tree)
+    return jax.tree.map(lambda x: lax.ppermute(x, axes.of_batch(), places), tree)

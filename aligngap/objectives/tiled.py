@@ -25,9 +25,7 @@ from aligngap.objectives.pairwise import (
     paired,
     sides_of,
 )
-from aligngap.parallel.axes import BATCH_AXES
-
-BATCH, WHOLE = PartitionSpec(BATCH_AXES), PartitionSpec()
+from aligngap.parallel import axes
 
 
 class Plan(NamedTuple):
@@ -55,14 +53,16 @@ def _reduce(plan: Plan, sides: Sides, scalars: Scalars) -> Reductions:
 
 
 def _forward(plan: Plan, sides: Sides, scalars: Scalars) -> tuple[Reductions, Any]:
-    function = _on_devices(plan, _forward_part, (BATCH, WHOLE), BATCH)
+    batch, whole = PartitionSpec(axes.of_batch()), PartitionSpec()
+    function = _on_devices(plan, _forward_part, (batch, whole), batch)
     found = function(sides, scalars)
     return found, (sides, scalars, found)
 
 
 def _backward(plan: Plan, saved: Any, cotangents: Reductions) -> tuple[Sides, Scalars]:
     sides, scalars, found = saved
-    function = _on_devices(plan, _backward_part, (BATCH, WHOLE, BATCH, BATCH), (BATCH, WHOLE))
+    batch, whole = PartitionSpec(axes.of_batch()), PartitionSpec()
+    function = _on_devices(plan, _backward_part, (batch, whole, batch, batch), (batch, whole))
     gradients, of_scalars = function(sides, scalars, found, cotangents)
     dtype = sides.image.embeddings.dtype
     # None is no gradient.
@@ -104,7 +104,7 @@ def _backward_part(
         if after.columns is not None:
             of[matrix.columns] = after.columns
     if plan.devices > 1:
-        of_scalars = jax.lax.psum(of_scalars, BATCH_AXES)
+        of_scalars = jax.lax.psum(of_scalars, axes.of_batch())
     return Sides(**of), of_scalars
 
 
@@ -134,7 +134,7 @@ def _on_devices(plan: Plan, function: Any, in_specs: Any, out_specs: Any) -> Any
 def _devices() -> int:
     """Over how many devices the mesh in force spreads a batch."""
     shape = jax.sharding.get_abstract_mesh().shape
-    return math.prod(shape.get(axis, 1) for axis in BATCH_AXES)
+    return math.prod(shape[axis] for axis in axes.of_batch())
 
 
 def _pad(rows: Side, padding: int) -> Side:

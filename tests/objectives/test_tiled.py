@@ -14,7 +14,7 @@ from aligngap.objectives.terms import make_pairs
 from aligngap.parallel.axes import AXES, BATCH_AXES
 from aligngap.presets import preset
 
-from cases import clouds, gradients, single
+from cases import clouds, gradient, gradients, single
 
 MIB = 2**20
 
@@ -42,6 +42,20 @@ def test_on_a_mesh_each_loss_is_that_of_the_whole_batch(unit_rows, shape):
         found = jax.jit(lambda *x: median_sigma(make_pairs(*x), 5))(v, t)
     assert_close(got, wanted)
     np.testing.assert_allclose(found, sigma, atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [("data",), ("fsdp", "model"), ("model", "expert")])
+def test_so_it_is_on_a_mesh_of_a_users_own(unit_rows, axes):
+    """Whose axes are ours, some of ours or none, with which there is no ring."""
+    inputs = single(*clouds(unit_rows, 48, 16, duplicates=True))
+    v, t, e, groups = inputs
+    wanted = gradient("contrastive", None)(v, t, *single(14.3, -10.0), e, groups)
+    mesh = jax.make_mesh((4, 2)[: len(axes)], axes, (AxisType.Auto,) * len(axes))
+    sharding = NamedSharding(mesh, PartitionSpec(axes[0]))
+    with jax.set_mesh(mesh):
+        v, t, e, groups = (jax.device_put(x, sharding) for x in inputs)
+        got = gradient("contrastive", 5)(v, t, *single(14.3, -10.0), e, groups)
+    assert_close(got, wanted)
 
 
 @pytest.mark.parametrize("devices", [1, 8])
