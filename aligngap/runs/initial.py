@@ -64,10 +64,11 @@ def find(config: ConfigDict) -> InitialModel | None:
             raise UsageError(f"fresh={config.fresh} says what --init_from=DIR does not give")
         return None
     folder = weights.find(config.init_from)
-    if weights.holds(folder):
+    if folder.is_dir() and not (folder / "checkpoints").is_dir():
+        why = "comes with aligngap" if weights.holds(folder) else "has no checkpoints"
         raise UsageError(
-            f"--init_from={config.init_from} comes with aligngap and is no workdir: `aligngap "
-            f"import --source={config.init_from} --workdir=DIR`, then --init_from=DIR"
+            f"--init_from={config.init_from} {why}, so it is no workdir; a model becomes one by "
+            f"`aligngap import --source={config.init_from} --workdir=DIR`, then --init_from=DIR"
         )
     held = workdir.read_config(folder)
     with Checkpoints(folder, held) as checkpoints:

@@ -41,7 +41,13 @@ def read_config(workdir: Path) -> ConfigDict:
         raise AligngapError(
             f"{workdir} holds no run (no config.json); `aligngap train --workdir=...` makes one"
         )
-    config = configs.from_json(configs.complete(read_json(path)))
+    tree = read_json(path)
+    if "optimizer" not in tree:
+        raise AligngapError(
+            f"{workdir} holds no run (its config.json is of an exported model, or another "
+            f"program's); `aligngap import --source={workdir} --workdir=DIR` makes a workdir of it"
+        )
+    config = configs.from_json(configs.complete(tree))
     try:
         configs.validate(config)
     except Exception as error:  # Someone wrote in it: its values can be anything.

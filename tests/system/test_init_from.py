@@ -182,6 +182,16 @@ def test_a_model_that_comes_with_it_is_to_be_imported_first(refused):
     assert "is none of the models that come with aligngap" in str(refused(source="clap").value)
 
 
+@pytest.mark.parametrize("form", ["npz", "transformers", "open_clip"])
+def test_so_is_an_exported_one(refused, finished, tmp_path, form):
+    """Which `embed`, `evaluate` and `aligngap.load` open as it is."""
+    given = ["--workdir=clip-pictograms", f"--output={tmp_path / form}"]
+    assert cli.main(["export", f"--format={form}", *given]) == 0
+    said = str(refused(source=tmp_path / form).value)
+    assert f"`aligngap import --source={tmp_path / form} --workdir=DIR`" in said
+    assert not (tmp_path / form / "checkpoints").exists()  # It stays what it was.
+
+
 def test_clip_refine_is_taught_by_the_model_it_starts_from(train, refused, finished, tmp_path):
     """The teacher is that model to the bit, the student is not."""
     own = {"objective__contrastive_weight": 0.0, "objective__random_alignment_weight": 1.0,
