@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,20 +86,28 @@ def opened(given: AnyImage) -> Image.Image:
             return upright(given)
     if isinstance(given, np.ndarray):
         return _of_pixels(given)
+    if not isinstance(given, str | os.PathLike):
+        kind = type(given).__name__
+        raise UsageError(f"an image is a {kind}; expected a path, a PIL image or a NumPy array")
     try:
         return decode(Path(given).read_bytes(), str(given))
     except OSError as error:
         raise AligngapError(f"{given} cannot be read: {error.strerror}") from error
 
 
+def is_image(given: np.ndarray) -> bool:
+    """Whether these are the pixels of one image."""
+    channels = given.ndim == 2 or (given.ndim == 3 and given.shape[-1] in (1, 3, 4))
+    return given.dtype == np.uint8 and channels and bool(given.size)
+
+
 def _of_pixels(given: np.ndarray) -> Image.Image:
-    grey = given.ndim == 2 or (given.ndim == 3 and given.shape[-1] == 1)
-    if given.dtype != np.uint8 or not (grey or (given.ndim == 3 and given.shape[-1] in (3, 4))):
+    if not is_image(given):
         raise UsageError(
             f"an image is {given.dtype} {list(given.shape)}; expected uint8 [H, W, 3], or 1 or 4 "
             "channels, or [H, W]"
         )
-    flat = given.reshape(given.shape[:2]) if grey else given
+    flat = given[..., 0] if given.shape[2:] == (1,) else given
     return Image.fromarray(flat).convert("RGB")
 
 

@@ -1,6 +1,6 @@
 """A model to look at: its parameters without an optimiser or a corpus."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from PIL import Image
 from aligngap.data import images, tokenizers
 from aligngap.data.images import AnyImage
 from aligngap.data.tokenizers.tokenizer import Tokenizer
-from aligngap.errors import AligngapError
+from aligngap.errors import AligngapError, UsageError
 from aligngap.models import dual_encoder, parameters
 from aligngap.models.dual_encoder import DualEncoder
 from aligngap.parallel import mesh as meshes
@@ -46,23 +46,33 @@ class Model:
 
         AligngapError names an image that cannot be decoded, or for one that is in no list.
         """
-        _expect_several(given)
+        every = _several(given)
         size, how = self.config.model.image.size, self.config.data.resize
-        every = list(given)
         read = lambda row: images.RESIZES[how](images.opened(every[row]), size)  # noqa: E731
         return self.embedder.images(self.params, read, len(every))
 
-    def encode_text(self, texts: Sequence[str]) -> Float[np.ndarray, "N D"]:
-        """L2-normalised float32 rows; AligngapError for a model without tokenizer, or one text."""
-        _expect_several(texts)
-        return self.embedder.texts(self.params, texts)
+    def encode_text(self, texts: Iterable[str]) -> Float[np.ndarray, "N D"]:
+        """L2-normalised float32 rows; AligngapError for a model without tokenizer, for one text,
+        and for what is none."""
+        every = _several(texts)
+        for row, text in enumerate(every):
+            if not isinstance(text, str):
+                raise UsageError(f"text {row} is a {type(text).__name__}; expected a string")
+        return self.embedder.texts(self.params, every)
+
+    def __repr__(self) -> str:
+        """Without its parameters, of which a notebook would print page after page."""
+        return f"Model({str(self.folder)!r}, step={self.step})"
 
 
-def _expect_several(given: Any) -> None:
-    """A string's letters would be texts or paths of their own."""
-    if isinstance(given, str | Path | Image.Image):
+def _several(given: Iterable[Any]) -> list[Any]:
+    """In their order, which is not that of an index that they have (pandas). AligngapError for one
+    alone: a string's letters would be texts or paths of their own, an array's rows images."""
+    array = isinstance(given, np.ndarray) and images.is_image(given)
+    if array or isinstance(given, str | Path | Image.Image):
         one = repr(str(given)) if isinstance(given, str | Path) else "image"
         raise AligngapError(f"{one} is one alone; expected a list: write [{one}]")
+    return list(given)
 
 
 def open_run(folder: Path, step: int | None = None) -> Model:

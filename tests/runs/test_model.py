@@ -55,3 +55,30 @@ def test_one_alone_is_no_list():
                 encode(given)
     with pytest.raises(AligngapError, match=r"write \[image\]"):
         model.encode_image(Image.new("RGB", (8, 8)))
+    with pytest.raises(AligngapError, match=r"write \[image\]"):
+        model.encode_image(np.zeros((8, 9, 3), np.uint8))  # Not 8 grey ones of 9 × 3 pixels.
+
+
+def test_texts_need_no_places():
+    model = aligngap.load("clip-pictograms")
+    wanted = model.encode_text(["a cat", "a dog"])
+    for given in ("a cat", "a dog"), {"a cat": 1, "a dog": 2}.keys(), np.array(["a cat", "a dog"]):
+        np.testing.assert_array_equal(model.encode_text(given), wanted)
+    np.testing.assert_array_equal(model.encode_text(text for text in ["a cat", "a dog"]), wanted)
+    assert "step=0" in repr(model) and len(repr(model)) < 300
+
+
+@pytest.mark.parametrize("given", [None, float("nan"), b"a dog", 3])
+def test_what_is_no_text(given):
+    model = Model(default(), Path(), 0, None, None, None, None)
+    with pytest.raises(AligngapError, match=rf"text 1 is a {type(given).__name__}; expected"):
+        model.encode_text(["a cat", given])
+
+
+@pytest.mark.parametrize("given", [None, b"PNG", jnp.zeros((8, 8, 3), jnp.uint8)])
+def test_what_is_no_image(given):
+    model = aligngap.load("clip-pictograms")
+    with pytest.raises(AligngapError, match=f"an image is a {type(given).__name__}; expected"):
+        model.encode_image([given])
+    with pytest.raises(AligngapError, match=r"an image is uint8 \[0, 8, 3\]"):
+        model.encode_image([np.zeros((0, 8, 3), np.uint8)])
