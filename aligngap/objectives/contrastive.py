@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from aligngap.objectives.pairwise import (
@@ -17,11 +18,11 @@ from aligngap.objectives.terms import CROSS, Between, Pairs, Seen, evaluate, mak
 
 
 def contrastive_loss(
-    image: Float[Array, "B D"],
-    text: Float[Array, "B D"],
-    scale: Float[Array, ""],
+    image: Float[ArrayLike, "B D"],
+    text: Float[ArrayLike, "B D"],
+    scale: Float[ArrayLike, ""],
     *,
-    groups: Int[Array, "B"] | None = None,
+    groups: Int[ArrayLike, "B"] | None = None,
     label_smoothing: float = 0.0,
     tile: int | None = None,
 ) -> Float[Array, ""]:

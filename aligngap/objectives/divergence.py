@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from aligngap.objectives.pairwise import LogSumExp, Matrix, Reduction, Scalars, Sum
@@ -27,8 +28,8 @@ PARTS, ROUNDS = 16, 6  # An interval of cosines is cut in 16, six times over: 3 
 
 
 def cauchy_schwarz_loss(
-    image: Float[Array, "B D"],
-    text: Float[Array, "B D"],
+    image: Float[ArrayLike, "B D"],
+    text: Float[ArrayLike, "B D"],
     *,
     sigma: Number | None = None,
     tile: int | None = None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from aligngap.objectives.pairwise import Expectation, LogSumExp, Reduction, Scalars, paired
@@ -12,25 +13,25 @@ from aligngap.objectives.terms import RAW, Between, Pairs, Raw, Seen, evaluate, 
 
 
 def random_alignment_loss(
-    image: Float[Array, "B D"], text: Float[Array, "B D"], noise: Float[Array, "B D"]
+    image: Float[ArrayLike, "B D"], text: Float[ArrayLike, "B D"], noise: Float[ArrayLike, "B D"]
 ) -> Float[Array, ""]:
     """RaFA: mean (v − z)² + mean (t − z)² over all B·D entries, z ~ N(0, I) of each pair."""
-    raw = Raw(image, text, noise=noise)
+    raw = Raw(jnp.asarray(image), jnp.asarray(text), noise=jnp.asarray(noise))
     return evaluate([RandomAlignment()], make_pairs(image, text, raw=raw), None)[0]
 
 
 def distillation_loss(
-    image: Float[Array, "B D"],
-    text: Float[Array, "B D"],
-    taught_image: Float[Array, "B D"],
-    taught_text: Float[Array, "B D"],
+    image: Float[ArrayLike, "B D"],
+    text: Float[ArrayLike, "B D"],
+    taught_image: Float[ArrayLike, "B D"],
+    taught_text: Float[ArrayLike, "B D"],
     *,
     alpha: float = 0.5,
     tile: int | None = None,
 ) -> Float[Array, ""]:
     """HyCD: the mean of both directions' KL(p̂ ‖ p) a row, p = softmax(V·Tᵀ) of plain products and
     p̂ = α·1 + (1 − α)·softmax of the teacher's, 1 for the pair; α in [0, 1)."""
-    raw = Raw(image, text, taught_image, taught_text)
+    raw = Raw(*map(jnp.asarray, (image, text, taught_image, taught_text)))
     return evaluate([Distillation(alpha)], make_pairs(image, text, raw=raw), tile)[0]
 
 

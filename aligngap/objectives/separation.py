@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from aligngap.objectives.pairwise import LogSumExp, Reduction, Scalars, scaled
@@ -10,11 +11,11 @@ from aligngap.objectives.terms import Between, Pairs, Seen, evaluate, make_pairs
 
 
 def separation_loss(
-    embeddings: Float[Array, "B D"],
-    paired: Float[Array, "B D"],
-    scale: Float[Array, ""],
+    embeddings: Float[ArrayLike, "B D"],
+    paired: Float[ArrayLike, "B D"],
+    scale: Float[ArrayLike, ""],
     *,
-    semantics: Float[Array, "B S"] | None = None,
+    semantics: Float[ArrayLike, "B S"] | None = None,
     tile: int | None = None,
 ) -> Float[Array, ""]:
     """mean_i CE(Y_i, i), Y = s·[(V·Vᵀ)⊙(1 − E·Eᵀ) + diag(v_i·t_i)]; rows are L2-normalised.

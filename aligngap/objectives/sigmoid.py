@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from aligngap.objectives.pairwise import Reduction, Scalars, Sum
@@ -11,12 +12,12 @@ from aligngap.objectives.terms import CROSS, Between, Pairs, Seen, evaluate, mak
 
 
 def sigmoid_loss(
-    image: Float[Array, "B D"],
-    text: Float[Array, "B D"],
-    scale: Float[Array, ""],
-    bias: Float[Array, ""],
+    image: Float[ArrayLike, "B D"],
+    text: Float[ArrayLike, "B D"],
+    scale: Float[ArrayLike, ""],
+    bias: Float[ArrayLike, ""],
     *,
-    groups: Int[Array, "B"] | None = None,
+    groups: Int[ArrayLike, "B"] | None = None,
     tile: int | None = None,
 ) -> Float[Array, ""]:
     """−(1/B) Σ_ij log σ(z_ij·(s·v_i·t_j + b)), z = +1 for a pair and −1 for negatives.

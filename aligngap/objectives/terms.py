@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import chex
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from aligngap.objectives import tiled
@@ -25,7 +26,7 @@ from aligngap.objectives.pairwise import (
 )
 from aligngap.unit import unit_rows
 
-Number = Float[Array, ""] | float
+Number = Float[ArrayLike, ""]
 Between = tuple[str, str]  # Whose rows and whose columns a matrix of cosines has.
 CROSS: Between = ("image", "text")
 CENTROIDS: Between = ("centroid", "centroid")
@@ -71,33 +72,33 @@ class Term(Protocol):
 
 
 def make_pairs(
-    image: Float[Array, "B D"],
-    text: Float[Array, "B D"],
+    image: Float[ArrayLike, "B D"],
+    text: Float[ArrayLike, "B D"],
     scale: Number = 1.0,
     *,
     bias: Number | None = None,
     sigma: Number = 1.0,
-    semantics: Float[Array, "B S"] | None = None,
-    groups: Int[Array, "B"] | None = None,
+    semantics: Float[ArrayLike, "B S"] | None = None,
+    groups: Int[ArrayLike, "B"] | None = None,
     raw: Raw | None = None,
 ) -> Pairs:
     """A batch with its shapes checked. No gradient flows into the semantics, a teacher's rows or
     noise."""
+    image, text = jnp.asarray(image), jnp.asarray(text)
+    semantics, groups = (None if x is None else jnp.asarray(x) for x in (semantics, groups))
     chex.assert_rank([image, text], 2)
     chex.assert_equal_shape([image, text])
     for array in (semantics, groups):
         if array is not None:
             chex.assert_equal_shape_prefix([image, array], 1)
-    image, text = jnp.asarray(image), jnp.asarray(text)
     if semantics is not None:
-        semantics = jax.lax.stop_gradient(jnp.asarray(semantics).astype(image.dtype))
+        semantics = jax.lax.stop_gradient(semantics.astype(image.dtype))
     if raw is not None:
         chex.assert_equal_shape([image, *(rows for rows in raw if rows is not None)])
         held = jax.lax.stop_gradient(raw)
         raw = held._replace(image=jnp.asarray(raw.image), text=jnp.asarray(raw.text))
     numbers = (scale, 0.0 if bias is None else bias, sigma)
     scalars = Scalars(*(jnp.asarray(number, jnp.float32) for number in numbers))
-    groups = None if groups is None else jnp.asarray(groups)
     return Pairs(image, text, scalars, semantics, groups, raw)
 
 

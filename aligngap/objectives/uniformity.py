@@ -5,19 +5,22 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from aligngap.objectives.pairwise import LogSumExp, Reduction, Scalars
 from aligngap.objectives.terms import CENTROIDS, CROSS, Between, Pairs, Seen, evaluate, make_pairs
 
 
-def alignment_loss(image: Float[Array, "B D"], text: Float[Array, "B D"]) -> Float[Array, ""]:
+def alignment_loss(
+    image: Float[ArrayLike, "B D"], text: Float[ArrayLike, "B D"]
+) -> Float[Array, ""]:
     """mean_j ‖v_j − t_j‖², in [0, 4] for L2-normalised rows."""
     return evaluate([Alignment()], make_pairs(image, text), None)[0]
 
 
 def uniformity_loss(
-    embeddings: Float[Array, "B D"], *, t: float = 2.0, tile: int | None = None
+    embeddings: Float[ArrayLike, "B D"], *, t: float = 2.0, tile: int | None = None
 ) -> Float[Array, ""]:
     """log mean_{j<k} exp(−t‖m_j − m_k‖²) over distinct pairs; 0 for a single row."""
     return evaluate([Uniformity(("image", "image"), t)], make_pairs(embeddings, embeddings), tile)[
@@ -26,8 +29,8 @@ def uniformity_loss(
 
 
 def cross_uniformity_loss(
-    image: Float[Array, "B D"],
-    text: Float[Array, "B D"],
+    image: Float[ArrayLike, "B D"],
+    text: Float[ArrayLike, "B D"],
     *,
     t: float = 2.0,
     tile: int | None = None,
@@ -37,8 +40,8 @@ def cross_uniformity_loss(
 
 
 def centroid_uniformity_loss(
-    image: Float[Array, "B D"],
-    text: Float[Array, "B D"],
+    image: Float[ArrayLike, "B D"],
+    text: Float[ArrayLike, "B D"],
     *,
     t: float = 2.0,
     tile: int | None = None,

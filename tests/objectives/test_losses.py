@@ -14,7 +14,7 @@ from aligngap.objectives.divergence import median_sigma
 from aligngap.objectives.terms import make_pairs
 
 import reference
-from cases import NAMES, clouds, gradient, gradients, ours, single, wanted
+from cases import NAMES, calls, clouds, gradient, gradients, ours, single, wanted
 
 TILES = [None, 64]
 BIAS = -10.0
@@ -199,6 +199,17 @@ def test_shapes_that_differ_are_refused(unit_rows):
             loss(v, t, jnp.float32(1))
     with pytest.raises(ValueError, match="tile=0 must be at least 1"):
         objectives.uniformity_loss(v, tile=0)
+
+
+@pytest.mark.parametrize("tile", [None, 4])
+def test_lists_are_arrays_too(unit_rows, tile):
+    given = [np.asarray(x).tolist() for x in clouds(unit_rows, 5, 4, duplicates=True)]
+    lists = calls(*given[:2], 10.0, BIAS, *given[2:], tile)
+    v, t, e, groups = map(np.asarray, given)
+    for name, call in calls(v, t, 10.0, BIAS, e, groups, tile).items():
+        assert float(lists[name]()) == float(call()), name
+    noise = objectives.random_alignment_loss(v, t, v)
+    assert float(objectives.random_alignment_loss(*given[:2], given[0])) == float(noise)
 
 
 class TestTotal:

@@ -47,6 +47,23 @@ LEFT = [
     *("searched/search.json", "moved/close.json", "clustered/clustering.json"),
     "substituted/substitution.json",
 ]
+TYPED = """
+import jax
+import jax.numpy as jnp
+import aligngap
+from aligngap import gap, objectives
+
+model = aligngap.load("clip-pictograms")
+image, text = model.encode_image(["cat.png"]), model.encode_text(["a cat"])
+found: dict[str, float] = gap.summary(image, text)
+objectives.contrastive_loss(image, text, scale=100.0)
+objectives.separation_loss(image, text, scale=100.0, semantics=None)
+objectives.random_alignment_loss(image, text, image)
+jax.grad(objectives.sigmoid_loss)(jnp.asarray(image), jnp.asarray(text), 10.0, jnp.zeros(()))
+transform = gap.GapTransform.fit(image, text)
+transform.image(image).sum() + gap.centroid_distance(image, text)
+gap.uniformity(image, "2")
+"""
 NEEDS = "needs aligngap[train]: pip install 'aligngap[train]'"
 pytestmark = pytest.mark.system
 
@@ -163,3 +180,21 @@ def test_so_does_the_front_door(run):
     assert done.stderr.endswith(
         "aligngap.load needs aligngap[train]: pip install 'aligngap[train]'\n"
     )
+
+
+def test_a_program_that_uses_it_is_checked_by_its_types(light, tmp_path):
+    """The last line is wrong, and is the only one of which mypy says so."""
+    (tmp_path / "program.py").write_text(TYPED)
+    checker = (sys.executable, "-m", "mypy", "--strict")
+    done = subprocess.run(
+        [*checker, f"--python-executable={light / 'python'}", "program.py"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    *found, count = done.stdout.splitlines()
+    assert count.startswith("Found 1 error in 1 file"), done.stdout + done.stderr
+    (line,) = found
+    assert line.startswith(f'program.py:{TYPED.count(chr(10))}: error: Argument 2 to "uniformity')
