@@ -293,10 +293,9 @@ def bands(
 @matplotlib.rc_context(STYLE)
 def intervals(rows: Sequence[Comparison], limit: float) -> str:
     """Points with their 95 % intervals on a scale of 0 to `limit` percent; a tick marks chance."""
-    figure, axes = _panel(SMALL[0], 0.55 + 0.27 * len(rows))
+    inches, offsets = _beside(rows)
+    figure, axes = _panel(SMALL[0], 0.55 + inches * len(rows))
     for place, row in enumerate(rows):
-        count = len(row.numbers)
-        offsets = np.linspace(-0.2, 0.2, count) if count > 1 else np.zeros(count)
         for number, (value, low, high) in enumerate(row.numbers):
             colour, y = run_colour(number), place + offsets[number]
             axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=1.3)
@@ -315,11 +314,10 @@ def intervals(rows: Sequence[Comparison], limit: float) -> str:
 @matplotlib.rc_context(STYLE)
 def differences(rows: Sequence[Comparison]) -> str:
     """How far each further run is from the first, with 95 % intervals around a line at 0."""
-    figure, axes = _panel(WIDE[0], 0.55 + 0.27 * len(rows))
+    inches, offsets = _beside(rows)
+    figure, axes = _panel(WIDE[0], 0.55 + inches * len(rows))
     axes.axvline(0, color=PALETTE["ink"][0], linewidth=0.9)
     for place, row in enumerate(rows):
-        count = len(row.numbers)
-        offsets = np.linspace(-0.2, 0.2, count) if count > 1 else np.zeros(count)
         for number, (value, low, high) in enumerate(row.numbers, start=1):
             colour, y = run_colour(number), place + offsets[number - 1]
             axes.plot([low, high], [y, y], color=colour, linewidth=1.3)
@@ -328,6 +326,13 @@ def differences(rows: Sequence[Comparison]) -> str:
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.grid(axis="y", visible=False)
     return _svg(figure)
+
+
+def _beside(rows: Sequence[Comparison]) -> tuple[float, Float[np.ndarray, "runs"]]:
+    """The inches of a row, and where in it each run stands: no marker covers another's."""
+    count = max((len(row.numbers) for row in rows), default=0)
+    half = 0.2 if count <= 3 else 0.35
+    return max(0.27, 0.085 * count), np.linspace(-half, half, count) if count > 1 else np.zeros(1)
 
 
 def run_colour(number: int) -> str:

@@ -97,6 +97,17 @@ def test_pictures_fit_a_page():
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 12])
+def test_markers_of_runs_that_are_equal_stand_side_by_side(count):
+    rows = [figures.Comparison("R@1", 0.1, [(0.5, 0.4, 0.6)] * count)] * 2
+    for svg in figures.intervals(rows, 100), figures.differences(rows):
+        heights = sorted(
+            float(y) for y in re.findall(r'<use [^>]*y="([.\d]+)" style="fill: var', svg)
+        )
+        assert len(heights) == 2 * count
+        assert np.diff(heights).min() >= 3.5, "a marker is 4 points high"
+
+
 def test_dollar_signs_are_no_mathematics():
     assert "&lt;b&gt;$x$</text>" in list(every_figure())[2]
 

@@ -208,6 +208,31 @@ def test_what_another_evaluator_found_shows_by_itself(pair, tmp_path):
     assert "validation/mine/shiny against training step" in source
 
 
+def test_values_stand_under_values_with_an_interval_and_without(pair, tmp_path, visit):
+    built(pair, tmp_path)
+    seen = visit(tmp_path / "deep" / "report.html", 1280)
+    ends = """rows => rows.map(row => [...row.querySelectorAll("td")].slice(0, 2).map(cell => {
+        const value = document.createRange();
+        value.setStart(cell.firstChild, 0);
+        value.setEnd(cell.firstChild, cell.firstChild.data.trimEnd().length);
+        return value.getBoundingClientRect().right;
+    }))"""
+    rows = "#results > .scroll tr:has(> th[scope=row])"
+    found = np.array(seen.eval_on_selector_all(rows, ends))
+    assert len(found) > 10 and np.ptp(found, axis=0).max() < 1
+
+
+def test_commands_are_printed_whole(pair, tmp_path, visit):
+    evaluation = json.loads((pair[0] / "evaluation.json").read_text())
+    evaluation["commands"] = ["aligngap train " + "--config.seed=0 " * 40]
+    (pair[0] / "evaluation.json").write_text(json.dumps(evaluation))
+    assert built(pair, tmp_path).count("--config.seed=0") == 40
+    seen = visit(tmp_path / "deep" / "report.html", 700)
+    seen.emulate_media(media="print")
+    inside = "all => all.map(each => each.scrollWidth <= each.clientWidth)"
+    assert all(seen.eval_on_selector_all("pre.command", inside))
+
+
 def test_an_old_page_survives_a_failure(pair, tmp_path, monkeypatch):
     output = tmp_path / "report.html"
     output.write_text("old")
