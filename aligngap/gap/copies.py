@@ -18,6 +18,8 @@ from jaxtyping import Bool, Float, Int, UInt64
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from aligngap.gap.unit_rows import expect_pairs
+
 DIGEST = 8  # bytes: that any two unlike rows of a million share one has a chance of 3e-8
 
 
@@ -103,7 +105,8 @@ def find(
 
 
 def of(image: ArrayLike, text: ArrayLike) -> Items:
-    """Of rows in memory, as float32."""
+    """Of rows in memory, as float32; AligngapError for what is no pairs."""
+    expect_pairs(image, text)
     return find([(np.asarray(image, np.float32), np.asarray(text, np.float32))])
 
 

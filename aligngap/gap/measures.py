@@ -31,8 +31,9 @@ def alignment_score(
     image: Float[ArrayLike, "N D"], text: Float[ArrayLike, "N D"]
 ) -> Float[Array, ""]:
     """Mean cosine of the matched pairs (Eslami & de Melo 2025)."""
-    chex.assert_equal_shape([image, text])
-    return paired(_float32(image), _float32(text)).mean()
+    v, t = _float32(image), _float32(text)
+    chex.assert_equal_shape([v, t])
+    return paired(v, t).mean()
 
 
 def uniformity(embeddings: Float[ArrayLike, "N D"], t: float = 2.0) -> Float[Array, ""]:
@@ -104,7 +105,9 @@ def separability_hits(
 
 
 def _float32(embeddings: ArrayLike) -> Float[Array, "N D"]:
-    return jnp.asarray(embeddings, jnp.float32)
+    rows = jnp.asarray(embeddings, jnp.float32)
+    chex.assert_rank(rows, 2)
+    return rows
 
 
 def _labelled(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from aligngap.config import MODALITIES
 from aligngap.gap.copies import First, Items
-from aligngap.gap.unit_rows import expect_finite
+from aligngap.gap.unit_rows import expect_finite, expect_pairs
 
 # Rows of a chunk, and the most groups that a bootstrap draws from: pairs that answer each other
 # (`Items.group` c) fall into group c mod GROUPS.
@@ -71,7 +71,9 @@ class Spread:
 
 
 def slices(image: ArrayLike, text: ArrayLike) -> Iterator[Chunk]:
-    """Arrays [N, D] in memory as float32 chunks; AligngapError for a row that is not finite."""
+    """Arrays [N, D] in memory as float32 chunks; AligngapError for what is no pairs, and for a row
+    that is not finite."""
+    expect_pairs(image, text)
     image, text = np.asarray(image), np.asarray(text)
     for start in range(0, len(image), GROUPS):
         rows = slice(start, start + GROUPS)

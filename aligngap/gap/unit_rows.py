@@ -1,6 +1,7 @@
 """Rows of stored embeddings at length 1, and the rows that are none named."""
 
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from aligngap import progress
@@ -28,6 +29,14 @@ class UnitRows:
             progress.say(f"{self._source.given}: rows were not of length 1; normalised")
             self._said = True
         return (rows / norms[:, None]).astype(np.float32)
+
+
+def expect_pairs(image: ArrayLike, text: ArrayLike) -> None:
+    """AligngapError for arrays that are not [N, D] both, of a pair at least."""
+    shapes = np.shape(image), np.shape(text)
+    if shapes[0] != shapes[1] or len(shapes[0]) != 2 or 0 in shapes[0]:
+        words = f"image is {list(shapes[0])} and text {list(shapes[1])}"
+        raise AligngapError(f"{words}; expected [N, D] of both, row i of either a pair")
 
 
 def expect_finite(given: str, rows: Float[np.ndarray, "n D"], start: int = 0) -> None:

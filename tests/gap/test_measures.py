@@ -232,3 +232,26 @@ def test_a_row_that_is_not_finite_is_refused_beside_the_sample_too(unit_rows):
     v[4500, 0] = np.nan
     with pytest.raises(AligngapError, match="image: row 4500 is not finite"):
         gap.summary(v, t, exact_pairs=2)
+
+
+@pytest.mark.parametrize(("image", "text"), [((6, 4), (5, 4)), ((6, 4), (6, 3)), ((4,), (4,))])
+def test_what_is_no_pairs_is_named(image, text):
+    given, words = (np.ones(image), np.ones(text)), "image is .* and text .*; expected"
+    for measure in (
+        gap.summary,
+        gap.paired_ranks,
+        gap.same_modality_neighbours,
+        gap.linear_separability,
+    ):
+        with pytest.raises(AligngapError, match=words):
+            measure(*given)
+    with pytest.raises(AssertionError, match=r"rank|shape"):
+        gap.alignment_score(*given)
+    with pytest.raises(AligngapError, match=words):
+        gap.summary(np.ones((0, 4)), np.ones((0, 4)))
+
+
+def test_lists_of_rows_are_arrays_too(unit_rows):
+    image, text = unit_rows(5, 4, 0), unit_rows(5, 4, 1)
+    for measure in (gap.alignment_score, gap.relative_modality_gap, gap.centroid_distance):
+        assert float(measure(image.tolist(), text.tolist())) == float(measure(image, text))
