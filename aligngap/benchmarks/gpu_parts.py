@@ -105,10 +105,7 @@ def largest(small: bool, name: str) -> Iterator[Found]:
 def peer(small: bool, name: str) -> Iterator[Found]:
     """Images a second of another program alone on the device, at the largest batch it has room for;
     JAX makes its weights on the host."""
-    python = python_of(name)
-    if python is None:
-        raise AligngapError(f"no {name} here: {step_peers.PROGRAMS[name].install}")
-    device, failed = "cpu" if small else "cuda", []
+    python, device, failed = _python(name), _torch_device(small), []
     for batch in (16,) if small else PEER_BATCHES:
         made = config(small, "clip", batch)
         own = run.learner(made)
@@ -129,6 +126,16 @@ def peer(small: bool, name: str) -> Iterator[Found]:
         return
 
 
+def _python(name: str) -> str:
+    if python := python_of(name):
+        return python
+    raise AligngapError(f"no {name} here: {step_peers.PROGRAMS[name].install}")
+
+
+def _torch_device(small: bool) -> str:
+    return "cpu" if small else "cuda"
+
+
 def digest(small: bool) -> Iterator[Found]:
     """Some steps from a seed: what they take, and a digest of the parameters after them. Layers
     are scanned, which compiles in a quarter of the time."""
@@ -143,21 +150,25 @@ def digest(small: bool) -> Iterator[Found]:
 
 
 def losses(small: bool) -> Iterator[Found]:
-    """The table of `aligngap bench loss`, and milliseconds of open_clip's at the same batches."""
+    """The table of `aligngap bench loss`."""
     batches, tile = ((64,), 16) if small else (LOSS_BATCHES, 4096)
     found: Found = {"lines": []}
     for line in loss.table(["clip", "alignclip"], batches, tile, "bfloat16"):
         found["lines"].append(line)
         yield found
-    if python := python_of("open_clip"):
-        device = "cpu" if small else "cuda"
-        call = [python, "-m", "aligngap.benchmarks.peers.loss_open_clip", device]
-        done = subprocess.run(
-            [*call, str(loss.DIMENSION), *map(str, batches)], capture_output=True, text=True
-        )
-        if done.returncode:
-            raise AligngapError(f"open_clip's loss: {done.stderr.strip().splitlines()[-1:]}")
-        yield found | {"open_clip_seconds": json.loads(done.stdout.splitlines()[-1])}
+
+
+def peer_losses(small: bool) -> Iterator[Found]:
+    """Seconds of open_clip's loss at the same batches, alone on the device: JAX takes nearly all of
+    its memory at once."""
+    name, batches, device = "open_clip", (64,) if small else LOSS_BATCHES, _torch_device(small)
+    call = [_python(name), "-m", "aligngap.benchmarks.peers.loss_open_clip", device]
+    done = subprocess.run(
+        [*call, str(loss.DIMENSION), *map(str, batches)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise AligngapError(f"open_clip's loss: {done.stderr.strip().splitlines()[-1:]}")
+    yield {"seconds": json.loads(done.stdout.splitlines()[-1])}
 
 
 def attention(small: bool) -> Iterator[Found]:
@@ -220,11 +231,14 @@ def data(small: bool) -> Iterator[Found]:
 
 
 PARTS: dict[str, Callable[..., Iterator[Found]]] = {
-    part.__name__: part for part in (steps, largest, peer, digest, losses, attention, data)
+    part.__name__: part
+    for part in (steps, largest, peer, digest, losses, peer_losses, attention, data)
 }
 
 if __name__ == "__main__":
     function, output, small, *arguments = sys.argv[1:]
+    if not int(small) and not os.environ.get("JAX_PLATFORMS") and jax.default_backend() != "gpu":
+        sys.exit(f"JAX has found no GPU, and would compute on {jax.devices()[0]}")
     try:
         for found in PARTS[function](bool(int(small)), *arguments):
             atomic.write_json(Path(output), found)

@@ -10,8 +10,10 @@ open_clip_torch==3.3.0, or .venv-open_clip).
 """
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,8 @@ from aligngap.benchmarks import peers
 from aligngap.xla_flags import DETERMINISTIC, PLATFORMS, Flag, joined, memory
 
 SLOWER = 4  # Times the time that a part may take in a rehearsal.
+LAST_WORDS = 3  # Lines of a part that failed.
+INTERRUPTED = "interrupted"  # By the user, or whoever lends the device.
 
 
 class Part(NamedTuple):
@@ -45,6 +49,7 @@ PARTS = {
     "open_clip_compiled": Part("peer", ("open_clip_compiled",), 110, platform="cpu"),
     "steps_packed": Part("steps", ("clip:none:512:packed", "alignclip:none:512:packed"), 150),
     "loss": Part("losses", (), 50),
+    "loss_open_clip": Part("peer_losses", (), 30, platform="cpu"),
     "plain": Part("digest", (), 50),
     "deterministic": Part("digest", (), 50, DETERMINISTIC),
     "deterministic_again": Part("digest", (), 50, DETERMINISTIC),
@@ -65,6 +70,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a rehearsal at a CPU's size")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     end, found = time.monotonic() + 60 * given.minutes, dict[str, Any]()
     for name in given.parts:
         left = end - time.monotonic()
@@ -76,6 +82,8 @@ def main() -> None:
             found[name] = one(part, min(left, seconds), given.small)
         atomic.write_json(given.output, found)
         print(f"{name}: {json.dumps(found[name])}", flush=True)
+        if found[name].get("error") == INTERRUPTED:
+            sys.exit(1)
     for line in verdicts(found):
         print(line, flush=True)
 
@@ -89,16 +97,31 @@ def one(part: Part, seconds: float, small: bool) -> dict[str, Any]:
         own = {"JAX_PLATFORMS": part.platform} if part.platform else memory(os.environ)
         own["XLA_FLAGS"] = joined(os.environ.get("XLA_FLAGS", ""), part.flags)
         own["XLA_FLAGS"] = joined(own["XLA_FLAGS"], PLATFORMS["cuda"].flags)
+        own["JAX_TRACEBACK_FILTERING"] = "off"  # Else a traceback ends with words about itself.
         start = time.monotonic()
-        try:
-            done = subprocess.run(
-                call, env=peers.environment(own), capture_output=True, text=True, timeout=seconds
-            )
-            said = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-        except subprocess.TimeoutExpired:
-            said = [f"{seconds:.0f} s were not enough"]
+        said = _said(call, peers.environment(own), seconds)
         found = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
-    return found | {"took": time.monotonic() - start} | ({"error": said[0]} if said else {})
+    return found | {"took": time.monotonic() - start} | ({"error": said} if said else {})
+
+
+def _said(call: list[str], environment: dict[str, str], seconds: float) -> str:
+    """Why a process did not do what it was to; nothing where it did. What it started ends with it:
+    a program that goes on compiling would hold the device."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        call, env=environment, stdout=pipe, stderr=pipe, text=True, process_group=0
+    ) as process:
+        try:
+            _, errors = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return f"{seconds:.0f} s were not enough"
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    lines = errors.strip().splitlines() or [f"ended with {process.returncode}"]
+    return " / ".join(lines[-LAST_WORDS:]) if process.returncode else ""
 
 
 def verdicts(found: dict[str, Any]) -> list[str]:

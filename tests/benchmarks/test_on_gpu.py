@@ -2,9 +2,14 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import jax
+import psutil
 import pytest
 
 from aligngap.benchmarks import fitting, gpu_parts, on_gpu
@@ -45,10 +50,58 @@ def test_what_parts_say_together(again, word):
     assert on_gpu.verdicts({"steps": measured(1.0), "open_clip": {"error": "no room"}}) == []
 
 
-def test_a_part_that_fails_says_why_and_keeps_what_it_found():
-    part = on_gpu.Part("no_such_part", (), 60)
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [("no_such_part", ()), ("steps", ("clip:no_such_policy:16",))],
+    ids=["at once", "while JAX traces"],
+)
+def test_a_part_that_fails_says_why(function, arguments):
+    part = on_gpu.Part(function, arguments, 60)
     found = on_gpu.one(part, 60, small=True)
-    assert "no_such_part" in found["error"] and found["took"] > 0
+    assert "KeyError: 'no_such_" in found["error"] and found["took"] > 0
+
+
+@pytest.mark.skipif(jax.default_backend() == "gpu", reason="there is one")
+def test_without_a_gpu_nothing_is_measured(monkeypatch):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    found = on_gpu.one(on_gpu.PARTS["attention"], 60, small=False)
+    assert "no GPU" in found["error"] and found.keys() == {"took", "error"}
+
+
+def _begun(pid: Path) -> int:
+    """The process that the other has started, once it has."""
+    while not (pid.exists() and pid.read_text().endswith("\n")):
+        time.sleep(0.05)
+    return int(pid.read_text())
+
+
+def _wait_until_ended(pid: int) -> None:
+    """Whoever it is left to may let it stay a zombie."""
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)
+
+
+def test_what_a_part_has_started_ends_with_its_time(tmp_path):
+    pid = tmp_path / "pid"
+    call = ["sh", "-c", f"sleep 1000 & echo $! >{pid}; wait"]
+    assert on_gpu._said(call, dict(os.environ), 2) == "2 s were not enough"
+    _wait_until_ended(_begun(pid))
+
+
+@pytest.mark.system
+def test_an_interrupted_run_keeps_what_it_has(tmp_path):
+    output = tmp_path / "found.json"
+    call = [sys.executable, "-m", "aligngap.benchmarks.on_gpu", f"--output={output}", "--small"]
+    with subprocess.Popen([*call, "--parts", "attention", "largest", "data"]) as running:
+        while not output.exists():
+            time.sleep(0.1)
+        (part,) = psutil.Process(running.pid).children()
+        running.terminate()
+        assert running.wait() == 1
+    found = json.loads(output.read_text())
+    assert list(found) == ["attention", "largest"] and "text xla" in found["attention"]
+    assert found["largest"]["error"] == "interrupted"
+    _wait_until_ended(part.pid)
 
 
 def test_the_largest_batch_is_the_largest_that_fits():
