@@ -83,11 +83,28 @@ class Dense(nn.Module):
         kernel = self.param("kernel", kernel_init, shape, jnp.float32).astype(self.dtype)
         bias = self.param("bias", bias_init, self.features, jnp.float32).astype(self.dtype)
         whole = _is_split(inputs) or _is_split(outputs)
-        product = partial(_by_axes if whole else _flat, x.astype(self.dtype))
+        product, x = _by_axes if whole else _flat, x.astype(self.dtype)
         if not apart:
-            return product(kernel, bias)
-        kernels = jnp.moveaxis(kernel, contracted, 0)
-        return tuple(product(kernels[i], bias[i]) for i in range(self.features[0]))
+            return product(x, kernel, bias)
+        kernels, given = jnp.moveaxis(kernel, contracted, 0), _several(x, self.features[0])
+        return tuple(product(x, kernels[i], bias[i]) for i, x in enumerate(given))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _several(x: Array, count: int) -> tuple[Array, ...]:
+    """x for so many products, of which each adds its gradient to the sum of those before, as rows:
+    XLA lets a product write on what is added to it only where that stands second."""
+    return (x,) * count
+
+
+def _several_backward(count: int, _: None, gradients: tuple[Array, ...]) -> tuple[Array]:
+    total = gradients[0]
+    for gradient in gradients[1:]:
+        total = _sum(gradient, total)
+    return (total,)
+
+
+_several.defvjp(lambda x, count: (_several(x, count), None), _several_backward)
 
 
 def _by_axes(x: Array, kernel: Array, bias: Array) -> Array:
