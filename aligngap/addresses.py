@@ -2,7 +2,8 @@
 
 import re
 
-SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # Not C:/, a drive.
+# Not C:/, a drive; and no longer than any, so that a long text without one is soon looked through.
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{1,31})://")
 # Where what stands before "@" names a container or a user: abfs://CONTAINER@ACCOUNT/...
 NAMED = ("abfs", "abfss", "sftp", "ssh")
 ADDRESS = re.compile(rf"{SCHEME.pattern}([^\s'\"]*)")

@@ -70,3 +70,9 @@ def test_a_command_with_credentials_is_refused_and_leaves_nothing(
     assert "wJalrXUtnFEMI" not in said.out + said.err
     assert "K7MDENG" not in said.out + said.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_long_text_without_an_address():
+    """Looked through once, and not once for each of its letters."""
+    assert not addresses.has_credentials("x" * 10**6)
+    assert addresses.has_credentials("x" * 10**5 + BAD[0])

@@ -102,7 +102,7 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
             for row, held in zip(said, images.is_valid().to_pylist(), strict=True):
                 yield {**row, "image": str(number) if held else ""}
                 number += 1
-    except (pa.ArrowException, OSError) as error:
+    except columnar.UNREADABLE as error:
         raise AligngapError(f"{path} is no parquet file that can be read: {error}") from error
 
 

@@ -4,7 +4,6 @@ Rows lie behind room for the header, so that a finished file only has to be rena
 """
 
 import io
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from aligngap import atomic
+from aligngap import atomic, json_text
 from aligngap.errors import AligngapError
 
 ROOM = 128  # Bytes of a header: more than any shape needs.
@@ -82,7 +81,7 @@ class GrowingArrays:
     def _read(self, path: Path) -> dict[str, int] | None:
         """The rows that a file counts, if it is there and of this plan."""
         try:
-            found = json.loads(path.read_text())
+            found = json_text.value(path.read_text())
             same = all(found.get(key) == value for key, value in self._plan.items())
             return {p.name: int(found["rows"][p.name]) for p in self._layouts} if same else None
         except FileNotFoundError:

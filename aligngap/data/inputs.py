@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from aligngap.data import corpora, documents, records, store
 from aligngap.data.records import Record
-from aligngap.data.sources.tar import ends
+from aligngap.data.sources import tar
 from aligngap.errors import AligngapError
 
 IMAGE_SUFFIXES = (
@@ -169,8 +169,8 @@ def _members(shard: Path) -> Iterator[_Member]:
     """The plain files of a shard; AligngapError where it ends too early or is no tar."""
     try:
         size = shard.stat().st_size
-        with tarfile.open(shard, "r:") as archive:
-            for entry in archive:
+        with shard.open("rb") as file, tar.opened(file, "surrogateescape") as archive:
+            for entry in tar.members(archive):
                 if entry.offset_data + entry.size > size:
                     raise tarfile.ReadError(f"{entry.name} is cut off")
                 folder, _, name = entry.name.rpartition("/")
@@ -179,7 +179,7 @@ def _members(shard: Path) -> Iterator[_Member]:
                     sample = f"{folder}/{sample}" if folder else sample
                     suffix = f".{kind.lower()}"
                     yield _Member(shard, sample, suffix, entry.offset_data, entry.size)
-            if not ends(shard, archive.offset):
+            if not tar.ends(shard, archive.offset):
                 raise tarfile.ReadError(f"it should end at byte {archive.offset}")
     except (tarfile.TarError, OSError) as error:
         raise AligngapError(f"{shard}: not a whole, uncompressed tar ({error})") from error

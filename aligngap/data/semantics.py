@@ -8,7 +8,6 @@ The last is written last. This room stays light: worker processes import it.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float, Float32
 
-from aligngap import lock, progress
+from aligngap import json_text, lock, progress
 from aligngap.data import records
 from aligngap.data.corpus import Corpus
 from aligngap.data.growing_arrays import GrowingArrays
@@ -65,7 +64,7 @@ class Semantics:
         """What SPLIT.semantics.json says."""
         path = _about(self.folder, self.split)
         try:
-            found = json.loads(path.read_text())
+            found = json_text.value(path.read_text())
             return {**found, "digest": str(found["digest"]), "source": str(found["source"])}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise AligngapError(f"{path} cannot be read ({error}): delete it") from error

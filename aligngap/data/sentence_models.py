@@ -6,7 +6,6 @@ sentence-transformers is refused in a line. This room stays light: worker proces
 
 import functools
 import hashlib
-import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ import safetensors.numpy
 import tokenizers
 from jaxtyping import Int32
 
+from aligngap import json_text
 from aligngap.data import fetch
 from aligngap.errors import AligngapError, UsageError
 
@@ -164,7 +164,7 @@ def _root(name: str, data_dir: Path) -> Root:
 def _stages(name: str, root: Root) -> dict[str, str]:
     """Kind of each stage of modules.json → its subfolder, "" where it has none."""
     try:
-        listed = json.loads(_bytes(name, root, "modules.json"))
+        listed = json_text.value(_bytes(name, root, "modules.json"))
         found = {str(stage["type"]).rpartition(".")[2]: str(stage["path"]) for stage in listed}
     except (ValueError, TypeError, KeyError) as error:
         raise AligngapError(f"{name}: modules.json lists no stages with type and path") from error
@@ -229,7 +229,7 @@ def _json(name: str, root: Root, file: str, optional: bool = False) -> dict[str,
     if optional and not (root / file).is_file():
         return {}
     try:
-        found = json.loads(_bytes(name, root, file))
+        found = json_text.value(_bytes(name, root, file))
     except ValueError as error:
         raise AligngapError(f"{name}: {file} is no JSON ({error})") from error
     if not isinstance(found, dict):

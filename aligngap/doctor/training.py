@@ -1,6 +1,5 @@
 """What trains: corpora, a step on the devices, a run and its checkpoints."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import jax
 import numpy as np
 
 from aligngap import config as configs
+from aligngap import json_text
 from aligngap.data import corpora, records
 from aligngap.doctor.finding import Finding
 from aligngap.errors import AligngapError
@@ -114,7 +114,7 @@ def _run(folder: Path) -> Iterator[Finding]:
 def _metrics(path: Path) -> Finding:
     try:
         lines = path.read_text("utf-8").splitlines()
-        last = json.loads(lines[-1])["step"] if lines else "none"
+        last = json_text.value(lines[-1])["step"] if lines else "none"
     except (OSError, ValueError, KeyError) as error:
         return Finding("WRONG", f"{path} cannot be read ({error}); training cuts it back by itself")
     return Finding("ok", f"{path}: {len(lines)} lines, the last of step {last}")

@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from ml_collections import ConfigDict
 
-from aligngap import atomic, lock
+from aligngap import atomic, json_text, lock
 from aligngap import config as configs
 from aligngap.errors import AligngapError, UsageError
 
@@ -58,7 +58,7 @@ def read_config(workdir: Path) -> ConfigDict:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; AligngapError where the file holds none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json_text.value(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AligngapError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):

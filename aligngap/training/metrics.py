@@ -10,7 +10,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from aligngap import atomic
+from aligngap import atomic, json_text
 from aligngap.errors import AligngapError
 from aligngap.runs.board import Board
 
@@ -109,7 +109,7 @@ def _lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
         return
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            found = json.loads(line)
+            found = json_text.value(line)
             found["step"]
         except (ValueError, KeyError):
             continue  # It was being written when the process was killed.

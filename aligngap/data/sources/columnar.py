@@ -6,6 +6,7 @@ many rows): neighbouring rows of one image are one record.
 """
 
 import bisect
+import contextlib
 import functools
 import itertools
 import threading
@@ -23,6 +24,8 @@ from aligngap.data.sources.parquet_ranges import remote_footer, remote_group
 from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw, split_of
 from aligngap.errors import AligngapError
 
+# What Arrow raises for what is damaged, and for values that Python has no type for.
+UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
 GROUPS_KEPT = 16  # Row groups that a process holds, of all that is not read in blocks.
 _READING = threading.Lock()  # One file's reader serves one thread at a time.
 
@@ -72,12 +75,15 @@ class Parquet:
 
     def _row(self, shard: str, row: int) -> dict[str, Any]:
         group, place = self._find(shard, row)
-        (found,) = self._group(shard, group).slice(place, 1).to_pylist()
+        with _telling():
+            (found,) = self._group(shard, group).slice(place, 1).to_pylist()
         return dict(found)
 
     def _image(self, shard: str, row: int) -> bytes:
         group, place = self._find(shard, row)
-        return _bytes(self._group(shard, group)[self._image_column(shard)][place].as_py())
+        column = self._group(shard, group)[self._image_column(shard)]
+        with _telling():
+            return _bytes(column[place].as_py())
 
     def _find(self, shard: str, row: int) -> tuple[int, int]:
         """(row group, place in it) of a row of the shard."""
@@ -111,6 +117,17 @@ class Arrow(Parquet):
         return pa.Table.from_batches([_batches(shard)[group]])
 
 
+@contextlib.contextmanager
+def _telling() -> Iterator[None]:
+    """LeftOut for a row that cannot be read."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise LeftOut("text is no UTF-8", f"byte 0x{error.object[error.start]:02x}") from error
+    except UNREADABLE as error:
+        raise LeftOut("a row cannot be read", str(error)) from error
+
+
 def image_column(shard: str, schema: Any, columns: Columns) -> str:
     """The name of the column of images; AligngapError where there is none."""
     column = columns.image_in(schema.names)
@@ -134,8 +151,10 @@ def names_paths(shard: str, columns: Columns) -> bool:
 @functools.lru_cache(maxsize=64)
 def _parquet(shard: str) -> Any:
     try:
-        return pyarrow.parquet.ParquetFile(remote_footer(shard) if is_remote(shard) else shard)
-    except (pa.ArrowInvalid, OSError) as error:
+        found = pyarrow.parquet.ParquetFile(remote_footer(shard) if is_remote(shard) else shard)
+        _check_names(found.schema_arrow)
+        return found
+    except UNREADABLE as error:
         raise AligngapError(f"{shard} is no parquet file that can be read: {error}") from error
 
 
@@ -147,7 +166,7 @@ def _read_group(shard: str, group: int) -> Any:
             return pyarrow.parquet.ParquetFile(held, metadata=file.metadata).read_row_group(group)
         with _READING:
             return file.read_row_group(group)
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise AligngapError(f"{shard}: row group {group} cannot be read: {error}") from error
 
 
@@ -161,11 +180,24 @@ _GROUPS = kept(GROUPS_KEPT)
 
 @functools.lru_cache(maxsize=64)
 def _batches(shard: str) -> list[Any]:
-    """Mapped into memory, not read."""
+    """Mapped into memory; of what is read only texts, and where values begin and end: Arrow goes
+    wherever that leads."""
     try:
-        return list(pyarrow.ipc.open_stream(pa.memory_map(shard)))
-    except (pa.ArrowInvalid, OSError) as error:
+        stream = pyarrow.ipc.open_stream(pa.memory_map(shard))
+        _check_names(stream.schema)
+        found = list(stream)
+        for batch in found:
+            batch.validate(full=True)
+        return found
+    except UNREADABLE as error:
         raise AligngapError(f"{shard} is no Arrow stream that can be read: {error}") from error
+
+
+def _check_names(schema: Any) -> None:
+    """ValueError for columns that cannot be told apart, or whose names are no UTF-8."""
+    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two of its columns are called {twice!r}")
 
 
 @functools.lru_cache(maxsize=64)

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import hashlib
 import itertools
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from aligngap import json_text
 from aligngap.addresses import is_remote
 from aligngap.data import store
 from aligngap.data.records import Record
@@ -114,7 +114,7 @@ def _at_hand(folder: Path, number: int) -> Iterator[str]:
 def about(folder: Path) -> dict[str, Any]:
     """What ABOUT says; AligngapError where it cannot be read."""
     try:
-        found: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json_text.value((folder / ABOUT).read_text(encoding="utf-8"))
         if found["format"] != FORMAT:
             raise UsageError(f"{folder} is of another version: delete it and prepare it again")
     except (OSError, ValueError, KeyError) as error:

@@ -1,12 +1,13 @@
 """What the user named → the format it has, its shards, and the split that each is for."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from braceexpand import braceexpand
 
+from aligngap import json_text
 from aligngap.addresses import is_remote
 from aligngap.data import store
 from aligngap.data.sources import columnar, tables
@@ -162,15 +163,16 @@ def _saved(given: str, role: str) -> list[Named]:
         )
     folder = Path(given)
     if (folder / "dataset_dict.json").is_file():
-        splits = _json(folder / "dataset_dict.json")["splits"]
+        splits = _listed(folder / "dataset_dict.json", lambda found: found["splits"])
         return [
             part
             for split in splits
-            for part in _saved(str(folder / Path(split).name), role or _role(split, given))
+            for part in _saved(str(folder / split), role or _role(split, given))
         ]
-    files = _json(folder / "state.json")["_data_files"]
-    paths = tuple(str(folder / Path(file["filename"]).name) for file in files)
-    return [Named("arrow", paths, role)]
+    files = _listed(
+        folder / "state.json", lambda found: [file["filename"] for file in found["_data_files"]]
+    )
+    return [Named("arrow", tuple(str(folder / file) for file in files), role)]
 
 
 def _role(split: str, given: str) -> str:
@@ -186,9 +188,18 @@ def _suffix(path: str) -> str:
     return PurePosixPath(path.removesuffix(".gz")).suffix.lower()
 
 
-def _json(path: Path) -> Mapping[str, list]:
+def _listed(path: Path, within: Callable[[Any], Any]) -> list[str]:
+    """The names in a file's JSON of what lies beside it; AligngapError where there are none."""
     try:
-        found: Mapping[str, list] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AligngapError(f"{path} cannot be read: {error}") from error
-    return found
+        found = within(json_text.value(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise AligngapError(f"{path} cannot be read: {type(error).__name__} {error}") from error
+    if not isinstance(found, list) or not found or not all(map(_is_name, found)):
+        raise AligngapError(f"{path} does not list the names of what lies beside it")
+    return [Path(name).name for name in found]
+
+
+def _is_name(given: Any) -> bool:
+    """Whether its last part can be that of a file or folder."""
+    named = isinstance(given, str) and given.isprintable()
+    return named and PurePosixPath(given).name not in ("", "..")

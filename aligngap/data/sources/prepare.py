@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aligngap import atomic, lock, progress
+from aligngap import atomic, json_text, lock, progress
 from aligngap.addresses import is_remote
 from aligngap.data import store
 from aligngap.data.records import in_order
@@ -100,9 +100,9 @@ def _asked(request: Request, stamps: dict[str, str]) -> dict[str, Any]:
 
 
 def _same(final: Path, asked: dict[str, Any]) -> None:
-    about = json.loads((final / ABOUT).read_text(encoding="utf-8"))
-    if about["asked"] != asked:
-        changed = [key for key in asked if about["asked"].get(key) != asked[key]]
+    held = indexed.about(final)["asked"]
+    if held != asked:
+        changed = [key for key in asked if held.get(key) != asked[key]]
         raise UsageError(
             f"{final} was prepared from something else ({', '.join(changed)} differ): delete it, "
             "or take another --name"
@@ -113,7 +113,7 @@ def _begin(building: Path, asked: dict[str, Any]) -> None:
     """Goes on with what was begun for the same files and settings, else begins anew."""
     note = building / "asked.json"
     shutil.rmtree(building / "fetched", ignore_errors=True)  # Of a pass that was killed.
-    if note.exists() and json.loads(note.read_text(encoding="utf-8")) == asked:
+    if note.exists() and json_text.value(note.read_text(encoding="utf-8")) == asked:
         progress.say(f"Going on with what {building} holds")
         return
     if building.exists():

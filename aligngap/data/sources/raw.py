@@ -1,11 +1,12 @@
 """What lies in a user's files before it is a record, and which of it becomes one."""
 
 import hashlib
-import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Self
 
+from aligngap import json_text
 from aligngap.data.records import Record
 from aligngap.errors import AligngapError
 
@@ -22,6 +23,7 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+HALF = re.compile("[\ud800-\udfff]")  # Of a character of UTF-16.
 
 
 class LeftOut(AligngapError):
@@ -92,7 +94,7 @@ class Columns:
     def keywords_of(self, row: Mapping[str, Any]) -> list[str]:
         """The keywords of a row: a list, or one text with commas."""
         given = row.get(self.keywords or "keywords")
-        split = given.split(",") if isinstance(given, str) else texts_in(given)
+        split = _text(given).split(",") if isinstance(given, str) else texts_in(given)
         return [word for text in split if (word := " ".join(text.split()))]
 
     def labels_of(self, row: Mapping[str, Any]) -> dict[str, str]:
@@ -203,8 +205,8 @@ def decoded(content: bytes) -> str:
 def parsed(content: bytes) -> dict[str, Any]:
     """A JSON object; LeftOut for anything else."""
     try:
-        found = json.loads(decoded(content))
-    except (ValueError, RecursionError):
+        found = json_text.value(decoded(content))
+    except ValueError:
         raise LeftOut("JSON cannot be read") from None
     if not isinstance(found, dict):
         raise LeftOut("JSON cannot be read", "it is no object")
@@ -217,7 +219,13 @@ def digest(content: bytes) -> int:
 
 
 def _text(value: Any) -> str:
-    return decoded(value) if isinstance(value, bytes) else str(value)
+    """LeftOut for half a character, which JSON may spell ("\\ud800") and no file can hold."""
+    if isinstance(value, bytes):
+        return decoded(value)
+    text = str(value)
+    if not text.isascii() and (half := HALF.search(text)):
+        raise LeftOut("text is no UTF-8", ascii(half[0]))
+    return text
 
 
 def _first(wanted: Iterable[str], names: Iterable[str]) -> str:

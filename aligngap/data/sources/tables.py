@@ -4,7 +4,6 @@ import codecs
 import csv
 import gzip
 import io
-import json
 import re
 import zlib
 from collections import defaultdict
@@ -12,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from aligngap import json_text
 from aligngap.data import store
 from aligngap.data.sources.lines import Row
 from aligngap.data.sources.raw import Columns, LeftOut, parsed
 from aligngap.errors import AligngapError, UsageError
 
 LONGEST = 2**24  # Characters of a field; a quote that is never closed would swallow the file.
+LONGEST_LINE = 4 * LONGEST  # Of a megabyte that unpacks to gigabytes no more than this is held.
 _BREAK = re.compile(r"[\r\n]")
 
 
@@ -36,14 +37,14 @@ def rows(path: Path, columns: Columns) -> Iterator[Row | LeftOut]:
 def _csv(path: Path) -> Iterator[Row | LeftOut]:
     csv.field_size_limit(LONGEST)
     with _text(path) as file:
-        first = file.readline()
+        first = next(_lines(path, file), "")
         file.seek(0)
         # Where a comma is the decimal point, spreadsheets write semicolons.
         between = "\t" if ".tsv" in path.suffixes else max(",\t;", key=first.count)
-        plain = between == "\t" and not _quotes(file)
+        plain = between == "\t" and not _quotes(_lines(path, file))
         file.seek(0)
         table = csv.reader(
-            file,
+            _lines(path, file),
             delimiter=between,
             quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
             skipinitialspace=True,
@@ -73,10 +74,10 @@ def _csv(path: Path) -> Iterator[Row | LeftOut]:
                 yield dict(zip(names, row, strict=True))
 
 
-def _quotes(file: IO[str]) -> bool:
+def _quotes(lines: Iterator[str]) -> bool:
     """Whether fields between tabs are quoted: no quote stands elsewhere, and none swallows rows."""
     try:
-        rows = csv.reader(file, delimiter="\t", skipinitialspace=True, strict=True)
+        rows = csv.reader(lines, delimiter="\t", skipinitialspace=True, strict=True)
         return not any("\t" in field and _BREAK.search(field) for row in rows for field in row)
     except csv.Error:
         return False
@@ -90,10 +91,10 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
 
 def _jsonl(path: Path) -> Iterator[Row | LeftOut]:
     with _text(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_lines(path, file), 1):
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
+                row = json_text.value(line)
+            except ValueError:
                 row = None
             if isinstance(row, dict):
                 yield row
@@ -105,12 +106,12 @@ def _json(path: Path) -> Iterator[Row | LeftOut]:
     """COCO's annotations, or Karpathy's: both lie under `images`."""
     try:
         with _text(path) as file:
-            found = json.load(file)
+            found = json_text.value(file.read())
         images = found["images"]
         if "annotations" in found:
             return _coco(images, found["annotations"])
         return iter([_karpathy(image) for image in images])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AligngapError(
             f"{path}: neither COCO's form (images, annotations) nor Karpathy's (images with "
             f"sentences): {type(error).__name__} {error}"
@@ -140,10 +141,12 @@ def _karpathy(image: Row) -> Row:
 def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
+    from aligngap.data.sources import columnar
+
     try:
         for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
+    except columnar.UNREADABLE as error:
         raise AligngapError(f"{path} is no parquet file that can be read: {error}") from error
 
 
@@ -170,6 +173,14 @@ def folder(path: str, names: Sequence[str], suffixes: Sequence[str]) -> Iterator
             yield reason.named(name)
             continue
         yield row
+
+
+def _lines(path: Path, file: IO[str]) -> Iterator[str]:
+    """With their ends; AligngapError for one that is longer than any row."""
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise AligngapError(f"{path} has a line of more than {LONGEST_LINE:,} characters")
+        yield line
 
 
 def _text(path: Path) -> IO[str]:

@@ -5,11 +5,13 @@ sample stand together. A place is all of a sample's bytes, headers included, so 
 its image and its texts. Nothing is unpacked and no name is ever followed.
 """
 
+import contextlib
 import io
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Self
 
 from aligngap.data import store
 from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw, decoded, parsed
@@ -17,6 +19,10 @@ from aligngap.data.sources.raw import Columns, LeftOut, Place, Raw, decoded, par
 BLOCK = 512  # Bytes of a header; contents are filled up to whole blocks.
 MOST_END = 65 * BLOCK  # Bytes: two blocks of zeros, then a record's end: POSIX has up to 63 in one.
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+# Members that say of the next one what its own header has no room for: names, times, attributes.
+# Python reads them whole; before 3.11.10 it takes minutes for long ones of digits alone.
+HEADERS = (*b"xgXLK",)
+LONGEST = 2**14  # Bytes of one.
 
 
 class Tar:
@@ -84,17 +90,47 @@ class Tar:
         return {"txt", *self._columns.captions, *self._columns.labels}
 
 
+class _Header(tarfile.TarInfo):
+    """That of a member, whose size is believed only as far as it can be true."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.size < 0 or (found.type[0] in HEADERS and found.size > LONGEST):
+            raise tarfile.ReadError(f"a header claims {found.size} bytes")
+        return found
+
+
+@contextlib.contextmanager
+def opened(file: IO[bytes], errors: str) -> Iterator[tarfile.TarFile]:
+    """An uncompressed tar, its members one after the other; tarfile.ReadError for whatever is wrong
+    with it. `errors`: how names that are no UTF-8 are taken."""
+    try:
+        with tarfile.open(fileobj=file, mode="r:", tarinfo=_Header, errors=errors) as archive:
+            yield archive
+    except (ValueError, ArithmeticError, RecursionError) as error:  # Numbers in its headers.
+        raise tarfile.ReadError(f"a header cannot be read: {error}") from error
+
+
+def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """In order; tarfile.ReadError where one's size would lead back to where it has been read."""
+    for entry in archive:
+        if entry.size < 0:
+            raise tarfile.ReadError(f"{entry.name} claims {entry.size} bytes")
+        yield entry
+        archive.members.clear()  # type: ignore[attr-defined]  # Else it keeps every one.
+
+
 def _members(shard: Path) -> Iterator[tarfile.TarInfo | LeftOut]:
     """Whole members; at the end LeftOut where the shard stops too early or is damaged."""
     size = shard.stat().st_size
     try:
-        with tarfile.open(shard, "r:", errors="backslashreplace") as archive:
-            for entry in archive:
+        with shard.open("rb") as file, opened(file, "backslashreplace") as archive:
+            for entry in members(archive):
                 if entry.offset_data + entry.size > size:
                     yield LeftOut("a tar is cut off", f"in {entry.name}")
                     return
                 yield entry
-                archive.members.clear()  # type: ignore[attr-defined]  # Else it keeps every one.
         if not ends(shard, archive.offset):
             yield LeftOut("a tar is damaged or cut off", f"at byte {archive.offset}")
     except (tarfile.TarError, EOFError) as error:
@@ -127,15 +163,18 @@ def _contents(content: bytes) -> tuple[dict[str, bytes], str]:
     """(kind → bytes, the sample's name); LeftOut for two of one kind or a name that leads away."""
     found: dict[str, bytes] = {}
     name = ""
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:", errors="backslashreplace") as archive:
-        for entry in archive:
-            if entry.issparse() or not _sample(entry):
-                continue
-            name = _sample(entry)
-            kind = entry.name.rpartition("/")[2].partition(".")[2].lower()
-            if entry.name.startswith("/") or ".." in entry.name.split("/"):
-                raise LeftOut("a path that leads out of a tar", entry.name)
-            if kind in found:
-                raise LeftOut("two members of one name", entry.name)
-            found[kind] = content[entry.offset_data : entry.offset_data + entry.size]
+    try:
+        with opened(io.BytesIO(content), "backslashreplace") as archive:
+            for entry in members(archive):
+                if entry.issparse() or not _sample(entry):
+                    continue
+                name = _sample(entry)
+                kind = entry.name.rpartition("/")[2].partition(".")[2].lower()
+                if entry.name.startswith("/") or ".." in entry.name.split("/"):
+                    raise LeftOut("a path that leads out of a tar", entry.name)
+                if kind in found:
+                    raise LeftOut("two members of one name", entry.name)
+                found[kind] = content[entry.offset_data : entry.offset_data + entry.size]
+    except tarfile.TarError as error:  # Also where another member's header speaks of these.
+        raise LeftOut("a tar is damaged or cut off", str(error)) from error
     return found, name

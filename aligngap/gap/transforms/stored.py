@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as tensors_of
 
-from aligngap import atomic
+from aligngap import atomic, json_text
 from aligngap.errors import AligngapError
 
 VERSION = 1
@@ -36,7 +36,7 @@ def load(folder: Path, kind: str, maker: str) -> tuple[dict[str, Any], dict[str,
     if not (folder / JSON).is_file():
         raise AligngapError(f"{folder} holds no {kind} (no {JSON}); {maker} makes one")
     try:
-        record = json.loads((folder / JSON).read_text(encoding="utf-8"))
+        record = json_text.value((folder / JSON).read_text(encoding="utf-8"))
         content = (folder / TENSORS).read_bytes()
         if record["format"] != kind:
             raise damaged(folder, kind, maker)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from aligngap import config as configs
+from aligngap import json_text
 from aligngap.errors import AligngapError
 from aligngap.reporting.run_page.runs import (
     EVALUATE,
@@ -118,9 +119,9 @@ def is_one_of(key: str, fields: Sequence[str]) -> bool:
 
 def _read(workdir: Path) -> Evaluated:
     with reading(workdir / "config.json", TRAIN) as path:
-        config = dict(json.loads(path.read_text("utf-8")))
+        config = dict(json_text.value(path.read_text("utf-8")))
     with reading(workdir / "evaluation.json", EVALUATE) as path:
-        evaluation = json.loads(path.read_text("utf-8"))
+        evaluation = json_text.value(path.read_text("utf-8"))
         run = Evaluated(
             workdir,
             config,

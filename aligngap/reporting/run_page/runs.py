@@ -1,7 +1,6 @@
 """What a run has left in its workdir, read and checked, for the page to show."""
 
 import dataclasses
-import json
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from aligngap import json_text
 from aligngap.config import ABOUT
 from aligngap.errors import AligngapError
 from aligngap.intervals import Interval
@@ -105,9 +105,9 @@ def read(workdirs: Sequence[Path]) -> list[ReportedRun]:
 
 def _read_run(workdir: Path) -> ReportedRun:
     with reading(workdir / "config.json", TRAIN) as path:
-        config = dict(json.loads(path.read_text("utf-8")))
+        config = dict(json_text.value(path.read_text("utf-8")))
     with reading(workdir / "evaluation.json", EVALUATE) as path:
-        evaluation = json.loads(path.read_text("utf-8"))
+        evaluation = json_text.value(path.read_text("utf-8"))
         splits = splits_of(evaluation)
         found: dict[str, Any] = {
             "step": int(evaluation["step"]),
@@ -170,7 +170,7 @@ def _records(text: str) -> Iterator[dict[str, Any]]:
     lines = text.splitlines()
     for number, line in enumerate(lines, start=1):
         try:
-            yield dict(json.loads(line))
+            yield dict(json_text.value(line))
         except ValueError:
             if number < len(lines):
                 raise ValueError(f"line {number} is no JSON object") from None

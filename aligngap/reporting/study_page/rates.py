@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aligngap import atomic, progress
+from aligngap import atomic, json_text, progress
 from aligngap.errors import AligngapError
 from aligngap.reporting.run_page.runs import TRAIN, reading
 from aligngap.runs import sweep, workdir
@@ -75,7 +75,9 @@ def gather(folders: Sequence[Path], output: Path) -> dict[str, Choice]:
     kept: dict[tuple[str, float, int], Reached] = {}
     if file.is_file():
         with reading(file, "aligngap study --workdir=SWEEP --rates=SWEEP --output=NEW"):
-            kept = {run[:3]: run for run in (Reached(**x) for x in json.loads(file.read_text()))}
+            kept = {
+                run[:3]: run for run in (Reached(**x) for x in json_text.value(file.read_text()))
+            }
     if folders:
         kept |= {run[:3]: run for run in read(folders)}
         lines = (json.dumps(kept[key]._asdict()) for key in sorted(kept))
@@ -112,7 +114,7 @@ def last_with(folder: Path, name: str) -> dict[str, Any] | None:
     with reading(folder / "metrics.jsonl", TRAIN) as path:
         lines = path.read_text("utf-8").splitlines(keepends=True)
         # A line without an end is being written.
-        records = (json.loads(line) for line in reversed(lines) if line.endswith("\n"))
+        records = (json_text.value(line) for line in reversed(lines) if line.endswith("\n"))
         return next((dict(x) for x in records if name in x), None)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from aligngap import atomic
+from aligngap import atomic, json_text
 from aligngap import config as configs
 from aligngap.errors import AligngapError
 from aligngap.reporting.compare_page.methods import Evaluated, is_one_of
@@ -116,7 +116,7 @@ def load(folder: Path) -> list[Run]:
         return []
     found = []
     with reading(folder / RESULTS, MADE_BY) as path:
-        for about in json.loads(path.read_text("utf-8")):
+        for about in json_text.value(path.read_text("utf-8")):
             run = Run(dict(about), {})
             with reading(folder / DRAWS / f"{run.name}.npz", MADE_BY) as file:
                 arrays = np.load(file, allow_pickle=False)

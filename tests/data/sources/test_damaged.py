@@ -1,6 +1,7 @@
 """Damaged records are counted by reason and listed, and nothing else is lost."""
 
 import csv
+import gzip
 import json
 import resource
 import sys
@@ -13,8 +14,8 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from aligngap.data import images
-from aligngap.data.sources import examine
+from aligngap.data import images, inputs
+from aligngap.data.sources import examine, tables, tar
 from aligngap.data.sources.raw import Columns, LeftOut, Rules
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
@@ -355,3 +356,108 @@ def test_a_copy_on_a_full_disk(pairs, make, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(make(given, convert=True, splitting=ALL).open("train")) == len(pairs)
+
+
+def header(kind: bytes, size: int, content: bytes = b"") -> bytes:
+    """One that says more of the next member, and what it says."""
+    entry = tarfile.TarInfo("more")
+    entry.type, entry.size = kind, size
+    return entry.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tar.BLOCK)
+
+
+def pax(keyword: str, value: str) -> bytes:
+    said = f" {keyword}={value}\n".encode()
+    return b"%d" % (len(said) + 2) + said  # Of ten bytes to 99.
+
+
+LIES = {
+    "no number": header(tarfile.XHDTYPE, 512, pax("GNU.sparse.map", "x" * 9)),
+    "backwards": header(tarfile.XHDTYPE, 512, pax("size", "-1024")),
+    "gigabytes": header(tarfile.XHDTYPE, 2**33 - 1),
+    "a long name": header(tarfile.GNUTYPE_LONGNAME, 2**33 - 1),
+    "no end": header(tarfile.XHDTYPE, 0) * 3000,
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_tars_whose_headers_lie(lie, pairs, make, tmp_path):
+    """What stands before is kept, and the rest costs neither memory nor time."""
+    written = tmp_path / "whole.tar"
+    with tarfile.open(written, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for pair in pairs[:6]:
+            add(archive, f"{pair.name}.png", pair.image)
+            add(archive, f"{pair.name}.txt", pair.captions[0].encode())
+    with tarfile.open(written) as archive:
+        at = archive.getmembers()[8].offset
+    content = written.read_bytes()
+    written.with_name("lies.tar").write_bytes(content[:at] + LIES[lie] + content[at:])
+    corpus = make(tmp_path / "lies.tar", splitting=ALL)
+    assert {pair.name for pair in pairs[:4]} <= {*kept(corpus)}
+    assert left_out(corpus, tmp_path)[0][0] == "a tar is damaged or cut off"
+    where = inputs.Where(tmp_path / "none", 1)
+    with pytest.raises(AligngapError, match=r"lies\.tar: not a whole, uncompressed tar"):
+        inputs.images(str(tmp_path / "lies.tar"), where)
+
+
+def test_half_a_character_and_endless_lists_in_a_tars_json(pairs, make, tmp_path):
+    deep = "[" * 300 + '"a cat"' + "]" * 300
+    said = ['["\\ud800 a cat"]', deep, deep * 1000, '["a cat"]']
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for pair, captions in zip(pairs[:4], said, strict=True):
+            add(archive, f"{pair.name}.png", pair.image)
+            add(archive, f"{pair.name}.json", f'{{"captions": {captions}}}'.encode())
+    corpus = make(tmp_path / "a.tar", splitting=ALL)
+    assert kept(corpus) == {pairs[3].name: ("a cat",)}
+    reasons = [why for why, _ in left_out(corpus, tmp_path)]
+    assert reasons == ["text is no UTF-8", "JSON cannot be read", "JSON cannot be read"]
+
+
+def test_a_line_that_unpacks_to_more_than_memory_should_hold(make, tmp_path):
+    with gzip.open(tmp_path / "a.csv.gz", "wb", 1) as file:
+        file.write(b"image,caption\n" + bytes(tables.LONGEST_LINE + 1))
+    with pytest.raises(AligngapError, match=r"a\.csv\.gz has a line of more than 67,108,864"):
+        make(tmp_path / "a.csv.gz")
+
+
+def test_values_of_parquet_that_python_has_no_type_for(pairs, make, tmp_path):
+    days = pa.array([1, 2**30, 2], pa.date32())
+    columns = {"image": [p.image for p in pairs[:3]], "caption": ["a", "b", "c"], "made": days}
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
+    corpus = make(tmp_path / "a.parquet", splitting=ALL)
+    assert sorted(kept(corpus).values()) == [("a",), ("c",)]
+    assert [why for why, _ in left_out(corpus, tmp_path)] == ["a row cannot be read"]
+
+
+@pytest.mark.parametrize(
+    ("here", "instead"),
+    [
+        (
+            np.array([0, 1, 3, 6], np.int32).tobytes(),
+            np.array([0, 1, 2**30, 6], np.int32).tobytes(),
+        ),
+        (b"caption", b"\xffaption"),
+    ],
+)
+def test_a_damaged_arrow_stream(here, instead, pairs, make, tmp_path):
+    """Where its texts lie, and what a column is called: Arrow itself believes both."""
+    columns = pa.table({"image": [p.image for p in pairs[:3]], "caption": ["a", "bb", "ccc"]})
+    with pa.ipc.new_stream(tmp_path / "data.arrow", columns.schema) as stream:
+        stream.write_table(columns)
+    content = (tmp_path / "data.arrow").read_bytes()
+    assert here in content
+    (tmp_path / "data.arrow").write_bytes(content.replace(here, instead))
+    (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
+    with pytest.raises(AligngapError, match=r"data\.arrow is no Arrow stream that can be read"):
+        make(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said", ["[]", '{"_data_files": 1}', '{"_data_files": [{"filename": ".."}]}', "[" * 10**5]
+)
+def test_a_saved_dataset_that_does_not_say_its_files(said, make, tmp_path):
+    (tmp_path / "state.json").write_text(said)
+    (tmp_path / "dataset_dict.json").write_text('{"splits": [""]}')
+    for name in ("dataset_dict.json", "state.json"):
+        with pytest.raises(AligngapError, match=rf"{name} (cannot be read|does not list)"):
+            make(tmp_path)
+        (tmp_path / name).unlink()
