@@ -10,13 +10,14 @@ from typing import IO
 
 import numpy as np
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from aligngap.errors import AligngapError, some
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 MAX_LABELS = 10_000  # each has two centroids in memory
 ZIP = b"PK\x03\x04"  # the first bytes of a .npz
+LONGEST_HEADER = 2**16  # bytes of a .npy's own, of which NumPy takes no more than 10,000
 LOCAL_HEADER = 30  # bytes of a zip entry's own header before its name and its extra field
 
 # (start, stop) → those rows. A file is opened for each call: mapped pages stay resident until the
@@ -68,10 +69,13 @@ def array(given: str | Path) -> StoredArray:
     """Any array of a file of arrays; AligngapError where it cannot be read."""
     path, name = _split(str(given))
     try:
-        return _READERS.get(path.suffix.lower(), _npy)(str(given), path, name)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
+        found = _READERS.get(path.suffix.lower(), _npy)(str(given), path, name)
+    except AligngapError:
+        raise
+    except Exception as error:  # What a damaged file makes its readers raise may be anything.
         kind = path.suffix if path.suffix.lower() in _READERS else ".npy"
         raise AligngapError(f"{given}: not a readable {kind} array ({error})") from error
+    return found if found.dtype.kind != "U" else _of_characters(found)
 
 
 def holds_array(given: str | Path) -> bool:
@@ -82,7 +86,7 @@ def holds_array(given: str | Path) -> bool:
 def lines(given: str | Path, what: str) -> Iterator[str]:
     """The lines of a UTF-8 text file without their ends; `what` they are goes into the error."""
     try:
-        with Path(given).open(encoding="utf-8") as file:
+        with Path(given).open(encoding="utf-8-sig") as file:
             for line in file:
                 yield line.rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -219,6 +223,22 @@ def _mapped(
     return StoredArray(given, shape, dtype, read)
 
 
+def _of_characters(source: StoredArray) -> StoredArray:
+    """The same, AligngapError where a number in its rows is no character's: Python has no string
+    for it."""
+
+    def read(start: int, stop: int) -> np.ndarray:
+        rows = source.read(start, stop)
+        codes = np.frombuffer(
+            rows.tobytes(), np.dtype(np.uint32).newbyteorder(rows.dtype.byteorder)
+        )
+        if np.any(codes > 0x10FFFF) or np.any((codes >= 0xD800) & (codes <= 0xDFFF)):
+            raise AligngapError(f"{source.given}: its strings are damaged: not all are Unicode")
+        return rows
+
+    return dataclasses.replace(source, read=read)
+
+
 def _stored_header(file: IO[bytes], offset: int) -> tuple[tuple[int, ...], bool, np.dtype]:
     """(shape, Fortran order, dtype) of the .npy in a zip entry; leaves `file` at its data."""
     file.seek(offset)
@@ -234,14 +254,28 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     if start != np.lib.format.MAGIC_PREFIX:
         raise ValueError(f"it begins with {start!r}, and no .npy does" if start else "it is empty")
     file.seek(-len(start), io.SEEK_CUR)
+    expect_short_header(file)
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         found = np.lib.format.read_array_header_1_0(file)
     else:
         found = np.lib.format.read_array_header_2_0(file)
-    if found[-1].hasobject:
+    shape, _, dtype = found
+    if dtype.hasobject:
         raise ValueError("it holds Python objects; expected numbers or strings: save it as these")
+    if not all(type(size) is int and size >= 0 for size in shape) or not dtype.itemsize:
+        raise ValueError(f"its header says shape {shape} of {dtype}")
     return found
+
+
+def expect_short_header(file: IO[bytes]) -> None:
+    """ValueError where a .npy claims a header of more bytes than any has: NumPy reads all of them
+    before it looks. Leaves `file` where it was."""
+    start = file.read(12)
+    file.seek(-len(start), io.SEEK_CUR)
+    said = int.from_bytes(start[8:12], "little")  # From version 2 on; of version 1 two bytes.
+    if start[6:7] > b"\1" and said > LONGEST_HEADER:
+        raise ValueError(f"its header claims {said} bytes")
 
 
 def _label_array(given: str | Path) -> np.ndarray:

@@ -64,12 +64,29 @@ def params_of(found: Found, config: ConfigDict) -> Any:
     """
     own = ConfigDict(config.to_dict())
     own.model.image.size = found.fields.get("model.image.size", config.model.image.size)
+    _check_sizes(found, own.model)
     abstract = parameters.abstract(own, dual_encoder.make(own))
     rules = found.rules(own.model)
     params = mapping.to_ours(rules, found.tensors, abstract, str(found.path))
     scale = float(scale_of(params["logit_scale"], config.model.scale_form))
     config.model.scale_max = max(config.model.scale_max, scale)
     return positions.fitted(params, config.model)
+
+
+def _check_sizes(found: Found, model: ConfigDict) -> None:
+    """AligngapError for sizes beyond what the tensors hold, before names are made of that many."""
+    shapes = [array.shape for array in found.tensors.values()]
+    numbers = sum(array.size for array in found.tensors.values())
+    layers = max(len(shapes), *(max(shape, default=0) for shape in shapes), 0)
+    defaults = configs.keys(configs.default().model)
+    for name, value in configs.keys(model).items():
+        most = layers if name.endswith("layers") else numbers
+        switch = isinstance(value, bool) != isinstance(defaults[name], bool)
+        if switch or (isinstance(value, int) and value > most):
+            raise AligngapError(
+                f"{found.path}: its config says {name}={value}, and it holds {len(shapes):,} "
+                f"tensors of {numbers:,} numbers"
+            )
 
 
 def save(folder: Path, config: ConfigDict, params: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import safe_open
 
 from aligngap.errors import AligngapError
+from aligngap.gap import sources
 from aligngap.runs.workdir import read_json
 
 # What training scripts wrap around a state dict, and what their modules put before each name.
@@ -61,6 +62,9 @@ def _shards(path: Path) -> dict[str, np.ndarray]:
 def _npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
+            for member in archive.zip.namelist():
+                with archive.zip.open(member) as file:
+                    sources.expect_short_header(file)
             found = {name: archive[name] for name in archive.files}
     except Exception as error:
         raise AligngapError(f"{path} is damaged or no .npz archive: {_words(error)}") from error

@@ -1,5 +1,6 @@
 """Embeddings in files: every format the same, strangers' files refused in one line."""
 
+import io
 import json
 import zipfile
 
@@ -181,6 +182,19 @@ def test_rows_are_counted_over_chunks(tmp_path, monkeypatch):
         files.load(tmp_path / "rows.npy")
 
 
+def headed(kind, shape):
+    """A .npy of a few bytes that claims so much."""
+    about = b"{'descr': %s, 'fortran_order': False, 'shape': %s}" % (kind, shape)
+    return b"\x93NUMPY\1\0" + len(about).to_bytes(2, "little") + about + bytes(24)
+
+
+def packed(npy):
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", npy)
+    return written.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "contents"),
     [
@@ -189,6 +203,13 @@ def test_rows_are_counted_over_chunks(tmp_path, monkeypatch):
         ("empty.npy", b""),
         ("text.npz", b"hello, this is text"),
         ("text.safetensors", b"hello, this is text"),
+        ("switch.npy", headed(b"'<f4'", b"(True, 3)")),
+        ("nothing.npy", headed(b"'S0'", b"(-1,)")),  # Of which NumPy dies.
+        ("absurd.npy", headed(b"'<f4'", b"(%d, 3)" % 10**24)),
+        ("open.npy", headed(b"'<f4'", b"((((")),
+        ("long.npy", b"\x93NUMPY\2\0\xff\xff\xff\xff{'descr'"),
+        ("absurd.npz", packed(headed(b"'<f4'", b"(%d, 3)" % 10**12))),
+        ("long.npz", packed(b"\x93NUMPY\2\0\xff\xff\xff\x3f" + bytes(2**16))),
     ],
 )
 def test_files_that_hold_no_array(tmp_path, name, contents):
@@ -240,3 +261,17 @@ def test_a_stored_array_that_ends_early(tmp_path):
 def test_one_pair_as_a_sample_is_wrong_usage(saved, tmp_path):
     with pytest.raises(UsageError, match="--exact_pairs=1"):
         files.measure(*saved, tmp_path / "out", exact_pairs=1)
+
+
+def test_strings_that_are_none(saved, tmp_path):
+    """Numbers beyond Unicode, of which Python makes no text."""
+    np.save(tmp_path / "labels.npy", np.full(40, 2**30, np.uint32).view("<U1"))
+    with pytest.raises(AligngapError, match=r"labels\.npy: its strings are damaged"):
+        files.measure(*saved, tmp_path / "out", labels=tmp_path / "labels.npy")
+
+
+def test_a_mark_before_labels_is_no_part_of_the_first(saved, tmp_path):
+    """As Windows' editors write it."""
+    (tmp_path / "labels.txt").write_text("\ufeffcat\n" + "dog\n" * 20 + "cat\n" * 19, "utf-8")
+    found = files.measure(*saved, tmp_path / "out", labels=tmp_path / "labels.txt")
+    assert {name: of["pairs"] for name, of in found.labels.items()} == {"cat": 20, "dog": 20}

@@ -119,6 +119,8 @@ def test_whole_numbers_are_no_weights(capsys, source):
         ({"vision_config": "x"}, ["config.json: values of no model that is known", "'str'"]),
         ({"vision_config": {"hidden_act": []}}, ["hidden_act=[]"]),
         ({"projection_dim": None}, ["projection_dim=None is no number above 0"]),
+        ({"vision_config": {"num_hidden_layers": 2**32}}, ["image.layers=4294967296", "numbers"]),
+        ({"text_config": {"vocab_size": 10**30}}, ["text.vocab_size=1000"]),
     ],
 )
 def test_unknown_architectures(capsys, source, fields, said):
@@ -157,6 +159,8 @@ def test_half_a_folder(capsys, source):
     refused(capsys, source, "no whole model", "model.safetensors")
     (source / "config.json").write_text('{"model_type": "cl')
     refused(capsys, source, "config.json", "JSON")
+    (source / "config.json").write_text('{"a":' * 10**5)
+    refused(capsys, source, "config.json", "JSON", "deep")
     (source / "config.json").unlink()
     refused(capsys, source, "holds no model", "config.json or open_clip_config.json")
 
@@ -232,6 +236,10 @@ TENSORS = {  # What strangers' files of tensors may be → what is said.
     "absurd.npz": (of_numpy(b"(%d,)" % 10**14), "Unable to allocate"),
     "text.npz": (of_numpy(magic=b"words"), "holds a, which is no array"),
     "array.npz": (b"\x93NUMPY\1\0" + of_numpy(method=0)[43:], "is damaged or no .npz"),
+    "header.npz": (
+        of_numpy(magic=b"\x93NUMPY\2\0\xff\xff\xff\x3f" + bytes(2**16)),
+        "its header claims 1073741823 bytes",
+    ),
     "eight.safetensors": (of_safetensors("F8_E4M3"), "of a type that is not read here"),
 }
 

@@ -18,7 +18,7 @@ from jaxtyping import Int32
 from ml_collections import ConfigDict
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from aligngap import atomic
+from aligngap import atomic, json_text
 from aligngap.data.tokenizers import cleaning
 from aligngap.data.tokenizers.tokenizer import Snippet, Tokenizer
 from aligngap.errors import AligngapError, UsageError
@@ -60,8 +60,12 @@ class Bpe(Tokenizer):
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Raises whatever the library raises for text that it cannot read, else ValueError."""
+        if json_text.value(text)["model"].get("continuing_subword_prefix"):
+            raise ValueError("its tokens have a prefix")  # At which the library may panic.
         tokenizer = cls(tokenizers.Tokenizer.from_str(text))
         backend = tokenizer.backend
+        if sorted(backend.get_vocab().values()) != [*range(tokenizer.vocab_size)]:
+            raise ValueError("its ids are not those from 0 on, each once")
         last = (backend.token_to_id(START), backend.token_to_id(END))
         if last != (tokenizer.start_id, tokenizer.end_id):
             raise ValueError("start and end of text are not its last two tokens")
@@ -210,11 +214,14 @@ class Trained(Bpe):
         path = folder / "merges.txt"
         if not path.is_file():
             return None
-        lines = path.read_text(encoding="utf-8").splitlines()
-        pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-        if not all(len(pair) == 2 for pair in pairs):
-            raise AligngapError(f"{path} is no list of merges: expected two tokens a line")
-        return cls(backend_of([(left, right) for left, right in pairs]))
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+            if not all(len(pair) == 2 for pair in pairs):
+                raise ValueError("expected two tokens a line")
+            return cls(backend_of([(left, right) for left, right in pairs]))
+        except Exception as error:  # The library has no other for a merge of unknown tokens.
+            raise AligngapError(f"{path} is no list of merges: {error}") from error
 
 
 def train(captions: Iterable[str], vocab_size: int) -> Trained:

@@ -72,7 +72,7 @@ class Siglip(Tokenizer):
             missing = [name for name in (END, UNKNOWN) if not found._holds(name)]
         except OSError as error:
             raise AligngapError(f"cannot read the tokenizer {path}: {error.strerror}") from error
-        except (RuntimeError, IndexError) as error:  # Unreadable; empty.
+        except (RuntimeError, IndexError, UnicodeDecodeError) as error:  # Unreadable; empty; bytes.
             raise AligngapError(f"{path} is damaged, or no sentencepiece model") from error
         if missing:
             raise AligngapError(f"{path} is no vocabulary of SigLIP's form: it lacks {missing[0]}")

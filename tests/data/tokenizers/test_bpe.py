@@ -192,3 +192,23 @@ def test_real_captions_fill_a_vocabulary_and_survive_it(captions):
     assert len(np.unique(ids, axis=0)) > 0.95 * len(captions)
     for caption, row in zip(captions[:500], tokenizer.encode(captions[:500], 200), strict=True):
         assert tokenizer.decode(row).replace(" ", "") == "".join(caption.lower().split())
+
+
+def test_a_vocabulary_with_a_gap_or_a_prefix_is_refused(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    about = json.loads((tmp_path / "tokenizer.json").read_text())
+    for field, value, words in (
+        ("vocab", about["model"]["vocab"] | {"!": 5000}, "ids are not those from 0 on"),
+        ("continuing_subword_prefix", "x" * 10**4, "have a prefix"),
+    ):
+        changed = about | {"model": about["model"] | {field: value}}
+        (tmp_path / "tokenizer.json").write_text(json.dumps(changed))
+        with pytest.raises(AligngapError, match=rf"tokenizer\.json is no tokenizer.+{words}"):
+            Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"qq zz\n", b"\xff\xfea\0 \0b\0", b"a b c\n"])
+def test_merges_that_are_none(content, tmp_path):
+    (tmp_path / "merges.txt").write_bytes(content)
+    with pytest.raises(AligngapError, match=r"merges\.txt is no list of merges"):
+        Tokenizer.read(tmp_path, dict, "end_of_text")
