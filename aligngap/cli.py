@@ -37,6 +37,7 @@ COMPUTE = (
     "bench",
 )  # Verbs to which their memory's allocator matters.
 RESUMED = ("prepare", "train", "embed")  # Verbs that save as they go.
+LONGEST = 2_000  # Characters of an error.
 LIGHT = ("gap", "doctor")  # Verbs that need nothing of aligngap[train], or say what of them does.
 
 
@@ -69,16 +70,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         room.run(parsed)
         sys.stdout.flush()  # Here, since Python would show a traceback where its reader has gone.
     except AligngapError as error:
-        print(f"aligngap: {error}", file=sys.stderr)
+        print(f"aligngap: {_line(error)}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         if not (isinstance(error, BrokenPipeError) and _unread()):
-            print(f"aligngap: {error}", file=sys.stderr)
+            print(f"aligngap: {_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(_interrupted(given), file=sys.stderr)
         return 1
     return 0
+
+
+def _line(error: Exception) -> str:
+    """What it says in one line that can be read, whatever it quotes of a stranger's file."""
+    line = " ".join(str(error).splitlines())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
 
 
 def _unread() -> bool:

@@ -147,3 +147,11 @@ def test_where_nobody_reads_on_nothing_is_said(tmp_path):
     assert running.returncode == 1
     assert "pipe" not in said and "Traceback" not in said
     assert (tmp_path / "out" / "transform.json").exists()
+
+
+def test_an_error_is_one_line_whatever_it_quotes(tmp_path, capsys):
+    name = f"a\nb\u2028{'c' * 5000}.npy"
+    found = ["gap", f"--image={name}", f"--text={name}", f"--output={tmp_path / 'out'}"]
+    assert cli.main(found) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("aligngap: a b ccc") and len(line) < 3000
