@@ -491,6 +491,9 @@ def _number_problems(flat: dict[str, Any]) -> Iterator[str]:
     for name, count in NUMBERS.items():
         if len(flat[name]) != count or not all(map(_is_number, flat[name])):
             yield f"{name}={flat[name]}: expected {count} numbers"
+    for name, value in keys(default()).items():
+        if isinstance(value, str) and not isinstance(flat.get(name, value), str):
+            yield f"{name}={flat[name]!r} must be a text"
     for name, value in flat.items():
         if isinstance(value, float) and not math.isfinite(value):
             yield f"{name}={value} must be a finite number"

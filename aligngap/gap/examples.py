@@ -17,7 +17,6 @@ from aligngap.gap import sources, streaming
 SHOWN = 2_000  # pairs: with pictures they weigh about two million bytes
 CAPTION = 300  # characters, of which a page shows no more
 THUMBNAIL = 64  # pixels of the longer side
-NOT_AN_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +87,7 @@ def _from_files(given: Path, rows: np.ndarray, names: list[str]) -> Iterator[Ima
     for row, name in zip(rows, names, strict=True):
         try:
             yield _opened(given.parent / name)
-        except NOT_AN_IMAGE as error:
+        except Exception as error:  # Pillow's readers raise anything for a broken file.
             raise AligngapError(
                 f"{given} line {row + 1}: {given.parent / name} is no picture ({error}); "
                 f"expected {', '.join(FORMATS)}"

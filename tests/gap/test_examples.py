@@ -85,6 +85,14 @@ def truncated(path):
     path.write_bytes(path.read_bytes()[:2000])
 
 
+def undecodable(path):
+    """At which AVIF's reader raises an error of its own."""
+    written = io.BytesIO()
+    Image.effect_noise((64, 64), 99).convert("RGB").save(written, "AVIF")
+    header, name, pixels = written.getvalue().partition(b"mdat")
+    path.write_bytes(header + name + bytes(len(pixels)))
+
+
 def pipe(path):
     path.unlink()
     os.mkfifo(path)
@@ -95,7 +103,7 @@ def postscript(path):
     path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
 
 
-@pytest.mark.parametrize("change", [os.unlink, broken, truncated, pipe, postscript])
+@pytest.mark.parametrize("change", [os.unlink, broken, truncated, undecodable, pipe, postscript])
 def test_a_file_that_is_no_picture_is_named(listed, tmp_path, change):
     change(tmp_path / "images" / "2.png")
     with pytest.raises(
