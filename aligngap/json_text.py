@@ -1,6 +1,7 @@
 """JSON of strangers, read so that whatever walks through it comes to an end."""
 
 import json
+import sys
 from typing import Any
 
 DEEPEST = 100  # Lists and objects in each other; Python itself gives up at some hundreds.
@@ -18,6 +19,30 @@ def value(text: str | bytes) -> Any:
         if not level:
             return found
     raise ValueError(_DEEP)
+
+
+NUMBER = int | float  # That a float64 holds, and no boolean.
+
+
+def expect(found: Any, form: Any, at: str = "") -> None:
+    """ValueError, or KeyError for a name that is missing, unless what JSON says has this form: a
+    type, [the form of each], {name: its form} beside other names, or {str: the form of all}."""
+    if isinstance(form, dict) and isinstance(found, dict):
+        for name, own in form.items():
+            for key in found if name is str else (name,):
+                expect(found[key], own, f"{at}/{key}")
+    elif isinstance(form, list) and isinstance(found, list):
+        for number, each in enumerate(found):
+            expect(each, form[0], f"{at}/{number}")
+    elif isinstance(form, dict | list) or not _is(found, form):
+        raise ValueError(f"{at or 'it'} is {json.dumps(found)[:60]}")
+
+
+def _is(found: Any, form: Any) -> bool:
+    if isinstance(found, bool):
+        return form is bool
+    held = not isinstance(found, NUMBER) or abs(found) <= sys.float_info.max
+    return held and isinstance(found, form)
 
 
 _DEEP = f"lists and objects lie in each other more than {DEEPEST} deep"

@@ -115,6 +115,6 @@ def _metrics(path: Path) -> Finding:
     try:
         lines = path.read_text("utf-8").splitlines()
         last = json_text.value(lines[-1])["step"] if lines else "none"
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return Finding("WRONG", f"{path} cannot be read ({error}); training cuts it back by itself")
     return Finding("ok", f"{path}: {len(lines)} lines, the last of step {last}")

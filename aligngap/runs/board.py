@@ -62,6 +62,7 @@ def read(workdir: Path, prefix: str) -> dict[str, dict[int, float]]:
 
 def _events(content: bytes) -> Iterator[Any]:
     """Records are framed: length of 8 bytes, its checksum of 4, an event, its checksum of 4."""
+    from google.protobuf.message import DecodeError
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c
 
@@ -70,5 +71,8 @@ def _events(content: bytes) -> Iterator[Any]:
         event, checksum = content[12 : 12 + size], content[12 + size : 16 + size]
         if len(checksum) < 4 or masked_crc32c(event) != struct.unpack("<I", checksum)[0]:
             return
-        yield Event.FromString(event)
+        try:
+            yield Event.FromString(event)
+        except DecodeError:
+            return
         content = content[16 + size :]

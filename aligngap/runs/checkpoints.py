@@ -49,12 +49,19 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path, config: ConfigDict, *, writing: bool = False) -> None:
-        self._checkpointer = ocp.training.Checkpointer(
-            (workdir / "checkpoints").absolute(),
-            preservation_policy=_policy(config.checkpoint),
-            # What is half written belongs to the process that trains; a reader leaves it alone.
-            cleanup_tmp_directories=writing,
-        )
+        folder = (workdir / "checkpoints").absolute()
+        try:
+            self._checkpointer = ocp.training.Checkpointer(
+                folder,
+                preservation_policy=_policy(config.checkpoint),
+                # What is half written belongs to the process that trains; a reader leaves it alone.
+                cleanup_tmp_directories=writing,
+            )
+        except (ValueError, TypeError) as error:
+            raise Damaged(
+                f"{folder}: one of */_CHECKPOINT_METADATA is damaged ({_reason(error)}); "
+                "delete it, a checkpoint can be read without"
+            ) from error
 
     def __enter__(self) -> "Checkpoints":
         return self

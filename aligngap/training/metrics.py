@@ -107,10 +107,10 @@ def _lines(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """Those that are whole, as values and as text."""
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             found = json_text.value(line)
-            found["step"]
+            json_text.expect(found, {"step": int})
         except (ValueError, KeyError):
             continue  # It was being written when the process was killed.
         yield found, line

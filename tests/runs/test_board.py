@@ -1,6 +1,7 @@
 """TensorBoard's events, read again as a run's page does."""
 
 import pytest
+from tensorboardX.record_writer import RecordWriter
 
 from aligngap.runs import board
 from aligngap.runs.board import Board
@@ -28,3 +29,14 @@ def test_a_file_that_ends_in_the_middle_is_read_up_to_there(damage, tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[:-3] + damage)
     assert list(board.read(tmp_path, "timing/")["timing/images_per_second"]) == [10]
+
+
+def test_an_event_that_is_none_ends_its_file(tmp_path):
+    """Its frame is whole and its checksums are right: what is within is no event."""
+    write(tmp_path, 0, (10, 20), 1.0)
+    (path,) = tmp_path.glob("events.*")
+    writer = RecordWriter(str(tmp_path / "none"))
+    writer.write(b"\xff no event")
+    writer.close()
+    path.write_bytes(path.read_bytes() + (tmp_path / "none").read_bytes())
+    assert list(board.read(tmp_path, "timing/")["timing/images_per_second"]) == [10, 20]

@@ -11,6 +11,7 @@ from PIL import Image
 import aligngap
 from aligngap.config import default
 from aligngap.errors import AligngapError
+from aligngap.interop import importing
 from aligngap.models import dual_encoder
 from aligngap.parallel import mesh as meshes
 from aligngap.runs import workdir
@@ -45,6 +46,19 @@ def test_a_folder_without_checkpoint(small, tmp_path):
     workdir.claim(tmp_path, small)
     with pytest.raises(AligngapError, match="no checkpoint yet"):
         aligngap.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"metrics": 1}', '{"performance_metrics": []}'])
+def test_what_a_checkpoint_says_of_itself_is_damaged(content, small, tmp_path):
+    workdir.claim(tmp_path, small)
+    model, mesh = dual_encoder.make(small), meshes.make(small)
+    importing.save(tmp_path, small, state.create(small, model, optimizer.make(small), mesh).params)
+    about = tmp_path / "checkpoints" / "0" / "_CHECKPOINT_METADATA"
+    about.write_text(content)
+    with pytest.raises(AligngapError, match=r"/checkpoints: .*_CHECKPOINT_METADATA is damaged"):
+        aligngap.load(tmp_path)
+    about.unlink()  # As the message says.
+    assert aligngap.load(tmp_path).step == 0
 
 
 def test_one_alone_is_no_list():

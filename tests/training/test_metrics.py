@@ -8,7 +8,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from aligngap.errors import AligngapError
-from aligngap.training.metrics import Writers
+from aligngap.training.metrics import Writers, drop_after, measured
 
 
 def events(workdir):
@@ -54,3 +54,12 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, no_room):
             writers.write(step, {"train/loss": 1.0})
     assert f"the metrics in {tmp_path} cannot be written (File too large)" in str(told.value)
     assert step < 100
+
+
+def test_lines_that_are_none_are_dropped(tmp_path):
+    whole = '{"step": 1, "train/loss": 2.0}\n'
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'[1]\nnull\n{"step": "x"}\n\xff\n' + whole.encode() + b'{"step": 2, "\xe9')
+    assert not measured(tmp_path, 1)
+    drop_after(path, 2)
+    assert path.read_text("utf-8") == whole

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from aligngap.evaluation.gap import SEED, one_image_a_group
 from aligngap.gap import clouds
 from aligngap.gap import intervals as gap_intervals
+from aligngap.json_text import NUMBER
 from aligngap.reporting import figures
 from aligngap.reporting.compare_page.methods import Evaluated
 from aligngap.reporting.study_page import published
@@ -73,8 +74,8 @@ def logit_scale(run: Evaluated) -> float | None:
     """Where training has left it; None for a model that was not trained here."""
     if not (run.workdir / "metrics.jsonl").is_file():
         return None
-    record = last_with(run.workdir, SCALE)
-    return None if record is None else float(record[SCALE])
+    record = last_with(run.workdir, {SCALE: NUMBER | None})  # null was nan.
+    return None if record is None else record[SCALE]
 
 
 def _pairs(run: Evaluated, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from aligngap import atomic, json_text, progress
 from aligngap.errors import AligngapError
+from aligngap.json_text import NUMBER
 from aligngap.reporting.run_page.runs import TRAIN, reading
 from aligngap.runs import sweep, workdir
 
@@ -28,6 +29,9 @@ class Reached(NamedTuple):
     rate: float
     seed: int
     value: float
+
+
+FORM = {"method": str, "rate": NUMBER, "seed": int, "value": NUMBER}  # As JSON.
 
 
 class Choice(NamedTuple):
@@ -75,9 +79,9 @@ def gather(folders: Sequence[Path], output: Path) -> dict[str, Choice]:
     kept: dict[tuple[str, float, int], Reached] = {}
     if file.is_file():
         with reading(file, "aligngap study --workdir=SWEEP --rates=SWEEP --output=NEW"):
-            kept = {
-                run[:3]: run for run in (Reached(**x) for x in json_text.value(file.read_text()))
-            }
+            listed = json_text.value(file.read_text("utf-8"))
+            json_text.expect(listed, [FORM])
+            kept = {run[:3]: run for run in (Reached(**x) for x in listed)}
     if folders:
         kept |= {run[:3]: run for run in read(folders)}
         lines = (json.dumps(kept[key]._asdict()) for key in sorted(kept))
@@ -102,20 +106,24 @@ def _reached(folder: Path) -> Reached | None:
     if not (folder / "config.json").is_file():
         return None
     config = workdir.read_config(folder)
-    found = last_with(folder, DECIDES[0])
+    found = last_with(folder, dict.fromkeys(DECIDES, NUMBER))
     if found is None or found["step"] != config.steps:
         return None
     value = float(np.mean([found[name] for name in DECIDES]))
     return Reached(str(config.name), float(config.optimizer.peak_lr), int(config.seed), value)
 
 
-def last_with(folder: Path, name: str) -> dict[str, Any] | None:
-    """The last record of a run's metrics.jsonl that has this metric."""
+def last_with(folder: Path, metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The last record of a run's metrics.jsonl that has the first of these metrics; AligngapError
+    where it has not all of them, or not of these forms."""
     with reading(folder / "metrics.jsonl", TRAIN) as path:
         lines = path.read_text("utf-8").splitlines(keepends=True)
         # A line without an end is being written.
         records = (json_text.value(line) for line in reversed(lines) if line.endswith("\n"))
-        return next((dict(x) for x in records if name in x), None)
+        found = next((dict(x) for x in records if next(iter(metrics)) in x), None)
+        if found is not None:
+            json_text.expect(found, {"step": int, **metrics})
+        return found
 
 
 def _choice(rates: Mapping[float, Sequence[float]]) -> Choice:

@@ -19,10 +19,12 @@ from jaxtyping import Float
 from aligngap import atomic, json_text
 from aligngap import config as configs
 from aligngap.errors import AligngapError
+from aligngap.json_text import NUMBER
 from aligngap.reporting.compare_page.methods import Evaluated, is_one_of
-from aligngap.reporting.run_page.runs import reading
-from aligngap.reporting.study_page import drawing
+from aligngap.reporting.run_page.runs import TRAIN, reading
+from aligngap.reporting.study_page import drawing, published
 from aligngap.runs import provenance, workdir
+from aligngap.tasks.intervals import RESAMPLES
 
 RESULTS, DRAWS = "results.json", "draws"
 MADE_BY = "aligngap study --workdir=SWEEP --output=NEW"
@@ -33,6 +35,24 @@ APART = ("name", "seed", *configs.FREE_TO_CHANGE)
 # Draws are kept as int8, in so many steps a standard deviation: rounding adds 1 / (12 · 8²), an
 # eighth of a per cent, to their variance.
 STEPS = 8
+# What pages read of a run's config, by dotted keys, and of its object.
+CONFIG = {"name": str, "seed": int, "optimizer.peak_lr": NUMBER}
+GRID = [f"{delta:g}" for delta in (*published.SHIFTED["both"], 0.0)]
+FORM = {
+    "method": str,
+    "seed": int,
+    "step": int,
+    "measures": {str: {str: {str: NUMBER | None}}},
+    "logit_scale": NUMBER | None,
+    "config": CONFIG,
+    "evaluators": dict,
+    "splits": {str: str},
+    "items": {str: str},
+}
+SHIFTED = {"shifted": dict.fromkeys(published.SHIFTED, dict.fromkeys(GRID, NUMBER))}  # Of some.
+# Arrays that come together; N is any number.
+DRAWN = {"measures": ("N",), "step": ("N",), "moved": ("N", RESAMPLES)}
+PLANE = {"plane_image": ("N", 2), "plane_text": ("N", 2), "plane_shares": (2,)}
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -116,11 +136,14 @@ def load(folder: Path) -> list[Run]:
         return []
     found = []
     with reading(folder / RESULTS, MADE_BY) as path:
-        for about in json_text.value(path.read_text("utf-8")):
-            run = Run(dict(about), {})
+        listed = json_text.value(path.read_text("utf-8"))
+        json_text.expect(listed, [FORM])
+        for about in listed:
+            json_text.expect(about, SHIFTED if "shifted" in about else {})
+            _expect_name(about["method"])
+            run = Run(about, {})
             with reading(folder / DRAWS / f"{run.name}.npz", MADE_BY) as file:
-                arrays = np.load(file, allow_pickle=False)
-                found.append(Run(run.about, {name: arrays[name] for name in arrays.files}))
+                found.append(Run(about, _arrays(file)))
     return found
 
 
@@ -148,8 +171,36 @@ def check_alike(runs: Sequence[Run]) -> None:
                 )
 
 
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    """Those of a run; ValueError, or KeyError for one that is missing, where they do not fit."""
+    with np.load(file, allow_pickle=False) as packed:
+        arrays = dict(packed)
+    for together in (DRAWN, PLANE):
+        if together.keys() & arrays.keys():
+            rows = len(arrays[next(iter(together))])
+            for name, shape in together.items():
+                _expect_array(name, arrays[name], [rows if x == "N" else x for x in shape])
+    return arrays
+
+
+def _expect_array(name: str, array: np.ndarray, shape: Sequence[int | str]) -> None:
+    if [*array.shape] != shape or array.dtype.kind not in ("U" if name == "measures" else "if"):
+        raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, expected {shape}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} has a number that is not finite")
+
+
+def _expect_name(method: str) -> None:
+    """ValueError where it cannot be part of a file's name."""
+    if Path(method).name != method:
+        raise ValueError(f"{method!r} is no name of a method")
+
+
 def _about(run: Evaluated, wanted: Wanted) -> dict[str, Any]:
     """All measures, split → evaluator → name; the config, and what it was made with."""
+    with reading(run.workdir / "config.json", TRAIN):
+        json_text.expect(configs.keys(run.config), CONFIG)
+        _expect_name(run.config["name"])
     evaluation = workdir.read_json(run.workdir / "evaluation.json")
     measures = {
         split: {

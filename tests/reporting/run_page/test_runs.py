@@ -61,6 +61,38 @@ def test_a_missing_number_is_named(pair):
         runs.read(pair)
 
 
+@pytest.mark.parametrize("value", [10**400, [], "x", {"value": 1}])
+def test_another_thing_for_a_number_is_told(pair, value):
+    change_json(
+        pair[0] / "evaluation.json",
+        lambda found: found["splits"]["test_unseen_both"]["gap"]["centroid_distance"].update(
+            chance=value
+        ),
+    )
+    with pytest.raises(
+        AligngapError, match=r"evaluation\.json cannot be read \(.+\): run `aligngap"
+    ):
+        runs.read(pair)
+
+
+def test_an_archive_of_another_make_is_named(pair):
+    """A method of compression that Python does not know."""
+    path = pair[0] / "embeddings.npz"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 10] = 99
+    path.write_bytes(content)
+    with pytest.raises(AligngapError, match=r"embeddings\.npz cannot be read \(.+ not supported"):
+        runs.read(pair)
+
+
+@pytest.mark.parametrize("line", ['{"step": 1e400}', '{"step": 1, "a": %d}' % 10**400])  # noqa: UP031
+def test_a_line_of_metrics_that_no_float_holds(pair, line):
+    path = pair[0] / "metrics.jsonl"
+    path.write_text(f"{line}\n{path.read_text()}")
+    with pytest.raises(AligngapError, match=r"metrics\.jsonl cannot be read"):
+        runs.read(pair)
+
+
 def change_arrays(workdir, **changes):
     with np.load(workdir / "embeddings.npz") as arrays:
         content = dict(arrays)

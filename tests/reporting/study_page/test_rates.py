@@ -64,6 +64,14 @@ def test_nothing_finished_is_one_line(sweep, capsys):
     assert "is finished: train them" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("value", [None, "x", [], 10**400])
+def test_what_decides_is_a_number(value, sweep, capsys):
+    folder = sweep(a=("clip", 1e-3, 0.2, value, 100))
+    assert cli.main(["study", "rates", f"--workdir={folder}"]) == 1
+    said = capsys.readouterr().err
+    assert f"{folder}/a/metrics.jsonl cannot be read (/{IMAGE} is " in said, said
+
+
 def test_runs_of_a_grid_are_kept_where_they_are_gone(sweep, tmp_path):
     output = tmp_path / "out"
     folder = sweep(a=("clip", 1e-3, 0.2, 0.3, 100), b=("clip", 2e-3, 0.5, 0.1, 100))

@@ -1,5 +1,6 @@
 """`aligngap study` of planted runs: what it writes, its verdicts, its bad input."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -315,11 +316,41 @@ def test_runs_that_are_no_seeds_are_told(make_run, sweep, written, tmp_path, cap
 
 
 def test_what_is_damaged_is_told(written, tmp_path, capsys):
+    def of_rates(**changes):
+        run = {"method": "clip", "rate": 0.1, "seed": 0, "value": 0.5}
+        return json.dumps([run | changes]).encode()
+
+    def of_results(*path):
+        """With the last one in the place that the others lead to."""
+        runs_ = json.loads((written / "results.json").read_text())
+        held = runs_[0]
+        for name in path[:-2]:
+            held = held[name]
+        held[path[-2]] = path[-1]
+        return json.dumps(runs_).encode()
+
+    def of_draws(**changes):
+        arrays = dict(np.load(written / "draws" / "clip-seed1.npz")) | changes
+        packed = io.BytesIO()
+        np.savez(packed, **{name: x for name, x in arrays.items() if x is not None})
+        return packed.getvalue()
+
     output = tmp_path / "out"
     for name, content, words in (
         ("draws/clip-seed1.npz", b"PK\x03\x04 and no more", "clip-seed1.npz cannot be read"),
         ("results.json", b"[{", "results.json cannot be read"),
         ("rates.json", b"[3]", "rates.json cannot be read"),
+        ("rates.json", of_rates(rate="1"), 'rates.json cannot be read (/0/rate is "1")'),
+        ("rates.json", of_rates(value=None), "rates.json cannot be read (/0/value is null)"),
+        ("results.json", of_results("measures", SPLITS[0], "gap", None), "/gap is null)"),
+        ("results.json", of_results("splits", SPLITS[0], []), f"/0/splits/{SPLITS[0]} is [])"),
+        ("results.json", of_results("config", "optimizer.peak_lr", True), "peak_lr is true)"),
+        ("results.json", of_results("logit_scale", 10**400), "(/0/logit_scale is 1000"),
+        ("results.json", of_results("method", "../clip"), "'../clip' is no name of a method"),
+        ("results.json", json.dumps([{"method": "clip"}]).encode(), "json lacks 'seed'"),
+        ("draws/clip-seed1.npz", of_draws(step=None), "clip-seed1.npz lacks 'step'"),
+        ("draws/clip-seed1.npz", of_draws(moved=np.ones(3)), "(moved is float64 [3], expected ["),
+        ("draws/clip-seed1.npz", of_draws(step=np.full(2, np.inf)), "step is float64 [2], exp"),
     ):
         shutil.copytree(written, output)
         (output / name).write_bytes(content)
