@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from aligngap import modalities
+from aligngap import json_text, modalities
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.streaming import sample
 from aligngap.gap.transforms import stored
@@ -20,6 +20,7 @@ from aligngap.gap.transforms.rows import Given, Rows, distinct
 
 FORMAT, MAKER = "aligngap score calibration", "`ScoreCalibration.save`"
 OVER = ("first", "all")
+RECORD = {"over": str, "fitted_rows": {str: int}, "source": str, "licence": str}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +122,7 @@ class ScoreCalibration:
         """What `save` has written, to the bit; AligngapError for anything else."""
         record, tensors = stored.load(Path(folder), FORMAT, MAKER)
         try:
+            json_text.expect(record, RECORD)
             names = (
                 "image",
                 "text",
@@ -130,10 +132,10 @@ class ScoreCalibration:
             return cls(
                 {name: mean for name, (mean, _) in scales.items()},
                 {name: deviation for name, (_, deviation) in scales.items()},
-                str(record["over"]),
-                dict(record["fitted_rows"]),
-                str(record["source"]),
-                str(record["licence"]),
+                record["over"],
+                record["fitted_rows"],
+                record["source"],
+                record["licence"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise stored.damaged(Path(folder), FORMAT, MAKER) from error

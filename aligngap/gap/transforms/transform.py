@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from aligngap import modalities
+from aligngap import json_text, modalities
 from aligngap.errors import AligngapError, UsageError
 from aligngap.gap.sources import StoredArray
 from aligngap.gap.transforms import stored
@@ -16,8 +16,19 @@ from aligngap.gap.transforms.methods import METHODS
 from aligngap.gap.transforms.methods.contract import Clouds, Method, Options
 from aligngap.gap.transforms.methods.options import settled
 from aligngap.gap.transforms.rows import Given, Rows, distinct
+from aligngap.json_text import NUMBER
 
 FORMAT, MAKER = "aligngap gap transform", "`aligngap gap fit --output=DIR`"
+RECORD = {
+    "method": str,
+    "options": {str: NUMBER},
+    "dimension": int,
+    "fitted_rows": {str: int},
+    "copies": {str: int},
+    "maps": {str: [str]},
+    "source": str,
+    "licence": str,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,6 +180,7 @@ class GapTransform:
         """What `save` has written, to the bit; AligngapError for anything else."""
         record, tensors = stored.load(Path(folder), FORMAT, MAKER)
         try:
+            json_text.expect(record, RECORD)
             maps = {
                 modality: tuple(
                     KINDS[kind](*(tensors[f"{modality}.{place}.{x}"] for x in KINDS[kind]._fields))
@@ -177,14 +189,14 @@ class GapTransform:
                 for modality, kinds in record["maps"].items()
             }
             found = cls(
-                str(record["method"]),
-                dict(record["options"]),
-                int(record["dimension"]),
-                dict(record["fitted_rows"]),
-                dict(record["copies"]),
+                record["method"],
+                record["options"],
+                record["dimension"],
+                record["fitted_rows"],
+                record["copies"],
                 {**maps, "text": maps["text"], "image": maps["image"]},
-                str(record["source"]),
-                str(record["licence"]),
+                record["source"],
+                record["licence"],
             )
             for name, each in found.maps.items():
                 _fits(name, each, found.dimension, found.width)

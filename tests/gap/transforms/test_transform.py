@@ -221,6 +221,8 @@ def test_arrays_that_do_not_fit_are_refused(clouds, tmp_path):
         "missing": (record, {k: x for k, x in tensors.items() if k != "text.0.target"}),
         "kind": (record | {"maps": {"image": ["affine"], "text": ["eval"]}}, tensors),
         "side": (record | {"maps": {"image": ["affine"]}}, tensors),
+        "dimension": (record | {"dimension": float("inf")}, tensors),
+        "rows": (record | {"fitted_rows": {"image": "many", "text": 40}}, tensors),
     }
     for name, (about, held) in wrong.items():
         stored.save(tmp_path / name, transform.FORMAT, about, held)
