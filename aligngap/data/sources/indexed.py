@@ -22,9 +22,21 @@ from aligngap.data.sources.kept import Kept
 from aligngap.data.sources.raw import Place, Settings
 from aligngap.data.sources.together import Together
 from aligngap.errors import AligngapError, StoreError, UsageError
+from aligngap.json_text import NUMBER
 
 ABOUT = "corpus.json"
 FORMAT = 1  # Of ABOUT.
+FORM = {
+    "asked": {
+        "sources": {str: str},
+        "splitting": dict.fromkeys(("validation_share", "test_share"), NUMBER | None),
+    },
+    "shards": [{"path": str, "stamp": str}],
+    "converted": bool,
+    "splits": {str: {"records": int, "captions": int}},
+    "kinds": {str: [str]},
+    "left_out": {str: int},
+}
 
 
 @dataclass(frozen=True)
@@ -117,8 +129,15 @@ def about(folder: Path) -> dict[str, Any]:
         found: dict[str, Any] = json_text.value((folder / ABOUT).read_text(encoding="utf-8"))
         if found["format"] != FORMAT:
             raise UsageError(f"{folder} is of another version: delete it and prepare it again")
-    except (OSError, ValueError, KeyError) as error:
-        raise AligngapError(f"{folder / ABOUT} cannot be read: {error}") from error
+        json_text.expect(found, FORM)
+        Settings.of_json(found["settings"])
+        if any(split["records"] < 1 for split in found["splits"].values()):
+            raise ValueError("a split has no records")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AligngapError(
+            f"{folder / ABOUT} cannot be read ({type(error).__name__} {error}): delete {folder} "
+            "and prepare it again"
+        ) from error
     return found
 
 
@@ -135,7 +154,13 @@ def _settings(folder: Path) -> Settings:
 
 def _shard(folder: Path, number: int) -> str:
     """A shard's path, once it is known to be what was indexed: a store is asked once a process."""
-    shard = about(folder)["shards"][number]
+    shards = about(folder)["shards"]
+    if number >= len(shards):
+        raise AligngapError(
+            f"{folder}: one of *.index is damaged (shard {number} of {len(shards)}): delete "
+            "the folder and prepare it again"
+        )
+    shard = shards[number]
     if not shard["stamp"]:
         return str(folder / shard["path"])
     if store.stamp(shard["path"]) != shard["stamp"]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aligngap import addresses
+from aligngap import addresses, json_text
 from aligngap.data import store
 from aligngap.data.sources.raw import ROLES, Columns, LeftOut, Place, Raw, role_of, split_of
 from aligngap.errors import AligngapError, Gone, StoreError
@@ -18,6 +18,7 @@ from aligngap.errors import AligngapError, Gone, StoreError
 SITES = ("http", "https")  # Whose images are fetched first, for instance with img2dataset.
 PART = 2**20  # Bytes; a part has the lines that begin in it.
 Row = Mapping[str, Any]
+LINE = {"image": str, "captions": [str], "keywords": [str], "labels": {str: str}}
 
 
 class Lines:
@@ -42,7 +43,7 @@ class Lines:
                 yield LeftOut(*bad) if bad else Place(offset, len(line))
 
     def read(self, shard: str, place: Place) -> Raw:
-        about = json.loads(store.read(shard, *place))
+        about = _stored(shard, place)
         path = store.joined(self._images, about["image"])
         try:
             image = store.read(path)
@@ -60,8 +61,21 @@ class Lines:
         )
 
     def captions(self, shard: str, place: Place) -> Sequence[str]:
-        found: list[str] = json.loads(store.read(shard, *place))["captions"]
+        found: list[str] = _stored(shard, place)["captions"]
         return found
+
+
+def _stored(shard: str, place: Place) -> dict[str, Any]:
+    """AligngapError where none stands at the place: the lines or their index are damaged."""
+    try:
+        found: dict[str, Any] = json_text.value(store.read(shard, *place))
+        json_text.expect(found, LINE)
+    except (ValueError, KeyError) as error:
+        raise AligngapError(
+            f"{shard} has no line at byte {place.offset} ({error}): delete its folder and prepare "
+            "again"
+        ) from error
+    return found
 
 
 def gather(rows: Iterable[Row | LeftOut], columns: Columns, target: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from aligngap import json_text
 from aligngap.data.records import Record
 from aligngap.errors import AligngapError
+from aligngap.json_text import NUMBER
 
 # What columns, keys of a JSON and members of a tar are usually called, first come first.
 IMAGES = (
@@ -145,6 +146,20 @@ class Rules:
             raise LeftOut("aspect", f"{width} × {height}")
 
 
+SETTINGS = {  # As JSON.
+    "format": str,
+    "images": str,
+    "columns": {
+        **dict.fromkeys(("image", "keywords"), str),
+        **{name: [str] for name in ("captions", "labels")},
+    },
+    "rules": {
+        "check": str,
+        **dict.fromkeys(("min_side", "max_aspect", "min_caption", "max_caption"), NUMBER),
+    },
+}
+
+
 @dataclass(frozen=True)
 class Settings:
     """What decides, with the files themselves, which records a prepared corpus has."""
@@ -159,6 +174,8 @@ class Settings:
 
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> Self:
+        """ValueError, TypeError or KeyError for what `as_json` did not make."""
+        json_text.expect(given, SETTINGS)
         columns, rules = dict(given["columns"]), Rules(**given["rules"])
         columns |= {name: tuple(columns[name]) for name in ("captions", "labels")}
         return cls(given["format"], Columns(**columns), rules, given["images"])

@@ -3,7 +3,6 @@
 import base64
 import csv
 import io
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,18 +12,18 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from aligngap import atomic
+from aligngap import atomic, json_text
 from aligngap.config import data_dir
 from aligngap.data import images, records
 from aligngap.data.corpora.prepared import Prepared
-from aligngap.data.sources.indexed import ABOUT
+from aligngap.data.sources import indexed
 from aligngap.data.sources.merge import LEFT_OUT
 from aligngap.data.sources.prepare import LINES
 from aligngap.errors import AligngapError
 from aligngap.reporting import figures, template
 from aligngap.reporting.panels import Panel
 
-PAGE = "report.html"
+PAGE, STATISTICS = "report.html", "statistics.json"
 PICTURES = 24
 SIDE = 160  # Pixels of the longer side of a picture on the page.
 EXAMPLES = 5  # Of each reason.
@@ -49,11 +48,19 @@ class Card(NamedTuple):
 
 def write(folder: Path) -> None:
     """Writes `folder`/report.html; the same corpus gives the same bytes."""
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    about = indexed.about(folder)
     corpus = Prepared(folder.parent, folder.name)
     left_out = sum(about["left_out"].values())
     records = sum(split["records"] for split in about["splits"].values())
-    examples = _examples(folder / LEFT_OUT)
+    try:
+        examples = _examples(folder / LEFT_OUT)
+        found = (folder / STATISTICS).read_text(encoding="utf-8")
+        panels = _panels(json_text.value(found))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AligngapError(
+            f"{folder / STATISTICS} or {LEFT_OUT} is damaged ({type(error).__name__} {error}): "
+            f"delete {folder} and prepare it again"
+        ) from error
     content = {
         "name": corpus.name,
         "flags": flags(folder),
@@ -74,7 +81,7 @@ def write(folder: Path) -> None:
             for reason, count in sorted(about["left_out"].items(), key=lambda item: -item[1])
         ],
         "kinds": {kind: _few(names) for kind, names in about["kinds"].items()},
-        "panels": _panels(json.loads((folder / "statistics.json").read_text(encoding="utf-8"))),
+        "panels": panels,
         "cards": list(_cards(corpus)),
     }
     atomic.write(folder / PAGE, template.render("corpus_page/page.html.j2", content))
@@ -150,7 +157,7 @@ def _picture(encoded: bytes) -> str:
 
 def summary(folder: Path) -> Iterator[str]:
     """What the command prints of it."""
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    about = indexed.about(folder)
     for name, split in about["splits"].items():
         yield f"{name:<11} {split['records']:>12,} images {split['captions']:>12,} captions"
     for reason, count in sorted(about["left_out"].items(), key=lambda item: -item[1]):

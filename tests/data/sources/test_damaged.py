@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import resource
+import shutil
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,12 @@ import pytest
 from PIL import Image
 
 from aligngap.data import images, inputs
+from aligngap.data.corpora.prepared import Prepared
 from aligngap.data.sources import examine, tables, tar
 from aligngap.data.sources.raw import Columns, LeftOut, Rules
 from aligngap.data.sources.splitting import Splitting
 from aligngap.errors import AligngapError, UsageError
+from aligngap.reporting.corpus_page import page
 
 import damaged
 from damaged import encoded
@@ -461,3 +464,47 @@ def test_a_saved_dataset_that_does_not_say_its_files(said, make, tmp_path):
         with pytest.raises(AligngapError, match=rf"{name} (cannot be read|does not list)"):
             make(tmp_path)
         (tmp_path / name).unlink()
+
+
+def test_a_prepared_corpus_with_another_thing_in_a_place(pairs, make, tmp_path):
+    """What was prepared, and then written in or damaged: a line names the file."""
+    (tmp_path / "a.png").write_bytes(pairs[0].image)
+    (tmp_path / "a.csv").write_text("image,caption\na.png,a\n")
+    good = tmp_path / "data" / make(tmp_path / "a.csv", splitting=ALL).name
+
+    def refused(number, name, content):
+        folder = tmp_path / "changed" / str(number)  # What a folder says is read once a process.
+        shutil.copytree(good, folder)
+        (folder / name).write_bytes(content)
+        with pytest.raises(AligngapError) as caught:
+            Prepared(folder.parent, folder.name).open("train")[0]
+            page.write(folder)
+        said = str(caught.value)
+        assert name.replace("train", "*") in said and "again" in said and "\n" not in said
+
+    def about(*path):
+        """With the last one in the place that the others lead to."""
+        found = json.loads((good / "corpus.json").read_text())
+        held = found
+        for key in path[:-2]:
+            held = held[key]
+        held[path[-2]] = path[-1]
+        return json.dumps(found).encode()
+
+    changes = [
+        ("corpus.json", b"[]"),
+        ("corpus.json", about("splits", [])),
+        ("corpus.json", about("splits", "train", "records", -1)),
+        ("corpus.json", about("kinds", {"label": [1]})),
+        ("corpus.json", about("shards", [{}])),
+        ("corpus.json", about("settings", "rules", {"check": "decode"})),
+        ("corpus.json", about("settings", "columns", "captions", None)),
+        ("corpus.json", about("left_out", {"reason": 10**400})),
+        ("lines.jsonl", b"[]" + bytes(200)),
+        ("lines.jsonl", b"\xff" * 200),
+        ("train.index", b"\xff" * 16),
+        ("statistics.json", b"{}"),
+        ("left_out.tsv", b"\xff\xfe"),
+    ]
+    for number, (name, content) in enumerate(changes):
+        refused(number, name, content)
