@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from aligngap.data import store
 from aligngap.data.sources import columnar, tables
-from aligngap.data.sources.raw import Columns, LeftOut, Place
+from aligngap.data.sources.raw import HALF, Columns, LeftOut, Place
 from aligngap.errors import AligngapError
 
 SUFFIXES = (".jsonl", ".parquet")
@@ -70,6 +70,8 @@ def _rows(path: Path) -> Iterator[_Row]:
             raise AligngapError(f"{where}: {row.id} is the id of an earlier row, too")
         if not all(isinstance(part, str) for part in row):
             raise AligngapError(f"{where}: expected a text, and the path of an image")
+        if any(HALF.search(part) for part in row):
+            raise AligngapError(f"{where}: a text of it is no UTF-8")
         if not (row.text or row.image):
             raise AligngapError(f"{where}: {row.id} has neither a text nor an image")
         seen.add(row.id)

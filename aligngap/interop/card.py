@@ -1,5 +1,6 @@
 """The model card: what an exported model is, from what its workdir says of it."""
 
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,22 @@ def _evaluation(workdir: Path, step: int) -> list[dict[str, Any]]:
     found, gaps = (read_json(path) if path.exists() else {} for path in paths)
     if not found.get("step") == gaps.get("step") == step:
         return []
-    rows = []
+    try:
+        return list(_rows(found, gaps))
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise AligngapError(
+            f"{paths[0]} or {paths[1].name} is damaged ({type(error).__name__} {error}): run "
+            f"`aligngap evaluate --workdir={workdir}` again"
+        ) from error
+
+
+def _rows(found: dict[str, Any], gaps: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for name, split in found["splits"].items():
         measures = gaps["splits"].get(name, {}).get("measures", {})
         recalls = split.get("retrieval", {})
         if {*SHOWN, *GAPS} <= {*recalls, *measures}:  # Else other evaluators measured it.
             shown = {key: recalls[key] for key in SHOWN} | {key: measures[key] for key in GAPS}
-            rows.append({"split": name} | {k: Interval.from_json(x) for k, x in shown.items()})
-    return rows
+            yield {"split": name} | {k: Interval.from_json(x) for k, x in shown.items()}
 
 
 def _train_split(config: ConfigDict) -> str:

@@ -65,6 +65,7 @@ def test_images_of_parquet_are_its_bytes(pictures, where, tmp_path, form):
         ({"text": "t"}, "row 2 has no id; expected one of query_id, corpus_id, id"),
         ({"corpus_id": "first", "text": "t"}, "first is the id of an earlier row"),
         ({"corpus_id": "d", "text": ["t"]}, "row 2: expected a text"),
+        ({"corpus_id": "\ud800", "text": "t"}, "row 2: a text of it is no UTF-8"),
         ("no row", r"d\.jsonl: JSON cannot be read \(line 2\)"),
     ],
 )

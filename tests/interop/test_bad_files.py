@@ -364,3 +364,17 @@ def test_a_half_written_import_has_no_final_name(capsys, source, tmp_path, full_
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("aligngap: ") and "cannot be written" in line
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+@pytest.mark.parametrize("splits", [{"a": 1}, {"a": {"measures": 1}}, []])
+def test_an_evaluation_that_is_none_is_not_exported(
+    splits, pictograms_dir, hold, words, capsys, tmp_path
+):
+    config = small_config(pictograms_dir)
+    folder = hold(config, random_params(config), words)
+    for name in ("evaluation.json", "gap.json"):
+        (folder / name).write_text(json.dumps({"step": 0, "splits": splits}))
+    given = f"--workdir={folder}", "--format=npz", f"--output={tmp_path / 'out'}"
+    assert main(["export", *given]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert "evaluation.json or gap.json is damaged" in line and "aligngap evaluate" in line
