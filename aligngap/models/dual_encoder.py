@@ -118,16 +118,19 @@ class DualEncoder(nn.Module):
         """
         if self.config.image.stages:
             return self._projection("image")(self.image_resnet(images), unit)
-        x = self._blocks("image")(self.image_input(images, rows), causal=False)
         by_attention = self.config.image.pooling == "attention"
-        pooled = self.image_pooling(x) if by_attention else pool_class_token(x)
-        return self._projection("image")(pooled, unit)
+        wanted = None if by_attention else pool_class_token
+        x = self._blocks("image")(self.image_input(images, rows), causal=False, wanted=wanted)
+        return self._projection("image")(self.image_pooling(x) if by_attention else x[:, 0], unit)
 
     def encode_text(self, ids: Int[Array, "B L"], unit: bool = True) -> Float[Array, "B D"]:
         """L2-normalised embeddings if `unit`; a causal mask, if any, is on the text pass only."""
         text = self.config.text
-        x = self._blocks("text")(self.text_input(ids), causal=text.causal)
-        return self._projection("text")(TEXT_POOLINGS[text.pooling](x, ids), unit)
+        pool = TEXT_POOLINGS[text.pooling]
+        x = self._blocks("text")(
+            self.text_input(ids), causal=text.causal, wanted=lambda x: pool(x, ids)
+        )
+        return self._projection("text")(x[:, 0], unit)
 
     def encode_packed_text(
         self, packed: PackedText[Array], unit: bool = True
@@ -139,11 +142,15 @@ class DualEncoder(nn.Module):
             x.reshape(groups * rows, length)
             for x in (packed.ids, packed.positions, packed.segments)
         )
+
+        def ends(x_GRxPx: Array) -> Array:
+            x_GxSxF = x_GRxPx.reshape(groups, rows * length, -1)
+            ended = jnp.take_along_axis(x_GxSxF, packed.ends[:, :, None], axis=1)
+            return ended.reshape(-1, 1, *x_GRxPx.shape[2:])
+
         embedded = self.text_input(ids, places)
-        x_GRxPxW = self._blocks("text")(embedded, causal=True, segments=segments)
-        x_GxSxW = x_GRxPxW.reshape(groups, rows * length, -1)
-        pooled_GxNxW = jnp.take_along_axis(x_GxSxW, packed.ends[:, :, None], axis=1)
-        return self._projection("text")(pooled_GxNxW.reshape(-1, pooled_GxNxW.shape[-1]), unit)
+        x = self._blocks("text")(embedded, causal=True, segments=segments, wanted=ends)
+        return self._projection("text")(x[:, 0], unit)
 
     def encode(
         self,

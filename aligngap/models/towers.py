@@ -175,19 +175,19 @@ class AttentionPooling(nn.Module):
         return x_Bx1xW[:, 0]
 
 
-def pool_class_token(x: Float[Array, "B L W"]) -> Float[Array, "B W"]:
+def pool_class_token(x: Float[Array, "B L W"]) -> Float[Array, "B 1 W"]:
     """The class token."""
-    return x[:, 0]
+    return x[:, :1]
 
 
-def pool_end_of_text(x: Float[Array, "B L W"], ids: Int[Array, "B L"]) -> Float[Array, "B W"]:
+def pool_end_of_text(x: Float[Array, "B L W"], ids: Int[Array, "B L"]) -> Float[Array, "B 1 W"]:
     """The first end-of-text token: it has the largest id, and padding repeats it."""
-    return jnp.take_along_axis(x, ids.argmax(axis=-1)[:, None, None], axis=1)[:, 0]
+    return jnp.take_along_axis(x, ids.argmax(axis=-1)[:, None, None], axis=1)
 
 
-def pool_last(x: Float[Array, "B L W"], ids: Int[Array, "B L"]) -> Float[Array, "B W"]:
+def pool_last(x: Float[Array, "B L W"], ids: Int[Array, "B L"]) -> Float[Array, "B 1 W"]:
     """The last token, whatever it is (SigLIP)."""
-    return x[:, -1]
+    return x[:, -1:]
 
 
 TEXT_POOLINGS: dict[str, Callable[[Array, Array], Array]] = {

@@ -73,38 +73,39 @@ class Dense(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Float[Array, "..."], apart: bool = False) -> Any:
-        """`apart`: a tuple over the first axis of features, of a product each."""
+    def __call__(self, x: Float[Array, "..."] | tuple[Float[Array, "..."], ...]) -> Any:
+        """Of several x a product each, with its own kernel along the first axis of features."""
+        several = x if isinstance(x, tuple) else (x,)
         contracted = len(self.axes) - len(self.features)
-        shape = x.shape[-contracted:] + self.features
+        shape = several[0].shape[-contracted:] + self.features
         kernel_init = nn.with_logical_partitioning(nn.initializers.normal(self.std), self.axes)
         inputs, outputs = self.axes[:contracted], self.axes[contracted:]
         bias_init = nn.with_logical_partitioning(nn.initializers.zeros, outputs)
         kernel = self.param("kernel", kernel_init, shape, jnp.float32).astype(self.dtype)
         bias = self.param("bias", bias_init, self.features, jnp.float32).astype(self.dtype)
         whole = _is_split(inputs) or _is_split(outputs)
-        product, x = _by_axes if whole else _flat, x.astype(self.dtype)
-        if not apart:
-            return product(x, kernel, bias)
-        kernels, given = jnp.moveaxis(kernel, contracted, 0), _several(x, self.features[0])
+        product, given = _by_axes if whole else _flat, [x.astype(self.dtype) for x in several]
+        if not isinstance(x, tuple):
+            return product(given[0], kernel, bias)
+        kernels = jnp.moveaxis(kernel, contracted, 0)
         return tuple(product(x, kernels[i], bias[i]) for i, x in enumerate(given))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _several(x: Array, count: int) -> tuple[Array, ...]:
+def _times(x: Array, count: int) -> tuple[Array, ...]:
     """x for so many products, of which each adds its gradient to the sum of those before, as rows:
     XLA lets a product write on what is added to it only where that stands second."""
     return (x,) * count
 
 
-def _several_backward(count: int, _: None, gradients: tuple[Array, ...]) -> tuple[Array]:
+def _times_backward(count: int, _: None, gradients: tuple[Array, ...]) -> tuple[Array]:
     total = gradients[0]
     for gradient in gradients[1:]:
         total = _sum(gradient, total)
     return (total,)
 
 
-_several.defvjp(lambda x, count: (_several(x, count), None), _several_backward)
+_times.defvjp(lambda x, count: (_times(x, count), None), _times_backward)
 
 
 def _by_axes(x: Array, kernel: Array, bias: Array) -> Array:
@@ -172,9 +173,13 @@ def even(
     return jnp.pad(x, ((0, 0), (0, odd), (0, 0))), segments
 
 
+# [B, L, ...] → [N, P, ...]: the tokens that are looked at behind the last block.
+Wanted = Callable[[Array], Array]
+
+
 class Attention(nn.Module):
     """Multi-head self-attention, causal or not, or causal within each segment of a row; of `length`
-    tokens (None: all), behind which nobody looks."""
+    tokens (None: all), behind which nobody looks. Of the tokens that are `wanted` (None: all)."""
 
     heads: int
     output_std: float
@@ -188,13 +193,16 @@ class Attention(nn.Module):
         causal: bool,
         segments: Int[Array, "B L"] | None = None,
         length: int | None = None,
-    ) -> Float[Array, "B L W"]:
+        wanted: Wanted | None = None,
+    ) -> Float[Array, "N P W"]:
         width = x.shape[-1]
         qkv_shape = (3, self.heads, width // self.heads)
         qkv_axes = ("embed", "qkv", "heads", "head_dim")
         qkv = Dense(qkv_shape, width**-0.5, qkv_axes, self.dtype, name="qkv")
-        if by_cudnn(self.attention, self.dtype):
-            query, key, value = qkv(x, apart=True)  # The kernel wants each alone in memory.
+        if wanted is not None and segments is None:  # Packed, several of a row are.
+            attended_BxLxHxK = self._of_wanted(qkv, x[:, :length], causal, wanted)
+        elif by_cudnn(self.attention, self.dtype):
+            query, key, value = qkv(_times(x, 3))  # The kernel wants each alone in memory.
             all_see_all = not causal and segments is None
             tokens = length or x.shape[1]
             ends_B = jnp.full(x.shape[:1], tokens) if all_see_all and tokens < x.shape[1] else None
@@ -213,9 +221,23 @@ class Attention(nn.Module):
             query, key, value = (part[0] for part in jnp.split(qkv_3xBxHxLxK, 3))
             attended_BxHxLxK = attend(query, key, value, seen(x, causal, segments))
             attended_BxLxHxK = attended_BxHxLxK.swapaxes(1, 2)
+        if wanted is not None and segments is not None:
+            attended_BxLxHxK = wanted(attended_BxLxHxK[:, :length])
         output_axes = ("heads", "head_dim", "embed")
         output = Dense((width,), self.output_std, output_axes, self.dtype, name="output")
         return output(attended_BxLxHxK)
+
+    def _of_wanted(
+        self, qkv: Dense, x: Float[Array, "B L W"], causal: bool, wanted: Wanted
+    ) -> Float[Array, "B P H K"]:
+        """Every token is seen, few ask: as in pooling, cuDNN's kernel has nothing to gain."""
+        products = qkv((wanted(x), *_times(x, 2)))
+        query, key, value = (product.swapaxes(1, 2) for product in products)
+        mask = seen(x, causal, None)
+        if mask is not None:
+            mask_BxLxL = jnp.broadcast_to(mask[:, 0], (*x.shape[:2], x.shape[1]))
+            mask = wanted(mask_BxLxL)[:, None]
+        return attend(query, key, value, mask).swapaxes(1, 2)
 
 
 class MLP(nn.Module):
@@ -244,7 +266,7 @@ def _sum(x: Array, y: Array) -> Array:
 
 
 class Block(nn.Module):
-    """x + attention(LN(x)), then x + MLP(LN(x))."""
+    """x + attention(LN(x)), then x + MLP(LN(x)); of the tokens that are `wanted`."""
 
     width: int
     heads: int
@@ -262,13 +284,15 @@ class Block(nn.Module):
         causal: bool,
         segments: Int[Array, "B L"] | None = None,
         length: int | None = None,
-    ) -> Float[Array, "B L W"]:
+        wanted: Wanted | None = None,
+    ) -> Float[Array, "N P W"]:
         # The residual stream sums 2·layers outputs: CLIP's initialisation keeps its variance (as
         # GPT-2's, Radford et al. 2019, section 2.3).
         output_std = self.width**-0.5 * (2 * self.layers) ** -0.5
         attention = Attention(self.heads, output_std, self.attention, self.dtype, name="attention")
         normed = LayerNorm(self.norm_eps, self.dtype, name="attention_norm")(x)
-        x = _sum(x, attention(normed, causal, segments, length))
+        attended = attention(normed, causal, segments, length, wanted)
+        x = _sum(x if wanted is None else wanted(x[:, :length]), attended)
         hidden = round(self.width * self.mlp_ratio)
         mlp = MLP(hidden, self.activation, output_std, self.dtype, name="mlp")
         x = _sum(x, mlp(LayerNorm(self.norm_eps, self.dtype, name="mlp_norm")(x)))
@@ -328,8 +352,14 @@ class Transformer(nn.Module):
         self.final_norm = LayerNorm(self.norm_eps, self.dtype)
 
     def __call__(
-        self, x: Float[Array, "B L W"], causal: bool, segments: Int[Array, "B L"] | None = None
-    ) -> Float[Array, "B L W"]:
+        self,
+        x: Float[Array, "B L W"],
+        causal: bool,
+        segments: Int[Array, "B L"] | None = None,
+        wanted: Wanted | None = None,
+    ) -> Float[Array, "N P W"]:
+        """The tokens that are `wanted` (None: all). Then the last block has their queries alone
+        (packed: all), and its products behind attention are of them alone."""
         length = x.shape[1]
         if by_cudnn(self.attention, self.dtype):
             x, segments = even(x, segments)
@@ -337,18 +367,37 @@ class Transformer(nn.Module):
         def body(block: Block, x: Array, segments: Array | None) -> tuple[Array, None]:
             return block(x, causal, segments, length), None
 
-        run = nn.scan(
+        def last(block: Block, x: Array, segments: Array | None) -> Array:
+            return block(x, causal, segments, length, wanted)
+
+        # Of what initialises them, one block is compiled in any case.
+        if wanted is None or self.is_initializing():
+            x = self._scanned(body, self.layers)(self.blocks, x, segments)[0][:, :length]
+            return self.final_norm(x if wanted is None else wanted(x))
+        if self.layers > 1:
+            run = _with_parameters(self._scanned(body, self.layers - 1), slice(-1))
+            x, _ = run(self.blocks, x, segments)
+        run = _with_parameters(_rematerialised(last, self.remat, scan=False), -1)
+        return self.final_norm(run(self.blocks, x, segments))
+
+    def _scanned(self, body: Callable[..., Any], layers: int) -> Callable[..., Any]:
+        scanned: Callable[..., Any] = nn.scan(
             _rematerialised(body, self.remat, self.scan),
             variable_axes={"params": 0, "intermediates": 0},
             split_rngs={"params": True},
             in_axes=nn.broadcast,
-            length=self.layers,
-            # Of what initialises them, one block is compiled in any case.
-            unroll=1 if self.scan or self.is_initializing() else self.layers,
+            length=layers,
+            unroll=1 if self.scan or self.is_initializing() else layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        x, _ = run(self.blocks, x, segments)
-        return self.final_norm(x[:, :length])
+        return scanned
+
+
+def _with_parameters(body: Callable[..., Any], layers: int | slice) -> Callable[..., Any]:
+    """Those of these layers in place of all."""
+    taken = partial(jax.tree.map, lambda stacked: stacked[layers])
+    mapped: Callable[..., Any] = nn.map_variables(body, "params", trans_in_fn=taken)
+    return mapped
 
 
 def parameter_std(width: int) -> float:

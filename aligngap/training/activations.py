@@ -85,9 +85,12 @@ def _times(factor: int, config: ConfigDict, packing: Plan | None) -> tuple[Confi
 
 
 def _layers(config: ConfigDict) -> int:
-    """Blocks of the transformer with most tokens: that of images, where they have one."""
+    """Blocks of the transformer with most tokens (that of images, where they have one) that keep
+    what they make of all of them: the last does not where a token of it is pooled."""
     image, text = config.model.image, config.model.text
-    return int(text.layers if image.stages else image.layers)
+    if not image.stages and image.pooling == "attention":
+        return int(image.layers)
+    return max(1, int(text.layers if image.stages else image.layers) - 1)
 
 
 def _saved(config: ConfigDict, width: int, packing: Plan | None) -> int:

@@ -1,7 +1,8 @@
 """FLOP that a step needs, by formula and part: the numerator of model FLOPs utilisation (MFU).
 
 PaLM's definition (Chowdhery et al. 2022, appendix B): products of matrices of one forward and one
-backward pass, 2 FLOP a multiply-add, attention in full whatever its mask. What a step computes
+backward pass, 2 FLOP a multiply-add, attention in full whatever its mask; of the last block what
+the pooled tokens need. What a step computes
 again to save memory (remat, GradCache's second forward pass, the tiles of a loss) and what is
 elementwise do not count; `flops.count` of the same step has what the hardware does.
 
@@ -94,7 +95,13 @@ def _image(config: ConfigDict, parts: Parts) -> float:
     by_attention = image.pooling == "attention"
     kept = towers.patches_kept(length, image.patch_dropout)
     work = (1 + parts["input/"].learns) * patches
-    work += _transformer(image, kept + (not by_attention), parts["transformer/blocks/"])
+    blocks = parts["transformer/blocks/"]
+    if by_attention:
+        work += image.layers * _layer(image, kept, blocks)
+    else:
+        work += (image.layers - 1) * _layer(image, kept + 1, blocks) + _last(
+            image, kept + 1, blocks
+        )
     work += _attention_pooling(image, kept, parts["pooling/"]) if by_attention else 0
     return work + _projection(model, image, parts["projection/"])
 
@@ -102,21 +109,35 @@ def _image(config: ConfigDict, parts: Parts) -> float:
 def _text(config: ConfigDict, parts: Parts, packing: Plan | None) -> float:
     """Of all texts, padding included. Looking up a token's embedding is no product."""
     model, text = config.model, config.model.text
-    rows, length = config.batch_size, text.context_length
-    if packing:
+    batch, own = config.batch_size, parts["transformer/blocks/"]
+    rows, length = batch, text.context_length
+    last = batch * _last(text, length, own)
+    if packing:  # Queries of all tokens, whose rows hold several captions.
         rows, length = packing.groups * packing.counts[0], packing.row
-    blocks = rows * _transformer(text, length, parts["transformer/blocks/"])
-    return blocks + config.batch_size * _projection(model, text, parts["projection/"])
+        last = rows * _attention(text, length, own) + batch * _behind_attention(text, own)
+    blocks = rows * (text.layers - 1) * _layer(text, length, own) + last
+    return blocks + batch * _projection(model, text, parts["projection/"])
 
 
-def _transformer(tower: ConfigDict, length: int, part: Part) -> float:
-    return tower.layers * _layer(tower.width, round(tower.width * tower.mlp_ratio), length, part)
+def _layer(tower: ConfigDict, length: int, part: Part) -> float:
+    return _attention(tower, length, part) + length * _behind_attention(tower, part)
 
 
-def _layer(width: int, hidden: int, length: int, part: Part) -> float:
-    """Forward: qkv 6·L·W², output 2·L·W², MLP 2·2·L·W·H; attention 2·2·L²·W."""
-    kernels, attention = 8 * length * width**2 + 4 * length * width * hidden, 4 * length**2 * width
-    return _both(kernels, attention, part)
+def _attention(tower: ConfigDict, length: int, part: Part) -> float:
+    """Forward: qkv 6·L·W²; attention 2·2·L²·W."""
+    return _both(6 * length * tower.width**2, 4 * length**2 * tower.width, part)
+
+
+def _behind_attention(tower: ConfigDict, part: Part) -> float:
+    """Of a token: output 2·W², MLP 2·2·W·H."""
+    hidden = round(tower.width * tower.mlp_ratio)
+    return _both(2 * tower.width**2 + 4 * tower.width * hidden, 0, part)
+
+
+def _last(tower: ConfigDict, length: int, part: Part) -> float:
+    """The keys and values of all tokens, and what one needs."""
+    of_all, asked = (2 + 4 * length) * tower.width**2, 4 * length * tower.width
+    return _both(of_all, asked, part) + _behind_attention(tower, part)
 
 
 def _both(kernels: float, attention: float, part: Part) -> float:
@@ -167,5 +188,6 @@ def _loss(config: ConfigDict, learns: dict[str, bool], semantics: int) -> float:
 def _sentence(encoder: Bert, length: int) -> float:
     """Forward only: it does not learn."""
     shape = encoder.shape
-    layer = _layer(shape.hidden_size, shape.intermediate_size, length, Part(False, False))
-    return shape.num_hidden_layers * layer
+    width, ratio = shape.hidden_size, shape.intermediate_size / shape.hidden_size
+    tower = ConfigDict({"width": width, "mlp_ratio": ratio})
+    return shape.num_hidden_layers * _layer(tower, length, Part(False, False))

@@ -1,10 +1,12 @@
 """The parts of a block against float64 NumPy, and the layouts that they choose on a mesh."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aligngap import flops
 from aligngap.models import transformer
 from aligngap.models.transformer import Dense, affine, attend
 from aligngap.parallel import mesh as meshes
@@ -113,8 +115,71 @@ def test_a_product_each_is_the_whole_product():
     params = dense.init(jax.random.key(0), x)
 
     def summed(params, x, apart):
-        found = dense.apply(params, x, apart)
+        found = dense.apply(params, transformer._times(x, 3) if apart else x)
         return jnp.sum(jnp.sin(jnp.stack(found, axis=2) if apart else found) * weights)
 
     found, wanted = (jax.grad(summed, (0, 1))(params, x, apart) for apart in (True, False))
     jax.tree.map(close, found, wanted)
+
+
+def every_third(x):
+    """[B, L, ...] → [2·B, 1, ...]: two tokens of a row, on rows of their own."""
+    return x[:, 1:5:3].reshape(-1, 1, *x.shape[2:])
+
+
+SEGMENTS = jnp.asarray([[0, 0, 1, 1, 1, 2, 2]] * 3)
+WANTED = {
+    "first": (False, None, lambda x: x[:, :1]),
+    "last": (False, None, lambda x: x[:, -1:]),
+    "last, causal": (True, None, lambda x: x[:, -1:]),
+    "another in each row": (True, None, lambda x: jnp.stack([x[0, 2], x[1, 6], x[2, 0]])[:, None]),
+    "several of a packed row": (True, SEGMENTS, every_third),
+}
+
+
+@pytest.mark.parametrize("cudnn", [False, True])
+@pytest.mark.parametrize(("layers", "remat", "scan"), [(1, "none", False), (3, "dots", True)])
+@pytest.mark.parametrize("name", WANTED)
+def test_wanted_tokens_are_those_of_all(name, layers, remat, scan, cudnn, monkeypatch):
+    """What the last block does not compute changes neither values nor gradients, odd lengths that
+    a GPU's kernel wants even included."""
+    causal, segments, wanted = WANTED[name]
+    x = jnp.asarray(rows(3, 7, 16), jnp.float32)
+    attention = jax.nn.dot_product_attention
+
+    def without_cudnn(*args, implementation, **kwargs):
+        return attention(*args, **kwargs)
+
+    if cudnn:
+        monkeypatch.setattr(transformer, "by_cudnn", lambda *_: True)
+        monkeypatch.setattr(jax.nn, "dot_product_attention", without_cudnn)
+    module = transformer.Transformer(
+        16, layers, 4, 4.0, "gelu", 1e-5, "auto", jnp.float32, remat, scan
+    )
+    params = nn.unbox(module.init(jax.random.key(0), x, causal))
+    params = jax.tree.map(lambda p: p + 0.1 * jnp.asarray(rows(*p.shape), jnp.float32), params)
+
+    def summed(params, x, all_):
+        own = None if all_ else wanted
+        found = module.apply(params, x, causal, segments, own)
+        found = wanted(found) if all_ else found
+        return jnp.sum(jnp.sin(found)), found
+
+    both = [
+        jax.jit(jax.value_and_grad(summed, (0, 1), True), static_argnums=2)(params, x, all_)
+        for all_ in (True, False)
+    ]
+    jax.tree.map(lambda a, b: close(a, b, 2e-5), *both)
+
+
+def test_the_last_block_computes_no_other_tokens():
+    """Behind attention; of 64 tokens, that is nearly all of its products."""
+    x = jax.ShapeDtypeStruct((2, 64, 32), jnp.float32)
+    module = transformer.Transformer(32, 1, 4, 4.0, "gelu", 1e-5, "xla", jnp.float32, "none", False)
+    params = nn.unbox(jax.eval_shape(lambda x: module.init(jax.random.key(0), x, True), x))
+    done = [
+        flops.count(lambda p, x, w=w: module.apply(p, x, True, None, w), params, x)
+        for w in (None, lambda x: x[:, -1:])
+    ]
+    width, rows_ = 32, 2 * 63  # The query, attention, the output and the MLP of the others.
+    assert done[0] - done[1] == rows_ * ((2 + 2 + 16) * width**2 + 4 * 64 * width)

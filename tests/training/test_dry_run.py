@@ -22,8 +22,8 @@ def described(*overrides):
 def test_the_papers_model():
     text, lines = described()
     assert lines["Parameters"] == "124,393,729"
-    # By hand: 145.3 GFLOP a trained pair.
-    assert "(145.1 GFLOP a pair)" in text
+    # By hand: 135.3 GFLOP a trained pair.
+    assert "(135.0 GFLOP a pair)" in text
     assert lines["parameters"] == lines["gradients"]
 
 
@@ -157,14 +157,18 @@ def test_each_policy_has_its_batch_and_auto_takes_the_first_that_fits():
 
 
 def test_packed_captions_keep_what_their_rows_need():
-    """As many as captions, what padded ones keep; a quarter of that, less, and room for more."""
+    """As many as captions, what padded ones keep, but for the last block, which has all queries; a
+    quarter of that, less, and room for more."""
     config = configs.load(PAPER, [*SMALL, "--config.model.text.context_length=80"])
     plan = packing_plan.make(config, 2, (64, 256))
     padded = activations.by_policy(config)
     packed = activations.by_policy(config, packing=plan)
     whole = activations.by_policy(config, packing=packing_plan.make(config, 2, (256,)))
+    deeper = config.copy_and_resolve_references()
+    deeper.model.text.layers += 1
+    deeper = activations.by_policy(deeper)
     for policy in configs.REMAT:
-        assert whole[policy] == pytest.approx(padded[policy], rel=0.01)
+        assert padded[policy] < whole[policy] < deeper[policy]
         assert packed[policy] < 0.9 * whole[policy]
     largest = activations.largest_batches(config, packed, 1e9, 1, packing=plan)
     for policy, size in activations.largest_batches(config, padded, 1e9, 1).items():

@@ -14,6 +14,7 @@ vector.
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -29,7 +30,7 @@ from aligngap.errors import UsageError
 from aligngap.laboratory.shared import corpus
 from aligngap.models import dual_encoder, resnet
 from aligngap.models.towers import ImageInput, TextInput, pool_class_token, pool_end_of_text
-from aligngap.models.transformer import Block
+from aligngap.models.transformer import Block, Wanted
 from aligngap.presets import set_size
 from aligngap.unit import unit_rows
 
@@ -110,8 +111,10 @@ def draw(encoder: Encoder, seed: int, initialisations: int, bar: progress.Bar) -
 
 def _image(model: nn.Module, inputs: Mapping[str, np.ndarray]) -> Encoder:
     def layers(params: Any, images: Array) -> list[Array]:
-        features, blocks = _through(model, "image", params, images)
-        return [images.reshape(len(images), -1), *map(pool_class_token, blocks), features]
+        return [
+            images.reshape(len(images), -1),
+            *_through(model, "image", params, images, pool_class_token),
+        ]
 
     names = ["pixels", *_blocks(model, "image")]
     return _encoder(model, "encode_image", layers, names, "class token", inputs)
@@ -119,8 +122,7 @@ def _image(model: nn.Module, inputs: Mapping[str, np.ndarray]) -> Encoder:
 
 def _text(model: nn.Module, inputs: Mapping[str, np.ndarray]) -> Encoder:
     def layers(params: Any, ids: Array) -> list[Array]:
-        features, blocks = _through(model, "text", params, ids)
-        return [*(pool_end_of_text(block, ids) for block in blocks), features]
+        return _through(model, "text", params, ids, partial(pool_end_of_text, ids=ids))
 
     names = _blocks(model, "text")
     return _encoder(model, "encode_text", layers, names, "end-of-text token", inputs)
@@ -161,15 +163,16 @@ def _blocks(model: nn.Module, modality: str) -> list[str]:
 
 
 def _through(
-    model: nn.Module, modality: str, params: Any, rows: Array
-) -> tuple[Float[Array, "N D"], list[Float[Array, "N L W"]]]:
-    """Features, and the tokens before the blocks and after each."""
+    model: nn.Module, modality: str, params: Any, rows: Array, wanted: Wanted
+) -> list[Float[Array, "N W"]]:
+    """The token that is wanted before the blocks and after each, and the features."""
     features, seen = _seen(
         model, f"encode_{modality}", (Block, ImageInput, TextInput), params, rows
     )
     first = seen[f"{modality}_input"]["__call__"][0]
-    after = seen[f"{modality}_transformer"]["blocks"]["__call__"][0]  # [layers, N, L, W]
-    return features, [first, *after]
+    # After all blocks but the last [layers - 1, N, L, W], and after that of the token alone.
+    after, last = seen[f"{modality}_transformer"]["blocks"]["__call__"]
+    return [*(wanted(block)[:, 0] for block in (first, *after)), last[:, 0], features]
 
 
 def _seen(
