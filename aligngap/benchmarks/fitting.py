@@ -1,7 +1,7 @@
 """The largest batch that a device holds, from the memory figures of the backend at hand.
 
-Memory of a step is close to linear in the batch: two small batches are compiled, and the rest is
-extrapolated. Nothing is allocated.
+Memory of a step is close to linear in the batch: two small batches are compiled, the rest is
+extrapolated, and the largest compiled in its turn. Nothing is allocated.
 """
 
 import math
@@ -20,7 +20,10 @@ def largest_batch(
 ) -> int:
     """Of at most `most` pairs, in `limit` bytes a device; 0: not even the first probe fits."""
     few, more = (memory(_with(config, batch)) for batch in probes)
-    return extrapolated(few, more, limit, most, probes)
+    found = extrapolated(few, more, limit, most, probes)
+    while found > probes[1] and memory(_with(config, found)) > limit:
+        found -= probes[0]
+    return found
 
 
 def extrapolated(
