@@ -94,7 +94,7 @@ def test_a_deterministic_step_is_measured_as_it_trains(monkeypatch):
 
 
 def test_packed_captions_are_fed_as_training_feeds_them():
-    given = ["--config.batch_size=256", "--config.microbatches=2"]
+    given = ["--config.batch_size=256", "--config.microbatches=2", "--config.model.text.layers=6"]
     padded = MeasuredStep(config("clip", *given))
     packed = MeasuredStep(config("clip", *given, "--config.data.pack_captions=True"))
     plan, batch = packed.learner.packing, packed.placed(next(packed.batches))
