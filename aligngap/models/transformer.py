@@ -199,7 +199,7 @@ class Attention(nn.Module):
         qkv_shape = (3, self.heads, width // self.heads)
         qkv_axes = ("embed", "qkv", "heads", "head_dim")
         qkv = Dense(qkv_shape, width**-0.5, qkv_axes, self.dtype, name="qkv")
-        if wanted is not None and segments is None:  # Packed, several of a row are.
+        if wanted is not None and segments is None:
             attended_BxLxHxK = self._of_wanted(qkv, x[:, :length], causal, wanted)
         elif by_cudnn(self.attention, self.dtype):
             query, key, value = qkv(_times(x, 3))  # The kernel wants each alone in memory.
@@ -358,8 +358,8 @@ class Transformer(nn.Module):
         segments: Int[Array, "B L"] | None = None,
         wanted: Wanted | None = None,
     ) -> Float[Array, "N P W"]:
-        """The tokens that are `wanted` (None: all). Then the last block has their queries alone
-        (packed: all), and its products behind attention are of them alone."""
+        """The tokens that are `wanted` (None: all): the last block has their queries alone (of
+        packed rows, which have several each, all), and behind attention products of them alone."""
         length = x.shape[1]
         if by_cudnn(self.attention, self.dtype):
             x, segments = even(x, segments)
@@ -370,7 +370,6 @@ class Transformer(nn.Module):
         def last(block: Block, x: Array, segments: Array | None) -> Array:
             return block(x, causal, segments, length, wanted)
 
-        # Of what initialises them, one block is compiled in any case.
         if wanted is None or self.is_initializing():
             x = self._scanned(body, self.layers)(self.blocks, x, segments)[0][:, :length]
             return self.final_norm(x if wanted is None else wanted(x))
@@ -387,6 +386,7 @@ class Transformer(nn.Module):
             split_rngs={"params": True},
             in_axes=nn.broadcast,
             length=layers,
+            # Of what initialises them, one block is compiled in any case.
             unroll=1 if self.scan or self.is_initializing() else layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
