@@ -313,7 +313,7 @@ POLICIES: dict[str, Callable[..., Any] | None] = {
 def _rematerialised(body: Callable[..., Any], policy: str, scan: bool) -> Callable[..., Any]:
     if POLICIES[policy] is None:
         return body
-    # A scan keeps the two passes apart by itself; unrolled, XLA would merge them again.
+    # A scan of several keeps the two passes apart by itself; else XLA would merge them again.
     rematerialised: Callable[..., Any] = nn.remat(
         body, policy=POLICIES[policy], prevent_cse=not scan
     )
@@ -381,7 +381,7 @@ class Transformer(nn.Module):
 
     def _scanned(self, body: Callable[..., Any], layers: int) -> Callable[..., Any]:
         scanned: Callable[..., Any] = nn.scan(
-            _rematerialised(body, self.remat, self.scan),
+            _rematerialised(body, self.remat, self.scan and layers > 1),
             variable_axes={"params": 0, "intermediates": 0},
             split_rngs={"params": True},
             in_axes=nn.broadcast,
