@@ -95,8 +95,7 @@ def make_pairs(
         semantics = jax.lax.stop_gradient(semantics.astype(image.dtype))
     if raw is not None:
         chex.assert_equal_shape([image, *(rows for rows in raw if rows is not None)])
-        held = jax.lax.stop_gradient(raw)
-        raw = held._replace(image=jnp.asarray(raw.image), text=jnp.asarray(raw.text))
+        raw = jax.lax.stop_gradient(raw)._replace(image=raw.image, text=raw.text)
     numbers = (scale, 0.0 if bias is None else bias, sigma)
     scalars = Scalars(*(jnp.asarray(number, jnp.float32) for number in numbers))
     return Pairs(image, text, scalars, semantics, groups, raw)
