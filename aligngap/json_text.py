@@ -5,6 +5,8 @@ import sys
 from typing import Any
 
 DEEPEST = 100  # Lists and objects in each other; Python itself gives up at some hundreds.
+NUMBER = int | float  # That a float64 holds, and no boolean.
+_DEEP = f"lists and objects lie in each other more than {DEEPEST} deep"
 
 
 def value(text: str | bytes) -> Any:
@@ -19,9 +21,6 @@ def value(text: str | bytes) -> Any:
         if not level:
             return found
     raise ValueError(_DEEP)
-
-
-NUMBER = int | float  # That a float64 holds, and no boolean.
 
 
 def expect(found: Any, form: Any, at: str = "") -> None:
@@ -43,9 +42,6 @@ def _is(found: Any, form: Any) -> bool:
         return form is bool
     held = not isinstance(found, NUMBER) or abs(found) <= sys.float_info.max
     return held and isinstance(found, form)
-
-
-_DEEP = f"lists and objects lie in each other more than {DEEPEST} deep"
 
 
 def _parts(held: Any) -> Any:

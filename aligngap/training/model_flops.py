@@ -2,9 +2,9 @@
 
 PaLM's definition (Chowdhery et al. 2022, appendix B): products of matrices of one forward and one
 backward pass, 2 FLOP a multiply-add, attention in full whatever its mask; of the last block what
-the pooled tokens need. What a step computes
-again to save memory (remat, GradCache's second forward pass, the tiles of a loss) and what is
-elementwise do not count; `flops.count` of the same step has what the hardware does.
+the pooled tokens need. What a step computes again to save memory (remat, GradCache's second forward
+pass, the tiles of a loss) and what is elementwise do not count; `flops.count` of the same step has
+what the hardware does.
 
 Shapes: B batch, L length, W width, H units of the MLP, D dimensions of the space of both.
 """
@@ -95,14 +95,13 @@ def _image(config: ConfigDict, parts: Parts) -> float:
     by_attention = image.pooling == "attention"
     kept = towers.patches_kept(length, image.patch_dropout)
     work = (1 + parts["input/"].learns) * patches
-    blocks = parts["transformer/blocks/"]
+    tokens, blocks, widths = kept + (not by_attention), parts["transformer/blocks/"], _widths(image)
+    work += (image.layers - 1) * _layer(*widths, tokens, blocks)
     if by_attention:
-        work += image.layers * _layer(image, kept, blocks)
+        pooling = _attention_pooling(*widths, kept, parts["pooling/"])
+        work += _layer(*widths, tokens, blocks) + pooling
     else:
-        work += (image.layers - 1) * _layer(image, kept + 1, blocks) + _last(
-            image, kept + 1, blocks
-        )
-    work += _attention_pooling(image, kept, parts["pooling/"]) if by_attention else 0
+        work += _last(*widths, tokens, blocks)
     return work + _projection(model, image, parts["projection/"])
 
 
@@ -110,34 +109,38 @@ def _text(config: ConfigDict, parts: Parts, packing: Plan | None) -> float:
     """Of all texts, padding included. Looking up a token's embedding is no product."""
     model, text = config.model, config.model.text
     batch, own = config.batch_size, parts["transformer/blocks/"]
-    rows, length = batch, text.context_length
-    last = batch * _last(text, length, own)
+    rows, length, widths = batch, text.context_length, _widths(text)
+    last = batch * _last(*widths, length, own)
     if packing:  # Queries of all tokens, whose rows hold several captions.
         rows, length = packing.groups * packing.counts[0], packing.row
-        last = rows * _attention(text, length, own) + batch * _behind_attention(text, own)
-    blocks = rows * (text.layers - 1) * _layer(text, length, own) + last
+        last = rows * _attention(text.width, length, own) + batch * _behind_attention(*widths, own)
+    blocks = rows * (text.layers - 1) * _layer(*widths, length, own) + last
     return blocks + batch * _projection(model, text, parts["projection/"])
 
 
-def _layer(tower: ConfigDict, length: int, part: Part) -> float:
-    return _attention(tower, length, part) + length * _behind_attention(tower, part)
+def _widths(tower: ConfigDict) -> tuple[int, int]:
+    """W and H."""
+    return tower.width, round(tower.width * tower.mlp_ratio)
 
 
-def _attention(tower: ConfigDict, length: int, part: Part) -> float:
+def _layer(width: int, hidden: int, length: int, part: Part) -> float:
+    return _attention(width, length, part) + length * _behind_attention(width, hidden, part)
+
+
+def _attention(width: int, length: int, part: Part) -> float:
     """Forward: qkv 6·L·W²; attention 2·2·L²·W."""
-    return _both(6 * length * tower.width**2, 4 * length**2 * tower.width, part)
+    return _both(6 * length * width**2, 4 * length**2 * width, part)
 
 
-def _behind_attention(tower: ConfigDict, part: Part) -> float:
+def _behind_attention(width: int, hidden: int, part: Part) -> float:
     """Of a token: output 2·W², MLP 2·2·W·H."""
-    hidden = round(tower.width * tower.mlp_ratio)
-    return _both(2 * tower.width**2 + 4 * tower.width * hidden, 0, part)
+    return _both(2 * width**2 + 4 * width * hidden, 0, part)
 
 
-def _last(tower: ConfigDict, length: int, part: Part) -> float:
+def _last(width: int, hidden: int, length: int, part: Part) -> float:
     """The keys and values of all tokens, and what one needs."""
-    of_all, asked = (2 + 4 * length) * tower.width**2, 4 * length * tower.width
-    return _both(of_all, asked, part) + _behind_attention(tower, part)
+    kernels, attention = (2 + 4 * length) * width**2, 4 * length * width
+    return _both(kernels, attention, part) + _behind_attention(width, hidden, part)
 
 
 def _both(kernels: float, attention: float, part: Part) -> float:
@@ -145,11 +148,10 @@ def _both(kernels: float, attention: float, part: Part) -> float:
     return (1 + part.learns + part.reached) * kernels + (1 + 2 * part.reached) * attention
 
 
-def _attention_pooling(tower: ConfigDict, length: int, part: Part) -> float:
+def _attention_pooling(width: int, hidden: int, length: int, part: Part) -> float:
     """A query more goes through qkv, and alone through all that follows."""
-    width, hidden = tower.width, round(tower.width * tower.mlp_ratio)
-    qkv, attended = 6 * (1 + length) * width**2, 4 * length * width
-    return _both(qkv + 2 * width**2 + 4 * width * hidden, attended, part)
+    qkv, attention = 6 * (1 + length) * width**2, 4 * length * width
+    return _both(qkv, attention, part) + _behind_attention(width, hidden, part)
 
 
 def _projection(model: ConfigDict, tower: ConfigDict, part: Part) -> float:
@@ -188,6 +190,5 @@ def _loss(config: ConfigDict, learns: dict[str, bool], semantics: int) -> float:
 def _sentence(encoder: Bert, length: int) -> float:
     """Forward only: it does not learn."""
     shape = encoder.shape
-    width, ratio = shape.hidden_size, shape.intermediate_size / shape.hidden_size
-    tower = ConfigDict({"width": width, "mlp_ratio": ratio})
-    return shape.num_hidden_layers * _layer(tower, length, Part(False, False))
+    layer = _layer(shape.hidden_size, shape.intermediate_size, length, Part(False, False))
+    return shape.num_hidden_layers * layer
